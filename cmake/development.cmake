@@ -1,0 +1,35 @@
+# SPDX-License-Identifier: BSL-1.0
+# What only a developer of Interlock sees: warnings, sanitizers, tests, benchmarks, examples.
+
+option(INTERLOCK_TESTS "Build the tests" ON)
+option(INTERLOCK_BENCHMARKS "Build the benchmarks" ON)
+option(INTERLOCK_EXAMPLES "Build the examples and the lab" ON)
+set(INTERLOCK_SANITIZE "" CACHE STRING "Sanitizers, as for -fsanitize= (address,undefined or thread)")
+
+if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
+  set(CMAKE_BUILD_TYPE RelWithDebInfo CACHE STRING "Build type" FORCE)
+endif()
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+
+# Flags of our own programs; never of a consumer.
+add_library(interlock_development INTERFACE)
+target_link_libraries(interlock_development INTERFACE interlock::interlock)
+target_compile_options(interlock_development INTERFACE
+  -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Wold-style-cast -Wnon-virtual-dtor)
+if(INTERLOCK_SANITIZE)
+  add_compile_options(-fsanitize=${INTERLOCK_SANITIZE} -fno-sanitize-recover=all
+    -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=${INTERLOCK_SANITIZE})
+endif()
+
+enable_testing()
+if(INTERLOCK_TESTS)
+  add_subdirectory(tests)
+endif()
+if(INTERLOCK_EXAMPLES)
+  add_subdirectory(examples)
+endif()
+if(INTERLOCK_BENCHMARKS)
+  add_subdirectory(benchmarks)
+endif()

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// interlock/detail/waiter.hpp - the node on which coroutines and threads wait, and the trampoline.
+//
+// A waiter lives in the awaiter (a coroutine frame) or on a thread's stack, so waiting allocates
+// nothing. Whoever grants calls wake() exactly once; the node may be gone when wake() returns, so
+// a list is read (next) before its node is woken.
+//
+// A woken coroutine is resumed by the trampoline of the waking thread, never recursively: if a
+// coroutine is being resumed there already, the new one queues behind it. A chain of a million
+// hand-offs needs no deep stack, at -O0 and without tail calls.
+
+#include <atomic>
+#include <coroutine>
+#include <cstdint>
+
+#include "parking.hpp"
+
+namespace interlock::detail {
+
+class waiter {
+public:
+  waiter(const waiter&) = delete;
+  waiter& operator=(const waiter&) = delete;
+
+  // Effects: releases whoever waits here. Called once; the node may be destroyed meanwhile.
+  void wake() noexcept { wake_(*this); }
+
+  waiter* next = nullptr;  // for the list that holds the node; written by that list's owner
+
+protected:
+  using wake_function = void (*)(waiter&) noexcept;
+  explicit waiter(wake_function function) noexcept : wake_(function) {}
+  ~waiter() = default;
+
+private:
+  wake_function wake_;
+};
+
+// Returns: the list in the opposite order. Stacks of new arrivals become queues this way.
+inline waiter* reverse(waiter* list) noexcept {
+  waiter* reversed = nullptr;
+  while (list != nullptr) {
+    waiter* const rest = list->next;
+    list->next = reversed;
+    reversed = list;
+    list = rest;
+  }
+  return reversed;
+}
+
+// Effects: wakes every node of the list, first to last.
+inline void wake_all(waiter* list) noexcept {
+  while (list != nullptr) {
+    waiter* const rest = list->next;
+    list->wake();
+    list = rest;
+  }
+}
+
+class coroutine_waiter : public waiter {
+public:
+  coroutine_waiter() noexcept : waiter(&resume_soon) {}
+
+  std::coroutine_handle<> continuation;  // set by await_suspend before the node is published
+
+private:
+  static void resume_soon(waiter& self) noexcept;
+};
+
+// The coroutines that this thread has to resume, oldest first.
+// Its entry points are out of line: the address of a thread_local must be taken anew on each
+// thread, and a coroutine may change threads between two calls.
+class trampoline {
+public:
+  // Effects: resumes the coroutine on this thread: at once if none is being resumed here, else
+  //          after the ones that are.
+  [[gnu::noinline]] static void resume(coroutine_waiter& ready) noexcept {
+    trampoline& here = of_this_thread();
+    ready.next = nullptr;
+    if (here.first_ == nullptr) {
+      here.first_ = &ready;
+    } else {
+      here.last_->next = &ready;
+    }
+    here.last_ = &ready;
+    if (!here.running_) here.drain();
+  }
+
+  // Effects: resumes the coroutine now, and afterwards those that this made ready, unless a
+  //          coroutine further up this stack already does so.
+  [[gnu::noinline]] static void start(std::coroutine_handle<> handle) noexcept {
+    trampoline& here = of_this_thread();
+    if (here.running_) {
+      handle.resume();
+      return;
+    }
+    here.running_ = true;
+    handle.resume();
+    here.drain();
+  }
+
+private:
+  static trampoline& of_this_thread() noexcept {
+    thread_local trampoline instance;
+    return instance;
+  }
+
+  void drain() noexcept {
+    running_ = true;
+    while (first_ != nullptr) {
+      auto& ready = static_cast<coroutine_waiter&>(*first_);
+      first_ = ready.next;
+      ready.continuation.resume();  // `ready` may be gone now
+    }
+    running_ = false;
+  }
+
+  waiter* first_ = nullptr;
+  waiter* last_ = nullptr;
+  bool running_ = false;
+};
+
+inline void coroutine_waiter::resume_soon(waiter& self) noexcept {
+  trampoline::resume(static_cast<coroutine_waiter&>(self));
+}
+
+class thread_waiter : public waiter {
+public:
+  thread_waiter() noexcept : waiter(&signal) {}
+
+  // Effects: blocks until wake(). What the waker did before wake() is visible afterwards.
+  void wait() noexcept {
+    for (unsigned round = 0;; ++round) {
+      // order: acquire [thread_waiter.wait] pairs with [thread_waiter.signal]: sees what the waker did
+      if (word_.load(std::memory_order_acquire) == signalled) return;
+      if (round < spin_rounds) {
+        spin_hint(round);
+      } else {
+        park(word_, waiting);
+      }
+    }
+  }
+
+private:
+  static constexpr std::uint32_t waiting = 0;
+  static constexpr std::uint32_t signalled = 1;
+
+  static void signal(waiter& self) noexcept {
+    park_word& word = static_cast<thread_waiter&>(self).word_;
+    const park_word* const address = &word;
+    // order: release [thread_waiter.signal] pairs with [thread_waiter.wait]: publishes what came before wake()
+    word.store(signalled, std::memory_order_release);
+    // The node may be gone from here on; unpark uses its address only.
+    unpark_one(address);
+  }
+
+  park_word word_{waiting};
+};
+
+}  // namespace interlock::detail
