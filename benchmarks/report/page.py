@@ -221,7 +221,7 @@ def page(rows, times, context, options):
     body.append(f'<h2 id="machine">Machine and method</h2><div class="card">{machine(context, options)}'
                 "</div><p>alone: CPU time of one thread. 2 threads: two pinned threads in windows of "
                 "0.3 ms, of which only those count in which both really ran. oversubscribed: four "
-                "threads a CPU, wall time. A sleeping second thread is alive in every process.</p>")
+                "threads a CPU, wall time times CPUs. A sleeping second thread is alive in every process.</p>")
     return ("<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
             "content=\"width=device-width,initial-scale=1\"><meta name=\"color-scheme\" "
             "content=\"light dark\"><title>Interlock benchmarks</title><style>" + STYLE

@@ -6,7 +6,8 @@
 //   alone            one thread; CPU time of that thread, so other programs do not count
 //   2 threads        two pinned threads in short windows; a window counts only if both threads
 //                    really ran all through it
-//   oversubscribed   four threads a CPU, wall time, for a fixed time
+//   oversubscribed   four threads a CPU, for a fixed time; wall time times CPUs, so that the
+//                    figure is CPU time an operation as in the other two
 //
 // A contender is a default-constructible type whose call operator takes the number of its lane and
 // does the operation once on state that all lanes share:
@@ -166,10 +167,11 @@ duel run_duel(Operation& operation) {
   return {median(counted.size() >= 5 ? counted : all), counted.size()};
 }
 
-// Returns: wall nanoseconds per operation, all threads together, with four threads a CPU.
+// Returns: nanoseconds of all CPUs together per operation, with four threads a CPU.
 template <class Operation>
 double run_crowd(Operation& operation) {
-  const unsigned threads = 4 * std::max(1U, std::thread::hardware_concurrency());
+  const unsigned cpus = std::max(1U, std::thread::hardware_concurrency());
+  const unsigned threads = 4 * cpus;
   const std::uint64_t batch = batch_of(operation);
   std::atomic<std::uint64_t> calls{0};
   const auto start = clock::now();
@@ -181,7 +183,7 @@ double run_crowd(Operation& operation) {
   }
   for (std::thread& thread : crowd) thread.join();
   const double wall = std::chrono::duration<double, std::nano>(clock::now() - start).count();
-  return wall / static_cast<double>(calls.load());
+  return wall * cpus / static_cast<double>(calls.load());
 }
 
 // A figure that we timed ourselves, as the one iteration of a Google Benchmark repetition.
