@@ -65,6 +65,9 @@ public:
 
   std::coroutine_handle<> continuation;  // set by await_suspend before the node is published
 
+protected:
+  explicit coroutine_waiter(wake_function function) noexcept : waiter(function) {}
+
 private:
   static void resume_soon(waiter& self) noexcept;
 };
@@ -88,6 +91,20 @@ public:
     if (!here.running_) here.drain();
   }
 
+  // Effects: as resume(), but before the coroutines that are ready already. Calls and returns
+  //          between coroutines go this way: the last one in is the next one out.
+  [[gnu::noinline]] static void resume_next(coroutine_waiter& ready) noexcept {
+    trampoline& here = of_this_thread();
+    ready.next = here.first_;
+    if (here.first_ == nullptr) here.last_ = &ready;
+    here.first_ = &ready;
+    if (!here.running_) here.drain();
+  }
+
+  // Effects: resumes the coroutines that are ready on this thread and those that they make ready,
+  //          even if called by one of them: for a thread that is about to block.
+  [[gnu::noinline]] static void run_ready() noexcept { of_this_thread().drain(); }
+
   // Effects: resumes the coroutine now, and afterwards those that this made ready, unless a
   //          coroutine further up this stack already does so.
   [[gnu::noinline]] static void start(std::coroutine_handle<> handle) noexcept {
@@ -99,6 +116,7 @@ public:
     here.running_ = true;
     handle.resume();
     here.drain();
+    here.running_ = false;
   }
 
 private:
@@ -108,13 +126,14 @@ private:
   }
 
   void drain() noexcept {
+    const bool nested = running_;
     running_ = true;
     while (first_ != nullptr) {
       auto& ready = static_cast<coroutine_waiter&>(*first_);
       first_ = ready.next;
       ready.continuation.resume();  // `ready` may be gone now
     }
-    running_ = false;
+    running_ = nested;
   }
 
   waiter* first_ = nullptr;
