@@ -1,0 +1,76 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSL-1.0
+"""check_guarantees - each sentence of a Guarantee label is the name of a test that exists.
+
+The sentence without its period, white space normalised, equals the name of a TEST_CASE in tests/.
+
+Rules
+  untested   no test of that name
+  count      fewer than 2 or more than 6 sentences
+  sentence   a sentence that does not end in a period, or holds a character that Catch2
+             reads as something else in a test's name: " [ ] ; \\ , or a leading - or ~
+"""
+
+import difflib
+import re
+
+from source_text import Finding, arguments, contract, finish, headers, name_of, parse
+
+CASE = re.compile(r'\b\w*TEST_CASE(?:_METHOD|_SIG)?\s*\(\s*(?:\w+\s*,\s*)?(?P<name>(?:"(?:\\.|[^"\\])*"\s*)+)')
+
+
+def words(text):
+    return " ".join(text.split())
+
+
+def test_names(root):
+    """The names of all tests."""
+    names = set()
+    for path in sorted((root / "tests").rglob("*.cpp")):
+        for case in CASE.finditer(path.read_text()):
+            parts = re.findall(r'"((?:\\.|[^"\\])*)"', case["name"])
+            names.add(words("".join(parts)))
+    return names
+
+
+def sentences(lines):
+    """(line, sentence) of each sentence of a label; the last may lack its period."""
+    start, so_far = None, ""
+    for number, text in lines:
+        for piece in re.split(r"(?<=\.)(?:\s+|$)", text.strip()):
+            if not piece:
+                continue
+            start = start or number
+            so_far = f"{so_far} {piece}".strip()
+            if piece.endswith("."):
+                yield start, so_far
+                start, so_far = None, ""
+    if so_far:
+        yield start, so_far
+
+
+def main():
+    options = parse(arguments(__doc__))
+    names, findings, total = test_names(options.root), [], 0
+    for path in headers(options.root):
+        file = name_of(path, options.root)
+        for label in contract(path.read_text()):
+            if label.name != "Guarantee":
+                continue
+            found = list(sentences(label.lines))
+            total += len(found)
+            if not 2 <= len(found) <= 6:
+                findings.append(Finding(file, label.line, "count", f"{len(found)} sentences, not 2 to 6"))
+            for line, sentence in found:
+                name = sentence.removesuffix(".")
+                if name == sentence or re.search(r'["\[\];\\]|^[-~]', name):
+                    findings.append(Finding(file, line, "sentence", f"cannot name a test: {sentence}"))
+                elif name not in names:
+                    near = difflib.get_close_matches(name, names, 1, 0.8)
+                    hint = f" (near: \"{near[0]}\")" if near else ""
+                    findings.append(Finding(file, line, "untested", f"no TEST_CASE \"{name}\"{hint}"))
+    finish(findings, f"{total} guarantees, each with its test")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,237 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSL-1.0
+"""check_layers - what a header may include, hold and leave out.
+
+Rules
+  unknown-header   a header that the layer table below does not place
+  upward-include   an include of a higher layer (sideways and downward are fine)
+  cycle            headers that include each other
+  include-form     one of our headers included other than by a relative "path"
+  missing-include  a quoted include that names no file
+  foreign-include  neither ours nor of the C++20 standard library (nor in PLATFORM)
+  over-budget      the closure of a header is more than 6 of our headers or 800 lines
+  too-long         a header well past 300 lines
+  forbidden-word   what FORBIDDEN lists, with the reason
+  preamble         not SPDX, #pragma once, "// interlock/NAME.hpp - what it does"
+  no-such-type     no type, concept or function at namespace level is named as the file
+  missing-label    a contract label that is not there (Problem ... Example)
+  label-order      the labels are not in the order of style.md, or their texts not aligned
+"""
+
+import re
+
+from source_text import (LABELS, Finding, arguments, blank, contract, finish, headers, line_of,
+                         parse)
+
+# A header may include its own layer and those before it. A folder stands for all that is in it.
+LAYERS = (
+    ("detail/", "version.hpp", "fwd.hpp"),
+    ("counter.hpp", "striped_counter.hpp", "bounded_counter.hpp", "watermark.hpp", "versioned.hpp",
+     "transaction.hpp"),
+    ("task.hpp", "when_all.hpp", "async_mutex.hpp", "async_shared_mutex.hpp", "async_semaphore.hpp",
+     "lock_all.hpp"),
+    ("idempotency_cache.hpp", "serial_queue.hpp", "keyed_serial_queue.hpp", "mirror.hpp"),
+    ("asio.hpp", "store/", "sqlite/", "redis/", "postgres/"),
+    ("interlock.hpp",),
+)
+# testing/ stands beside them all: it knows no primitive, and no primitive knows it.
+APART = "testing/"
+
+# Header -> why a rule does not hold there.
+NO_CONTRACT = {
+    "version.hpp": "macros only, read by CMake too",
+    "fwd.hpp": "declarations only",
+    "interlock.hpp": "the umbrella: includes every type, is none",
+}
+NO_BUDGET = {
+    "interlock.hpp": "the umbrella: includes every type",
+}
+MAY_SAY = {
+    "version.hpp": {"macro": "the version is for the preprocessor too"},
+    "detail/parking_linux.hpp": {},
+    "detail/parking_portable.hpp": {
+        "lock": "parks where there is no futex", "yield": "is the hook that yields"},
+}
+# Only one branch of a platform switch is ever compiled, so only the first counts.
+OTHER_BRANCH = {"detail/parking_portable.hpp"}
+PLATFORM = {
+    "detail/parking_linux.hpp": {"linux/futex.h", "sched.h", "sys/syscall.h", "time.h", "unistd.h"},
+}
+
+MAX_HEADERS, MAX_LINES = 6, 800  # parking is two of them: the hooks, and the platform's
+MAX_OWN_LINES = 330             # "about 300"
+
+FORBIDDEN = (  # (key for MAY_SAY, pattern, reason); in code, not in comments
+    ("format", r"\bstd::format|<format>", "not in GCC 12"),
+    ("expected", r"\bstd::expected|<expected>", "C++23"),
+    ("move_only_function", r"\bmove_only_function\b", "C++23, not in libc++ 19"),
+    ("stop", r"\bjthread\b|\bstd::stop_\w+|<stop_token>", "experimental in libc++ 19"),
+    ("atomic_shared", r"\batomic<\s*(?:std::)?shared_ptr", "not in libc++ 19"),
+    ("fence", r"\batomic_(?:thread|signal)_fence\b", "unseen by ThreadSanitizer"),
+    ("interference", r"\bhardware_(?:destructive|constructive)_interference_size\b",
+     "differs from one compiler flag to the next"),
+    ("no_unique_address", r"\bno_unique_address\b", "the layout differs by compiler"),
+    ("disabled", r"^[ \t]*#[ \t]*if[ \t]+0\b", "disabled code"),
+    ("macro", r"^[ \t]*#[ \t]*define\b", "a macro could differ between two files"),
+    ("lock", r"\bstd::(?:\w*mutex|condition_variable\w*)\b(?!\.)",
+     "wait through detail/parking.hpp"),
+    ("yield", r"\bthis_thread::(?:yield|sleep_\w+)", "wait through detail/parking.hpp"),
+)
+
+STANDARD = set("""algorithm any array atomic barrier bit bitset cassert cctype cerrno cfenv cfloat
+charconv chrono cinttypes climits clocale cmath codecvt compare complex concepts condition_variable
+coroutine csetjmp csignal cstdarg cstddef cstdint cstdio cstdlib cstring ctime cuchar cwchar cwctype
+deque exception execution filesystem forward_list fstream functional future initializer_list iomanip
+ios iosfwd iostream istream iterator latch limits list locale map memory memory_resource mutex new
+numbers numeric optional ostream queue random ranges ratio regex scoped_allocator semaphore set
+shared_mutex source_location span sstream stack stdexcept streambuf string string_view syncstream
+system_error thread tuple type_traits typeindex typeinfo unordered_map unordered_set utility valarray
+variant vector version""".split())
+
+INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.M)
+
+
+def layer_of(name):
+    for index, members in enumerate(LAYERS):
+        if any(name == m or m.endswith("/") and name.startswith(m) for m in members):
+            return index
+    return None
+
+
+class Header:
+    def __init__(self, path, base, root):
+        self.name = path.relative_to(base).as_posix()
+        self.file = path.relative_to(root).as_posix()
+        self.text = path.read_text()
+        self.code = blank(self.text)
+        self.lines = self.text.count("\n")
+        self.ours = {}  # name -> line
+        self.findings = []
+        for match in INCLUDE.finditer(blank(self.text, literals=False)):
+            self.include(path, base, match[1], match[2], line_of(self.text, match.start(1)))
+
+    def report(self, line, rule, message):
+        self.findings.append(Finding(self.file, line, rule, message))
+
+    def include(self, path, base, mark, target, line):
+        if mark == "<":
+            if target.startswith("interlock/"):
+                self.report(line, "include-form", f'<{target}>: use a relative "path"')
+            elif target not in STANDARD | PLATFORM.get(self.name, set()):
+                self.report(line, "foreign-include", f"<{target}> is not of the standard library")
+            return
+        found = (path.parent / target).resolve()
+        if not found.is_file():
+            self.report(line, "missing-include", f'"{target}" names no file from here')
+        elif not found.is_relative_to(base):
+            self.report(line, "foreign-include", f'"{target}" is outside include/interlock')
+        else:
+            self.ours[found.relative_to(base).as_posix()] = line
+
+
+def check_arrows(header):
+    mine = layer_of(header.name)
+    apart = header.name.startswith(APART)
+    if mine is None and not apart:
+        header.report(1, "unknown-header", "place it in LAYERS of tools/check_layers.py")
+        return
+    for target, line in header.ours.items():
+        other = layer_of(target)
+        if apart != target.startswith(APART):
+            header.report(line, "upward-include", f"{APART} and the primitives know nothing of each other")
+        elif not apart and other is not None and other > mine:
+            header.report(line, "upward-include", f"{target} is of a higher layer")
+
+
+def check_cycles(tree):
+    state, trail = {}, []
+
+    def visit(name):
+        state[name] = "open"
+        trail.append(name)
+        for target, line in tree[name].ours.items():
+            if state.get(target) == "open":
+                loop = trail[trail.index(target):] + [target]
+                tree[name].report(line, "cycle", " -> ".join(loop))
+            elif target in tree and target not in state:
+                visit(target)
+        trail.pop()
+        state[name] = "done"
+
+    for name in tree:
+        if name not in state:
+            visit(name)
+
+
+def closure(tree, name):
+    """The headers that including `name` brings along, itself included."""
+    found, todo = set(), [name]
+    while todo:
+        current = todo.pop()
+        if current not in found and current in tree and current not in OTHER_BRANCH:
+            found.add(current)
+            todo += tree[current].ours
+    return found
+
+
+def check_text(header):
+    for key, pattern, reason in FORBIDDEN:
+        if key in MAY_SAY.get(header.name, {}):
+            continue
+        for match in re.finditer(pattern, header.code, re.M):
+            header.report(line_of(header.code, match.start()), "forbidden-word",
+                          f"{match[0].strip()}: {reason}")
+    title = rf"// SPDX-License-Identifier: BSL-1\.0\n#pragma once\n\n// interlock/{re.escape(header.name)} - \S"
+    if not re.match(title, header.text):
+        header.report(1, "preamble", f"expected SPDX, #pragma once, // interlock/{header.name} - ...")
+    if header.lines > MAX_OWN_LINES:
+        header.report(1, "too-long", f"{header.lines} lines; ask what idea hides inside")
+
+
+def check_contract(header):
+    stem = header.name.removesuffix(".hpp").rpartition("/")[2]
+    if not re.search(rf"\b(?:class|struct|concept|enum class|using)\s+{stem}\b|^\S.*\b{stem}\(",
+                     header.code, re.M):
+        header.report(1, "no-such-type", f"nothing here is named {stem}")
+    labels = contract(header.text)
+    names = [label.name for label in labels]
+    async_ = re.search(r"\bcoroutine_(?:handle|waiter)\b", header.code)
+    optional = ("Resumes on", "Cancellation")
+    for label in LABELS:
+        if label not in names and (label not in optional or async_):
+            header.report(1, "missing-label", label + (" (it has awaitables)" if label in optional else ""))
+    core = [n for n in names if n not in optional]
+    if core != [n for n in LABELS if n in core]:
+        header.report(labels[0].line, "label-order", "order: " + " - ".join(LABELS))
+    for label in labels:
+        if label.column != max(labels[0].column, len("// ") + len(label.name) + 1):
+            header.report(label.line, "label-order", f"{label.name}: its text is not aligned")
+
+
+def main():
+    parser = arguments(__doc__)
+    parser.add_argument("--table", action="store_true", help="print the closure of every public header")
+    options = parse(parser)
+    base = options.root / "include" / "interlock"
+    tree = {h.name: h for h in (Header(p, base, options.root) for p in headers(options.root))}
+    check_cycles(tree)
+    for header in tree.values():
+        check_arrows(header)
+        check_text(header)
+        if header.name.startswith("detail/"):
+            continue
+        if header.name not in NO_CONTRACT:
+            check_contract(header)
+        together = closure(tree, header.name)
+        lines = sum(tree[n].lines for n in together)
+        if options.table:
+            print(f"{header.name:26} {header.lines:4} lines, closure {len(together)} headers "
+                  f"{lines:4} lines: {' '.join(sorted(together - {header.name}))}")
+        if header.name not in NO_BUDGET and (len(together) > MAX_HEADERS or lines > MAX_LINES):
+            header.report(1, "over-budget", f"{len(together)} headers, {lines} lines "
+                          f"(at most {MAX_HEADERS} and {MAX_LINES}): {' '.join(sorted(together))}")
+    finish([f for h in tree.values() for f in h.findings], f"{len(tree)} headers")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: BSL-1.0
+"""check_text - what no tracked file may hold.
+
+Rules
+  machine-path  a path of the machine that it was written on
+  unfinished    a note to come back, code switched off, "for now"
+  non-ascii     a character outside ASCII in code, scripts or build files
+  host          a package registry or mirror: where packages come from is the user's choice
+  about-itself  text about how the project came about, not about the project
+  long-line     more than 100 columns in a header (comments on memory orders excepted)
+"""
+
+import re
+import subprocess
+
+from source_text import Finding, arguments, finish, parse
+
+# Written so that no pattern matches itself.
+RULES = (
+    ("machine-path", r"/wor[k]/(?:main|shared|\.library)|/tm[p]/(?:b-|brief|bash_)|/hom[e]/\w|/roo[t]/"),
+    ("unfinished", r"\b(?:TO[D]O|FIX[M]E|XX[X])\b|^\s*#\s*if[ ]0\b|\bfor no[w]\b(?!\()"
+                   r"|\b[Pp]lacehol[d]er\b|\blater versio[n]\b"),
+    ("host", r"\b(?:artifactor[y]|pypi\.or[g]|pythonhoste[d]|npmjs\.(?:or[g]|com)|index-ur[l]"
+             r"|extra-index-ur[l]|deb\.debian\.or[g])\b"),
+    ("about-itself", r"\bA[I]\b|\b[Aa]gent[s]?\b|\b[Ii]ssue #?\d+"),
+)
+CODE = (".hpp", ".cpp", ".h", ".py", ".cmake", ".sh", ".in", "CMakeLists.txt")
+SHIPPED = "include/"
+MAX_COLUMNS = 100
+
+
+def tracked(root):
+    listing = subprocess.run(["git", "ls-files", "-z"], cwd=root, check=True, capture_output=True)
+    return [name for name in listing.stdout.decode().split("\0") if name]
+
+
+def check_file(name, text, findings):
+    for number, line in enumerate(text.splitlines(), 1):
+        for rule, pattern in RULES:
+            match = re.search(pattern, line)
+            if match:
+                findings.append(Finding(name, number, rule, match[0].strip()))
+        odd = re.search(r"[^\x00-\x7f]", line) if is_code(name, text) else None
+        if odd:
+            findings.append(Finding(name, number, "non-ascii", f"U+{ord(odd[0]):04X}"))
+        if name.startswith(SHIPPED) and len(line) > MAX_COLUMNS and "// order: " not in line:
+            findings.append(Finding(name, number, "long-line", f"{len(line)} columns"))
+
+
+def is_code(name, text):
+    return name.endswith(CODE) or text.startswith("#!")
+
+
+def main():
+    options = parse(arguments(__doc__))
+    findings, names = [], tracked(options.root)
+    for name in names:
+        path = options.root / name
+        if not path.is_file():
+            continue  # deleted, not yet committed
+        try:
+            text = path.read_bytes().decode()
+        except UnicodeDecodeError:
+            continue  # a picture
+        check_file(name, text, findings)
+    finish(findings, f"{len(names)} tracked files")
+
+
+if __name__ == "__main__":
+    main()
