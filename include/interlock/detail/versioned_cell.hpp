@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// interlock/detail/versioned_cell.hpp - where versioned<T> keeps its value: a version word that is
+// also the commit lock, and behind it either the bytes themselves or a pointer to a heap node.
+//
+// Both kinds offer the same few steps, so a plain commit and a transaction are one protocol:
+//   read()                      the value and the version it belongs to
+//   draft(value)                the next value, made ready before anything is locked; may throw
+//   lock() or lock_at(version)  from here to publish() or unlock() no user code runs
+//   put(draft)                  exchanges the contents; the draft keeps what has to be destroyed
+//   publish(version)            ends it; unlock(version) ends it with nothing changed
+
+#include <array>
+#include <atomic>
+#include <bit>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <functional>
+#include <memory>
+#include <type_traits>
+#include <utility>
+
+#include "parking.hpp"
+
+namespace interlock::detail {
+
+// The version and the commit lock of one cell, and those who wait for the next version.
+class version_word {
+public:
+  using version_type = std::uint64_t;
+  static constexpr version_type max_version = (version_type{1} << 63U) - 1;
+  static constexpr const char* exhausted =
+      "interlock::versioned: no version follows 2^63 - 1, which store_if_newer() has set; give it "
+      "smaller ones";
+
+  explicit version_word(version_type initial) noexcept : word_(initial << 1U) {}
+  version_word(const version_word&) = delete;
+  version_word& operator=(const version_word&) = delete;
+
+  // Returns: the version at a moment when nobody was in; waits for that moment.
+  version_type settled() const noexcept {
+    for (unsigned round = 0;; ++round) {
+      // order: seq_cst [cell.settled] total order with [cell.try_lock] and pairs with [cell.leave]: two readers agree on the order of two commits; sees the payload of this version
+      const std::uint64_t word = word_.load(std::memory_order_seq_cst);
+      if ((word & busy) == 0) return word >> 1U;
+      spin_hint(round);
+    }
+  }
+
+  // Returns: true if the cell is at this version and nobody is in. Gives whoever is in only a
+  //          moment to leave, so that a thread which holds other cells may ask.
+  bool is_at(version_type version) const noexcept {
+    for (unsigned round = 0; round < spin_rounds; ++round) {
+      // order: seq_cst [cell.is_at] total order with [cell.try_lock], [cell.announce] and pairs with [cell.leave]: of two commits that each read what the other writes, one sees the other in
+      const std::uint64_t word = word_.load(std::memory_order_seq_cst);
+      if (word >> 1U != version) return false;
+      if ((word & busy) == 0) return true;
+      spin_hint(round);
+    }
+    return false;
+  }
+
+  // Returns: true if nobody has come in since settled() returned this version.
+  bool unchanged(version_type version) const noexcept {
+    // order: relaxed: ordered behind the acquire loads of the payload, see seqlock_cell
+    return word_.load(std::memory_order_relaxed) == version << 1U;
+  }
+
+  // Effects: enters if the cell is at this version. Returns: true if entered.
+  bool lock_at(version_type version) const noexcept {
+    while (!try_lock(version)) {
+      if (settled() != version) return false;
+    }
+    return true;
+  }
+
+  // Effects: enters. Returns: the version found.
+  version_type lock() const noexcept {
+    for (unsigned round = 0;; ++round) {
+      const version_type version = settled();
+      if (try_lock(version)) return version;
+      spin_hint(round);
+    }
+  }
+
+  // Effects: leaves; the payload is as it was.
+  void unlock(version_type version) const noexcept { leave(version); }
+
+  // Effects: leaves with a new payload under a new version. The cell may be gone on return.
+  // Returns: the word to unpark, or nullptr if nobody waits.
+  [[nodiscard]] const park_word* publish(version_type version) noexcept {
+    const park_word* sleepers = nullptr;
+    // order: seq_cst [cell.publish] total order with [cell.announce]: after try_lock, so a waiter missed here sees the cell busy and does not park
+    if (waiting_.load(std::memory_order_seq_cst) != nobody) {
+      // order: relaxed: only the thread that is in clears it, before leave() and the unpark
+      waiting_.store(nobody, std::memory_order_relaxed);
+      sleepers = &waiting_;
+    }
+    leave(version);
+    return sleepers;
+  }
+
+  // Effects: blocks until the version is greater than `seen`, or past the deadline if there is one.
+  // Returns: false when the deadline has passed.
+  bool wait_past(version_type seen,
+                 const std::chrono::steady_clock::time_point* deadline) const noexcept {
+    for (unsigned round = 0;; ++round) {
+      const version_type version = settled();
+      if (version > seen) return true;
+      if (round < spin_rounds) {
+        spin_hint(round);
+        continue;
+      }
+      // order: seq_cst [cell.announce] total order with [cell.publish], [cell.is_at]: either the next commit sees this or is_at sees that commit
+      waiting_.store(somebody, std::memory_order_seq_cst);
+      if (!is_at(version)) continue;
+      if (deadline == nullptr) {
+        park(waiting_, somebody);
+      } else if (!park_until(waiting_, somebody, *deadline)) {
+        return settled() > seen;
+      }
+    }
+  }
+
+private:
+  // word_ is version << 1 | busy. The version only grows, so no word is ever seen twice:
+  //   even  nobody is in, the payload belongs to this version
+  //   odd   one thread is in and may be changing the payload; the version is still the old one
+  // even v -> odd v (try_lock) -> even v (unlock) or even w > v (publish).
+  static constexpr std::uint64_t busy = 1;
+  // waiting_ is `somebody` whenever a thread may be parked. Any waiter sets it, the thread that
+  // is in clears it. A waiter that left leaves it set: one needless unpark.
+  static constexpr std::uint32_t nobody = 0;
+  static constexpr std::uint32_t somebody = 1;
+
+  bool try_lock(version_type version) const noexcept {
+    std::uint64_t expected = version << 1U;
+    // order: seq_cst/relaxed [cell.try_lock] total order with [cell.settled], [cell.is_at] and pairs with [cell.leave]: comes before this thread's look at waiting_ and at other cells; sees the last payload
+    return word_.compare_exchange_strong(expected, expected | busy, std::memory_order_seq_cst,
+                                         std::memory_order_relaxed);
+  }
+
+  void leave(version_type version) const noexcept {
+    // order: release [cell.leave] pairs with [cell.settled], [cell.is_at], [cell.try_lock]: publishes the payload
+    word_.store(version << 1U, std::memory_order_release);
+  }
+
+  mutable std::atomic<std::uint64_t> word_;  // mutable: readers of a node_cell enter too
+  mutable park_word waiting_{nobody};
+};
+
+// A small trivially copyable value, inline, as a sequence lock: readers write nothing.
+//
+// Readers copy the words while a writer may be storing them, and keep the copy only if the
+// version did not move. That needs two orders, and no fence:
+//   a word of version v or later is seen    settled() acquired v, whose words came before it
+//   a word of a later version gives itself  it was stored with release after the writer entered
+//   away                                    (odd), and loaded with acquire before unchanged()
+// The tempting form, relaxed words between acquire loads of the version, is wrong: an acquire load
+// keeps back what follows it, not the payload loads before it; and a store of the odd mark, release
+// or not, does not keep back the payload stores after it.
+// H.-J. Boehm, "Can Seqlocks Get Along with Programming Language Memory Models?", MSPC 2012.
+template <class T>
+class seqlock_cell : public version_word {
+  using words = std::array<std::uint64_t, (sizeof(T) + 7) / 8>;
+
+public:
+  struct view {
+    T value;
+    version_type version;
+    const T& get() const noexcept { return value; }
+    T take() && { return std::move(value); }
+  };
+
+  class draft {
+  public:
+    explicit draft(const T& value) noexcept {
+      std::memcpy(words_.data(), std::addressof(value), sizeof(T));
+    }
+    T value() const noexcept { return value_of(words_); }
+
+  private:
+    friend seqlock_cell;
+    words words_{};
+  };
+
+  seqlock_cell(const T& value, version_type version) noexcept : version_word(version) {
+    draft first(value);
+    put(first);
+  }
+
+  view read() const noexcept {
+    for (unsigned round = 0;; ++round) {
+      const version_type version = settled();
+      const words seen = load_words(std::make_index_sequence<std::tuple_size_v<words>>{});
+      if (unchanged(version)) return {value_of(seen), version};
+      spin_hint(round);
+    }
+  }
+
+  // Preconditions: this thread is in, or nobody else knows the cell.
+  void put(draft& next) noexcept {
+    for (std::size_t i = 0; i < payload_.size(); ++i) {
+      // order: release [seqlock.put] pairs with [seqlock.load_words]: whoever reads this word will find the version moved
+      payload_[i].store(next.words_[i], std::memory_order_release);
+    }
+  }
+
+private:
+  // Unrolled: twice as fast as a loop.
+  template <std::size_t... I>
+  words load_words(std::index_sequence<I...>) const noexcept {
+    // order: acquire [seqlock.load_words] pairs with [seqlock.put]: unchanged() comes after every word
+    return {payload_[I].load(std::memory_order_acquire)...};
+  }
+
+  // A T exists only here, after validation: torn bytes would not even be safe to discard as a T.
+  static T value_of(const words& whole) noexcept {
+    if constexpr (sizeof(T) == sizeof(words)) return std::bit_cast<T>(whole);
+    std::array<std::byte, sizeof(T)> bytes;  // without the rest of the last word
+    std::memcpy(bytes.data(), whole.data(), sizeof(T));
+    return std::bit_cast<T>(bytes);
+  }
+
+  std::array<std::atomic<std::uint64_t>, std::tuple_size_v<words>> payload_;
+};
+
+// Any other value: an immutable node on the heap. A reader enters for as long as it takes to count
+// itself in, and copies outside; the last one out destroys the node.
+template <class T>
+class node_cell : public version_word {
+  struct node {
+    template <class V>
+    explicit node(V&& v) : value(std::forward<V>(v)) {}
+    std::atomic<std::size_t> owners{1};
+    const T value;
+  };
+
+public:
+  class draft {
+  public:
+    template <class V>
+      requires std::is_same_v<std::remove_cvref_t<V>, T>
+    explicit draft(V&& value) : node_(new node(std::forward<V>(value))) {}
+    draft(draft&& other) noexcept : node_(std::exchange(other.node_, nullptr)) {}
+    draft& operator=(draft&& other) noexcept {
+      std::swap(node_, other.node_);
+      return *this;
+    }
+    ~draft() {
+      // order: acq_rel [node.drop] pairs with [node.drop]: the last owner sees what all others did with the node
+      if (node_ != nullptr && node_->owners.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+        delete node_;
+      }
+    }
+
+    // Preconditions: this thread is in the cell that owns the node.
+    draft share() const noexcept {
+      // order: relaxed: the cell's own count keeps the node alive meanwhile
+      node_->owners.fetch_add(1, std::memory_order_relaxed);
+      return draft(node_);
+    }
+    const T& value() const noexcept { return node_->value; }
+
+  private:
+    explicit draft(node* owned) noexcept : node_(owned) {}
+    node* node_;
+  };
+
+  struct view {
+    draft shared;
+    version_type version;
+    const T& get() const noexcept { return shared.value(); }
+    T take() && { return shared.value(); }
+  };
+
+  node_cell(const T& value, version_type version) : version_word(version), current_(value) {}
+  node_cell(T&& value, version_type version) : version_word(version), current_(std::move(value)) {}
+
+  view read() const noexcept {
+    const version_type version = lock();
+    draft shared = current_.share();
+    unlock(version);
+    return {std::move(shared), version};
+  }
+
+  // Preconditions: this thread is in.
+  void put(draft& next) noexcept { std::swap(current_, next); }
+
+private:
+  draft current_;
+};
+
+// Up to this size the bytes are copied word by word; beyond, a torn copy is retried too often.
+inline constexpr std::size_t max_seqlock_size = 256;
+
+template <class T>
+inline constexpr bool fits_seqlock =
+    std::is_trivially_copyable_v<T> && sizeof(T) <= max_seqlock_size;
+
+template <class T>
+using versioned_cell = std::conditional_t<fits_seqlock<T>, seqlock_cell<T>, node_cell<T>>;
+
+// Returns: what f makes of the value: its result, or the copy that it changed.
+template <class T, class F>
+T updated(const T& value, F& f) {
+  static_assert(std::is_invocable_v<F&, T&>,
+                "interlock: f is called with the value: T f(const T&) or void f(T&)");
+  if constexpr (std::is_void_v<std::invoke_result_t<F&, T&>>) {
+    T changed(value);
+    std::invoke(f, changed);
+    return changed;
+  } else {
+    static_assert(std::is_convertible_v<std::invoke_result_t<F&, const T&>, T>,
+                  "interlock: f returns the new value, a T, or void after changing it in place");
+    return static_cast<T>(std::invoke(f, value));
+  }
+}
+
+}  // namespace interlock::detail

@@ -1,0 +1,247 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// interlock/versioned.hpp - a value and its version, read together and replaced by version.
+//
+// Problem     Two requests read a value, compute, and save: the second save wipes out the first.
+// Guarantee   No commit is lost when several threads update one cell.
+//             Every load returns a whole value together with its own version.
+//             A version is given out once so a stale compare_and_set is refused.
+//             A function that throws inside update leaves the cell as it was.
+//             A waiter returns once the version has passed the one it names and misses no commit.
+//             Operations on all cells take effect in one total order.
+// Progress    Blocking in the strict sense: a commit is a few stores, and whoever meets it half done
+//             spins, then yields. No user code, allocation or destructor of T runs in there.
+// Cost        Trivially copyable T up to 256 bytes: inline, 16 bytes more than T; a load writes
+//             nothing, a commit is one CAS. Any other T: one heap node for each commit, and a load
+//             is one CAS and two counts before T's own copy. No system call unless somebody waits.
+// Lifetime    Must outlive every operation on it, but not a commit whose version was seen elsewhere.
+// Not for     A plain number (counter, std::atomic), or several cells at once (transaction).
+//
+// Example     versioned<int> wallet(1000);                         // examples/versioned.cpp
+//             wallet.update([](int& money) { money -= 300; });     // recomputed on conflict
+//             const auto seen = wallet.load();                     // value and version
+//             const auto saved = wallet.compare_and_set(seen.version, seen.value - 500);
+//             if (!saved) std::printf("now at %d\n", saved.current().value);
+
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <stdexcept>
+#include <type_traits>
+#include <utility>
+
+#include "detail/parking.hpp"
+#include "detail/versioned_cell.hpp"
+
+namespace interlock {
+
+class transaction;
+
+template <class T>
+class versioned {
+  static_assert(std::is_object_v<T> && std::is_same_v<T, std::remove_cv_t<T>>,
+                "interlock::versioned<T>: T is a plain object type, without const or volatile");
+  static_assert(std::is_copy_constructible_v<T>,
+                "interlock::versioned<T>: every reader gets a copy, so T must be copyable; "
+                "keep a move-only value as std::shared_ptr<const T>");
+
+public:
+  // Starts at 0 (or as given), grows by 1 with each commit; store_if_newer may jump ahead.
+  using version_type = std::uint64_t;
+  static constexpr version_type max_version = detail::version_word::max_version;  // 2^63 - 1
+
+  enum class storage_kind {
+    seqlock,  // the bytes of T, inline
+    node,     // an immutable T on the heap, counted
+  };
+  static constexpr storage_kind storage =
+      detail::fits_seqlock<T> ? storage_kind::seqlock : storage_kind::node;
+
+  // No thread is held up for long, but a thread that the system stops inside a commit holds up
+  // the others: neither kind is lock-free in the standard's sense.
+  static constexpr bool is_always_lock_free = false;
+
+  struct snapshot {
+    T value;
+    version_type version;
+  };
+
+  class result;
+
+  versioned()
+    requires std::default_initializable<T>
+      : versioned(T()) {}
+
+  // Throws: std::invalid_argument if version > max_version; what T's copy throws; std::bad_alloc.
+  explicit versioned(T value, version_type version = 0) : cell_(std::move(value), valid(version)) {}
+
+  versioned(const versioned&) = delete;
+  versioned& operator=(const versioned&) = delete;
+
+  // Returns: the value and its version, at one moment.
+  // Throws: what T's copy throws.
+  [[nodiscard]] snapshot load() const {
+    auto seen = cell_.read();
+    const version_type version = seen.version;
+    return {std::move(seen).take(), version};
+  }
+
+  // Returns: the version. It may be out of date already.
+  [[nodiscard]] version_type version() const noexcept { return cell_.settled(); }
+
+  // Effects: if the cell is at version `expected`, replaces the value.
+  // Returns: the new version, or the snapshot that refused it.
+  // Throws: as store(); std::invalid_argument if expected > max_version.
+  [[nodiscard("a refused compare_and_set has changed nothing")]] result compare_and_set(
+      version_type expected, T desired);
+
+  // Effects: replaces the value by f(value), or by a copy that f(copy) has changed; computed anew
+  //          while other commits come first. f runs outside any lock and may read this cell.
+  // Returns: the new version.
+  // Throws: what f throws, and as store(); the cell is unchanged then.
+  template <class F>
+  version_type update(F&& f) {
+    return *update(f, std::numeric_limits<std::size_t>::max());
+  }
+
+  // Effects: as update(f), but calls f at most max_attempts times.
+  // Returns: the new version, or nothing if other commits came first each time.
+  template <class F>
+  [[nodiscard("without a version nothing was stored")]] std::optional<version_type> update(
+      F&& f, std::size_t max_attempts);
+
+  // Effects: replaces the value, whatever it was.
+  // Returns: the new version.
+  // Throws: what T's copy throws; std::bad_alloc; std::overflow_error at max_version.
+  version_type store(T desired) {
+    draft next(std::move(desired));
+    return commit(next, cell_.lock());
+  }
+
+  // Effects: if version is greater than the cell's, takes over the value and that version: a late
+  //          answer from the source of the versions cannot undo a newer one.
+  // Returns: true if taken.
+  // Throws: std::invalid_argument if version > max_version; what T's copy throws; std::bad_alloc.
+  bool store_if_newer(version_type version, T value);
+
+  // Effects: blocks until the version is greater than `seen`.
+  // Returns: a snapshot newer than `seen`; commits in between may have been passed over.
+  // Throws: std::invalid_argument if seen >= max_version; what T's copy throws.
+  [[nodiscard]] snapshot wait(version_type seen) const {
+    cell_.wait_past(awaitable(seen), nullptr);
+    return load();
+  }
+
+  // Effects: as wait(), but not past the deadline.
+  // Returns: nothing if the version was not greater than `seen` by then.
+  [[nodiscard]] std::optional<snapshot> wait_until(
+      version_type seen, std::chrono::steady_clock::time_point deadline) const {
+    if (!cell_.wait_past(awaitable(seen), &deadline)) return std::nullopt;
+    return load();
+  }
+
+private:
+  friend class transaction;
+  using draft = typename detail::versioned_cell<T>::draft;
+
+  // Preconditions: this thread has locked the cell at `version`.
+  version_type commit(draft& next, version_type version);
+
+  static version_type valid(version_type version) {
+    if (version > max_version) {
+      throw std::invalid_argument(
+          "interlock::versioned: versions end at 2^63 - 1; pass one that load() or the source of "
+          "the versions gave out");
+    }
+    return version;
+  }
+
+  static version_type awaitable(version_type seen) {
+    if (seen >= max_version) {
+      throw std::invalid_argument(
+          "interlock::versioned: no version follows 2^63 - 1; wait for an earlier one");
+    }
+    return seen;
+  }
+
+  detail::versioned_cell<T> cell_;
+};
+
+// What compare_and_set() did: true if it replaced the value.
+template <class T>
+class versioned<T>::result {
+public:
+  explicit operator bool() const noexcept { return !current_.has_value(); }
+
+  // Returns: the new version; if refused, the version of current().
+  [[nodiscard]] version_type version() const noexcept { return version_; }
+
+  // Returns: the snapshot that refused it.
+  // Throws: std::bad_optional_access if the value was replaced.
+  [[nodiscard]] const snapshot& current() const& { return current_.value(); }
+  [[nodiscard]] snapshot&& current() && { return std::move(current_).value(); }
+
+private:
+  friend versioned;
+  explicit result(version_type committed) noexcept : version_(committed) {}
+  explicit result(snapshot&& refusal) : version_(refusal.version), current_(std::move(refusal)) {}
+
+  version_type version_;
+  std::optional<snapshot> current_;
+};
+
+template <class T>
+auto versioned<T>::compare_and_set(version_type expected, T desired) -> result {
+  draft next(std::move(desired));
+  while (!cell_.lock_at(valid(expected))) {
+    snapshot current = load();
+    // Equal if the cell was behind `expected` and has come up to it meanwhile.
+    if (current.version != expected) return result(std::move(current));
+  }
+  return result(commit(next, expected));
+}
+
+template <class T>
+template <class F>
+auto versioned<T>::update(F&& f, std::size_t max_attempts) -> std::optional<version_type> {
+  for (std::size_t attempt = 0; attempt < max_attempts; ++attempt) {
+    if (attempt > 0) detail::spin_hint(static_cast<unsigned>(attempt - 1));
+    const auto seen = cell_.read();
+    draft next(detail::updated(seen.get(), f));
+    if (cell_.lock_at(seen.version)) return commit(next, seen.version);
+  }
+  return std::nullopt;
+}
+
+template <class T>
+bool versioned<T>::store_if_newer(version_type version, T value) {
+  if (valid(version) <= cell_.settled()) return false;  // the common refusal allocates nothing
+  draft next(std::move(value));
+  for (version_type current = cell_.settled(); current < version; current = cell_.settled()) {
+    if (!cell_.lock_at(current)) continue;
+    cell_.put(next);
+    const detail::park_word* const sleepers = cell_.publish(version);
+    if (sleepers != nullptr) detail::unpark_all(sleepers);
+    return true;
+  }
+  return false;
+}
+
+template <class T>
+auto versioned<T>::commit(draft& next, version_type version) -> version_type {
+  if (version == max_version) {
+    cell_.unlock(version);
+    throw std::overflow_error(cell_.exhausted);
+  }
+  cell_.put(next);
+  // From publish() on the cell may be gone, destroyed by somebody who saw the new version.
+  const detail::park_word* const sleepers = cell_.publish(version + 1);
+  if (sleepers != nullptr) detail::unpark_all(sleepers);
+  return version + 1;
+}
+
+}  // namespace interlock
