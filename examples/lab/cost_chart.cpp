@@ -21,11 +21,10 @@ using html::percent;
 // The drawing's geometry: across in shares of its width, so that text keeps its size on every
 // screen; down in pixels.
 constexpr double left = 0.16;
-constexpr double right = 0.74;
+constexpr double right = 0.97;
 constexpr double top = 26;
 constexpr double bottom = 206;
 constexpr double height = 248;
-constexpr double line_of_text = 15;
 
 std::string pixels(double value) {
   return fixed_point(value, 1);
@@ -37,6 +36,14 @@ std::vector<const form_result*> priced_forms(const scenario_result& of) {
     if (!each.cost.empty()) out.push_back(&each);
   }
   return out;
+}
+
+// Returns: the class of a series; a second form in the same role is told apart by " again".
+std::string style_among(const std::vector<const form_result*>& forms, const form_result& of) {
+  const role kind = of.of->kind;
+  const auto first = std::find_if(forms.begin(), forms.end(),
+                                  [&](const form_result* each) { return each->of->kind == kind; });
+  return std::string(style_of(kind)) + (*first == &of ? "" : " again");
 }
 
 std::set<unsigned> thread_counts(const std::vector<const form_result*>& forms) {
@@ -154,9 +161,8 @@ std::string mark(role kind, double x, double y) {
 }
 
 // `aside`: pixels to the side, so that the whiskers of two series do not cover each other.
-std::string series(const form_result& of, const axes& at, double aside) {
-  std::string out = "<g class=\"" + std::string(style_of(of.of->kind)) +
-                    "\" transform=\"translate(" + pixels(aside) + " 0)\">";
+std::string series(const form_result& of, const std::string& style, const axes& at, double aside) {
+  std::string out = "<g class=\"" + style + "\" transform=\"translate(" + pixels(aside) + " 0)\">";
   for (std::size_t i = 0; i < of.cost.size(); ++i) {
     const cost_point& point = of.cost[i];
     const double x = at.x(point.threads);
@@ -170,24 +176,15 @@ std::string series(const form_result& of, const axes& at, double aside) {
   return out + "</g>\n";
 }
 
-// The names at the right end of their series, moved apart where they would overlap.
-std::string names(const std::vector<const form_result*>& forms, const axes& at) {
-  struct end {
-    const form_result* of;
-    double y;
-  };
-  std::vector<end> ends;
-  for (const form_result* each : forms) ends.push_back({each, at.y(each->cost.back().median)});
-  std::sort(ends.begin(), ends.end(), [](const end& a, const end& b) { return a.y < b.y; });
-  for (std::size_t i = 1; i < ends.size(); ++i) {
-    ends[i].y = std::max(ends[i].y, ends[i - 1].y + line_of_text);
+std::string legend(const std::vector<const form_result*>& forms) {
+  std::string out = "<ul class=\"legend\">";
+  for (const form_result* each : forms) {
+    out += "<li class=\"" + style_among(forms, *each) +
+           "\"><svg class=\"cost\" width=\"28\" height=\"12\" aria-hidden=\"true\">" +
+           line("series", 0, 6, 1, 6) + mark(each->of->kind, 0.5, 6) + "</svg>" +
+           escape(each->of->name) + "</li>";
   }
-  const double below = std::max(0.0, ends.back().y - bottom);
-  std::string out = "<g transform=\"translate(12 4)\">";
-  for (const end& each : ends) {
-    out += label(style_of(each.of->of->kind), right, each.y - below, escape(each.of->of->name));
-  }
-  return out + "</g>\n";
+  return out + "</ul>\n";
 }
 
 }  // namespace
@@ -196,16 +193,17 @@ std::string cost_chart(const scenario_result& of, unsigned cpus) {
   const std::vector<const form_result*> forms = priced_forms(of);
   if (forms.empty()) return "";
   const axes at(forms);
-  std::string out = "<svg class=\"cost\" width=\"100%\" height=\"" + pixels(height) +
-                    "\" role=\"img\" aria-label=\"Cost per operation of " + escape(of.of->name) +
+  std::string out = legend(forms) + "<svg class=\"cost\" width=\"100%\" height=\"" +
+                    pixels(height) + "\" role=\"img\" aria-label=\"Cost per operation of " +
+                    escape(of.of->name) +
                     " by number of threads; the table below has the figures\">\n";
   out += grid(at, thread_counts(forms), cpus);
   double aside = -1.5 * static_cast<double>(forms.size() - 1);
   for (const form_result* each : forms) {
-    out += series(*each, at, aside);
+    out += series(*each, style_among(forms, *each), at, aside);
     aside += 3;
   }
-  return out + names(forms, at) + "</svg>\n";
+  return out + "</svg>\n";
 }
 
 std::string cost_table(const scenario_result& of) {

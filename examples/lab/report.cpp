@@ -48,10 +48,12 @@ std::string opening(const run_result& run) {
   std::uint64_t losing = 0;
   for (const scenario_result& each : run.scenarios) {
     const form_result* const naive = each.first(role::naive);
-    const form_result* const fixed = each.first(role::fixed);
     lost += naive != nullptr && naive->losing_rounds > 0 ? 1U : 0U;
-    rounds += fixed != nullptr ? fixed->rounds : 0;
-    losing += fixed != nullptr ? fixed->losing_rounds : 0;
+    for (const form_result& form : each.forms) {
+      if (form.of->kind != role::fixed) continue;
+      rounds += form.rounds;
+      losing += form.losing_rounds;
+    }
   }
   std::string out =
       "<header>\n<p class=\"brand\">Interlock lab</p>\n<h1>What is lost when requests overlap"
@@ -128,7 +130,7 @@ std::string numbers_table(const scenario_result& of) {
       "<details><summary>The numbers</summary><div class=\"scroll\"><table><thead><tr>"
       "<th scope=\"col\">form</th><th scope=\"col\">expected</th><th scope=\"col\">got</th>"
       "<th scope=\"col\">lost</th><th scope=\"col\">rounds</th>"
-      "<th scope=\"col\">losing rounds</th><th scope=\"col\">seed</th></tr></thead><tbody>\n";
+      "<th scope=\"col\">losing</th><th scope=\"col\">seed</th></tr></thead><tbody>\n";
   for (const form_result& each : of.forms) {
     if (each.rounds == 0) continue;
     out += "<tr><th scope=\"row\">" + escape(each.of->name) + "</th><td>" +
@@ -176,16 +178,23 @@ std::string cost_picture(const scenario_result& of, unsigned cpus) {
          "</div></details></figure>\n";
 }
 
+std::string cure(const scenario_result& of) {
+  return "<div class=\"cure\"><h3>What ends it</h3><p class=\"types\">" + escape(of.of->cure) +
+         "</p><p>" + escape(of.of->moral) + "</p></div>\n";
+}
+
+// Two columns on a wide screen, what is lost and its price beside how it is lost and what ends it;
+// without a price, what ends it takes that place.
 std::string section(const scenario_result& of, unsigned cpus) {
   const std::string name = escape(of.of->name);
-  return "<section class=\"race\" id=\"" + name + "\" aria-labelledby=\"" + name +
-         "-title\">\n<div class=\"intro\"><h2 id=\"" + name + "-title\">" + name +
-         "</h2><a class=\"up\" href=\"#top\">all races</a>\n<p class=\"story\">" +
-         escape(of.of->story) + "</p>\n<p class=\"numbers\">" + escape(of.of->numbers) +
-         "</p></div>\n" + lost_picture(of) + "<div class=\"why\">\n" + losing_rounds(of) +
-         "<div class=\"cure\"><h3>What ends it</h3><p class=\"types\">" + escape(of.of->cure) +
-         "</p><p>" + escape(of.of->moral) + "</p></div>\n</div>\n" + cost_picture(of, cpus) +
-         "</section>\n";
+  const std::string price = cost_picture(of, cpus);
+  std::string out = "<section class=\"race\" id=\"" + name + "\" aria-labelledby=\"" + name +
+                    "-title\">\n<div class=\"intro\"><h2 id=\"" + name + "-title\">" + name +
+                    "</h2><a class=\"up\" href=\"#top\">all races</a>\n<p class=\"story\">" +
+                    escape(of.of->story) + "</p>\n<p class=\"numbers\">" + escape(of.of->numbers) +
+                    "</p></div>\n" + lost_picture(of);
+  out += "<div class=\"why\">\n" + losing_rounds(of) + (price.empty() ? "" : cure(of)) + "</div>\n";
+  return out + (price.empty() ? cure(of) : price) + "</section>\n";
 }
 
 std::string machine_block(const run_result& run, const machine& how) {

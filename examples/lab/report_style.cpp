@@ -32,7 +32,7 @@ h1,h2,h3,p,ul,ol,dl,dd,figure{margin:0;padding:0}
 h1{font-size:2.1rem;line-height:1.2;font-weight:650;letter-spacing:-.015em;text-wrap:balance}
 h2{font-size:1.3rem;line-height:1.3;font-weight:650}
 h3{font-size:.95rem;font-weight:650}
-h3 em{font-style:normal}
+h3 em{font-style:normal} .naive h3 em{color:var(--naive)} .wrong h3 em{color:var(--wrong)}
 a{color:var(--link);text-decoration-thickness:1px;text-underline-offset:.3em}
 code,.race h2,.summary th a{font-family:var(--mono)}
 code{font-size:.85em}
@@ -51,12 +51,13 @@ th,td{text-align:right;padding:.35rem .7rem;font-weight:400;white-space:nowrap}
 th:first-child{text-align:left;padding-left:0}
 thead th{color:var(--soft)}
 tbody tr{border-top:1px solid var(--rule)}
-td small{color:var(--soft);margin-left:.4rem;font-size:.9em}
+td small{display:block;color:var(--soft);font-size:.9em}
 .words{text-align:left}
 .summary{width:100%;margin-top:2.5rem}
 .summary tbody tr:last-child{border-bottom:1px solid var(--rule)}
 .summary td.words{white-space:normal;color:var(--soft);max-width:17rem}
-.summary .group{text-align:right}
+.summary .group{text-align:center;padding-bottom:0}
+.summary thead tr{border:0}
 .summary th.narrow{display:none}
 .scroll{overflow-x:auto}
 
@@ -68,7 +69,7 @@ td small{color:var(--soft);margin-left:.4rem;font-size:.9em}
 .story{font-size:1.1rem;margin-top:.35rem}
 .numbers{margin-top:.15rem}
 .why{grid-column:2;grid-row:2/4;display:flex;flex-direction:column;gap:2.25rem}
-.lost,.price{grid-column:1}
+.lost,.price,.race>.cure{grid-column:1}
 .lost h3 em{font-weight:400}
 .key i{display:inline-block;vertical-align:-.1em;margin-right:.4em}
 .key-line{height:1em;border-left:2px solid var(--ink);margin-left:.2em}
@@ -90,6 +91,7 @@ td small{color:var(--soft);margin-left:.4rem;font-size:.9em}
 details{margin-top:.7rem;font-size:.875rem}
 summary{cursor:pointer;color:var(--soft);width:fit-content}
 details table{margin-top:.5rem}
+details th,details td{padding:.3rem .5rem;vertical-align:top}
 
 .lanes{margin-top:.9rem;position:relative}
 .names,.lanes li{display:grid;grid-template-columns:1.9rem repeat(var(--lanes),minmax(0,1fr))}
@@ -103,7 +105,7 @@ details table{margin-top:.5rem}
     1.9rem 0/calc(100% - 1.9rem) 100% no-repeat}
 .lanes li i{font-style:normal;font-size:.75rem;color:var(--soft);grid-row:1}
 .lanes li>span:last-child{grid-row:1;grid-column:calc(var(--lane) + 2);position:relative;margin:.2rem .4rem .2rem .8rem;
-  padding:.28rem .6rem;border-radius:.3rem;background:var(--raised);overflow-wrap:anywhere}
+  padding:.28rem .6rem;border-radius:.3rem;background:var(--raised);overflow-wrap:break-word;hyphens:auto}
 .lanes li>span:last-child::before{content:"";position:absolute;left:calc(-.8rem - 3px);top:calc(50% - 4px);
   width:8px;height:8px;border-radius:50%;background:var(--soft)}
 .lanes .harm>span:last-child{background:var(--harm);box-shadow:inset 0 0 0 1.5px var(--naive);font-weight:600}
@@ -116,13 +118,14 @@ details table{margin-top:.5rem}
 .cost{display:block;margin-top:.6rem;overflow:visible;font-size:12px}
 .cost text{fill:var(--soft)} .cost .middle{text-anchor:middle} .cost .end{text-anchor:end}
 .grid{stroke:var(--rule)} .cpus{stroke:var(--soft);stroke-dasharray:3 3}
-.cost g{--series:var(--plain)}
-.cost .naive{--series:var(--naive)} .cost .wrong{--series:var(--wrong)} .cost .fixed{--series:var(--fixed)}
-.cost .plain{--series:var(--plain)}
-.series{stroke:var(--series);stroke-width:2} .plain .series{stroke-dasharray:5 4}
+.price .naive{--series:var(--naive)} .price .wrong{--series:var(--wrong)}
+.price .fixed{--series:var(--fixed)} .price .plain{--series:var(--plain)}
+.series{stroke:var(--series);stroke-width:2} .plain .series{stroke-dasharray:5 4} .again .series{stroke-dasharray:2 3}
 .whisker{stroke:var(--series);stroke-width:1.5}
 .cost circle,.cost path{fill:var(--series);stroke:var(--ground);stroke-width:1.5}
-.cost text.naive,.cost text.wrong,.cost text.fixed,.cost text.plain{fill:var(--series);font-weight:600}
+.cost .again circle,.cost .again path,.again .cost circle,.again .cost path{fill:var(--ground);stroke:var(--series)}
+.legend{list-style:none;display:flex;flex-wrap:wrap;gap:.1rem 1.4rem;margin-top:.6rem;font-size:.875rem;font-weight:600}
+.legend li{color:var(--series)} .legend .cost{display:inline-block;margin:0 .5em 0 0;vertical-align:-.05em}
 
 .machine{margin-top:4rem;padding-top:2rem;border-top:1px solid var(--rule)}
 .machine dl{margin-top:1rem;display:grid;grid-template-columns:repeat(auto-fill,minmax(20rem,1fr));gap:.8rem 3rem;
@@ -134,7 +137,13 @@ dt{color:var(--soft)} dd{overflow-wrap:anywhere}
   h1{font-size:1.7rem}
   .race{display:flex;flex-direction:column;margin-top:3rem}
   .summary .wide{display:none}
-  .summary th.narrow{display:table-cell}
+  .summary th.narrow{display:table-cell;text-align:right}
+  .names,.lanes li{grid-template-columns:1.25rem repeat(var(--lanes),minmax(0,1fr))}
+  .lanes li{font-size:.8125rem;background-position:1.25rem 0;background-size:calc(100% - 1.25rem) 100%}
+  .names b{padding:0 .2rem 0 .55rem}
+  .lanes li>span:last-child{margin:.2rem .2rem .2rem .55rem;padding:.25rem .4rem}
+  .lanes li>span:last-child::before{left:calc(-.55rem - 3px)}
+  .lanes .harm>span:last-child::before{left:calc(-.55rem - 5px)}
   .machine dl{grid-template-columns:1fr}
 }
 @media print{.race{break-inside:avoid}}
