@@ -59,7 +59,7 @@ std::string steps(const timeline& drawn) {
            " style=\"--lane:" + std::to_string(each.lane) + "\"><i aria-hidden=\"true\">" +
            std::to_string(i + 1) + "</i><span><span class=\"aside\">" + lanes[each.lane] +
            ": </span>" + escape(each.text) +
-           (each.harmful ? "<small>here it is lost</small>" : "") + "</span></li>\n";
+           (each.harmful ? "<small>here it goes wrong</small>" : "") + "</span></li>\n";
   }
   out += "</ol>\n</div>\n";
   return out + left_out(drawn.events.size() - shown.end, "after this");

@@ -131,8 +131,9 @@ std::string table(const run_result& run, const look& how) {
     }
     out += line.substr(0, line.find_last_not_of(' ') + 1) + '\n';
   }
-  out += paint("lost: naive in its worst round, fixed in all its rounds; ns: wall time, 1 thread\n",
-               tone::faint, how.colour);
+  out += paint("lost: naive in its worst round, fixed in all its rounds; ns: wall time, 1 thread",
+               tone::faint, how.colour) +
+         '\n';
   return out;
 }
 
