@@ -11,6 +11,7 @@
 #include <latch>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -99,6 +100,29 @@ struct line {
   bool harmful = false;
 };
 
+inline std::string word_for(std::string_view text) {
+  return std::string(text);
+}
+inline std::string word_for(std::int64_t number) {
+  return std::to_string(number);
+}
+
+// Returns: the parts, words and numbers, as one sentence.
+template <class... Part>
+std::string sentence(const Part&... parts) {
+  return (std::string() + ... + word_for(parts));
+}
+
+// What the read and the write-back of a naive form say. The write is the harmful step when it lands
+// on a value that its writer never saw.
+inline line reads(std::int64_t value) {
+  return {sentence("reads ", value)};
+}
+inline line writes_back(std::int64_t value, std::int64_t seen, std::int64_t over) {
+  if (over == seen) return {sentence("writes ", value)};
+  return {sentence("writes ", value, " over ", over, ", which it never saw"), true};
+}
+
 // The steps of one round. When the round is drawn, an access and its note are one step of a global
 // order, so that the picture shows what really happened; otherwise a step is the access alone.
 class stage {
@@ -109,15 +133,16 @@ public:
   void name(unsigned lane, std::string who) {
     if (drawn()) picture_->name_lane(lane, std::move(who));
   }
-  // Effects: value = access(); notes say(value).
-  // Preconditions: access does not wait for another lane.
+  // Effects: value = access(); notes told(value).
+  // Preconditions: access neither waits for another lane nor takes a lock of the scenario: that
+  //                comes before the step.
   // Returns: value.
   template <class Access, class Say>
-  auto step(unsigned lane, Access access, Say say) {
+  auto step(unsigned lane, Access access, Say told) {
     if (!drawn()) return access();
     const std::lock_guard lock(order_);
     const auto value = access();
-    line said = say(value);
+    line said = told(value);
     picture_->note(lane, std::move(said.text), said.harmful);
     return value;
   }
@@ -128,9 +153,21 @@ public:
     picture_->note(lane, std::move(text), harmful);
   }
 
+  // Effects: no other step is noted while the lock is held; takes none unless the round is drawn.
+  [[nodiscard]] std::unique_lock<std::mutex> hold() {
+    return drawn() ? std::unique_lock(order_) : std::unique_lock<std::mutex>();
+  }
+  // Effects: notes text, as the end of the step that began with hold(), and releases the lock.
+  void say(std::unique_lock<std::mutex>& held, unsigned lane, std::string text) {
+    if (!held.owns_lock()) return;
+    picture_->note(lane, std::move(text));
+    held.unlock();
+  }
+
 private:
+  // One for all, as one round at a time is drawn.
+  static inline std::mutex order_;
   trace* picture_;
-  std::mutex order_;
 };
 
 // Effects: calls f(i) for i in [0, n), each on its own thread, none before all exist; joins all.

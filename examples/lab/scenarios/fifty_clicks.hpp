@@ -3,6 +3,8 @@
 
 // fifty_clicks - 50 users hit an increment endpoint at once.
 
+#include <interlock/counter.hpp>
+#include <interlock/striped_counter.hpp>
 #include <mutex>
 
 #include "../support.hpp"
@@ -18,7 +20,7 @@ void play(const settings& set, trace* picture, Click click) {
   stage scene(picture);
   const unsigned lanes = scene.drawn() ? 3 : set.threads;
   const std::int64_t all = scene.drawn() ? 3 : clicks;
-  for (unsigned i = 0; i < lanes; ++i) scene.name(i, "request " + std::to_string(i + 1));
+  for (unsigned i = 0; i < lanes; ++i) scene.name(i, sentence("request ", i + 1));
   together(lanes, [&](unsigned lane) {
     network way(set, lane);
     for (std::int64_t i = lane; i < all; i += lanes) click(lane, way, scene);
@@ -35,19 +37,36 @@ inline tally naive(const settings& set, trace* picture) {
   word count(start);
   play(set, picture, [&](unsigned lane, network& way, stage& scene) {
     const std::int64_t seen = scene.step(
-        lane, [&] { return count.read(); },
-        [](std::int64_t v) { return line{"reads " + std::to_string(v)}; });
+        lane, [&] { return count.read(); }, reads);
     way.travel();
     scene.step(
         lane, [&] { return count.write(seen + 1); },
-        [&](std::int64_t over) {
-          const bool lost = over != seen;
-          return line{"writes " + std::to_string(seen + 1) +
-                          (lost ? " over " + std::to_string(over) : ""),
-                      lost};
-        });
+        [&](std::int64_t over) { return writes_back(seen + 1, seen, over); });
   });
   return judge(picture, count.read());
+}
+
+// The addition is one step: there is nothing to come in between.
+inline tally counter(const settings& set, trace* picture) {
+  interlock::counter count(start);
+  play(set, picture, [&](unsigned lane, network& way, stage& scene) {
+    way.travel();
+    scene.step(
+        lane, [&] { return count.add(1); },
+        [](std::int64_t sum) { return line{sentence("adds 1: ", sum)}; });
+  });
+  return judge(picture, count.load());
+}
+
+inline tally striped_counter(const settings& set, trace* picture) {
+  interlock::striped_counter count(start);
+  play(set, picture, [&](unsigned lane, network& way, stage& scene) {
+    way.travel();
+    scene.step(
+        lane, [&] { return count.add(1), count.load(); },
+        [](std::int64_t sum) { return line{sentence("adds 1: ", sum)}; });
+  });
+  return judge(picture, count.load_exact());
 }
 
 inline tally mutex(const settings& set, trace* picture) {
@@ -55,13 +74,10 @@ inline tally mutex(const settings& set, trace* picture) {
   std::int64_t count = start;
   play(set, picture, [&](unsigned lane, network& way, stage& scene) {
     way.travel();
+    const std::lock_guard lock(guard);
     scene.step(
-        lane,
-        [&] {
-          const std::lock_guard lock(guard);
-          return ++count;
-        },
-        [](std::int64_t v) { return line{"adds 1 under the lock: " + std::to_string(v)}; });
+        lane, [&] { return ++count; },
+        [](std::int64_t sum) { return line{sentence("adds 1 under the lock: ", sum)}; });
   });
   return judge(picture, count);
 }
@@ -76,6 +92,16 @@ inline double naive_cost(unsigned threads, std::uint64_t operations) {
   });
 }
 
+inline double counter_cost(unsigned threads, std::uint64_t operations) {
+  interlock::counter count(start);
+  return price(threads, operations, [&](unsigned) { ++count; });
+}
+
+inline double striped_counter_cost(unsigned threads, std::uint64_t operations) {
+  interlock::striped_counter count(start);
+  return price(threads, operations, [&](unsigned) { ++count; });
+}
+
 inline double mutex_cost(unsigned threads, std::uint64_t operations) {
   std::mutex guard;
   std::int64_t count = start;
@@ -87,17 +113,22 @@ inline double mutex_cost(unsigned threads, std::uint64_t operations) {
 
 inline scenario describe() {
   return {
-      "fifty_clicks",
-      "50 users hit an increment endpoint at once.",
-      "start 100, 50 clicks, expect 150; naive ends anywhere down to 101",
-      "clicks",
-      "counter, striped_counter",
-      "Whoever writes back what he read before erases every click that came in between. An "
-      "addition that is one step has no between.",
-      {
+      .name = "fifty_clicks",
+      .story = "50 users hit an increment endpoint at once.",
+      .numbers = "start 100, 50 clicks, expect 150; naive ends anywhere down to 101",
+      .unit = "clicks",
+      .cure = "counter, striped_counter",
+      .moral =
+          "Whoever writes back what he read before erases every click that came in between. An "
+          "addition that is one step has no between.",
+      .forms = {
           {"naive", "load, add one, store", role::naive, naive, naive_cost},
+          {"counter", "count.add(1)", role::fixed, counter, counter_cost},
+          {"striped_counter", "count.add(1), a word per processor",
+           role::fixed, striped_counter, striped_counter_cost},
           {"mutex", "lock, add one, unlock", role::plain, mutex, mutex_cost},
-      }};
+      },
+  };
 }
 
 }  // namespace lab::fifty_clicks
