@@ -5,7 +5,7 @@
 //
 //   alone            one thread; CPU time of that thread, so other programs do not count
 //   2 threads        two pinned threads in short windows; a window counts only if both threads
-//                    really ran all through it
+//                    started together and really ran all through it
 //   oversubscribed   four threads a CPU, for a fixed time; wall time times CPUs, so that the
 //                    figure is CPU time an operation as in the other two
 //
@@ -116,6 +116,7 @@ duel run_duel(Operation& operation) {
   struct side {
     std::atomic<std::uint64_t> ready{0};
     std::atomic<std::uint64_t> finished{0};
+    clock::time_point start{};
     double ns = 0;
     bool clean = false;
   };
@@ -129,6 +130,7 @@ duel run_duel(Operation& operation) {
     const std::uint64_t calls = call_until(operation, lane, start + length, batch);
     const double cpu = thread_cpu_ns() - cpu_start;
     const double wall = std::chrono::duration<double, std::nano>(clock::now() - start).count();
+    sides[lane].start = start;
     sides[lane].ns = wall / static_cast<double>(calls);
     sides[lane].clean = cpu / wall > 0.97;
   };
@@ -159,7 +161,8 @@ duel run_duel(Operation& operation) {
     }
     const double ns = (sides[0].ns + sides[1].ns) / 2;
     all.push_back(ns);
-    if (sides[0].clean && sides[1].clean) counted.push_back(ns);
+    const bool together = std::chrono::abs(sides[0].start - sides[1].start) < length / 20;
+    if (together && sides[0].clean && sides[1].clean) counted.push_back(ns);
   }
   stop.store(true);
   other.join();
