@@ -1,0 +1,130 @@
+// SPDX-License-Identifier: BSL-1.0
+// watermark under threads, beside compare-then-store in the same harness.
+
+#include <interlock/watermark.hpp>
+
+#include <algorithm>
+
+#include "support/catch.hpp"
+#include "support/threads.hpp"
+
+namespace {
+
+using interlock::watermark;
+
+// Compare, then store: an older value that passed its comparison overwrites a newer one.
+class compare_then_store {
+public:
+  explicit compare_then_store(std::uint64_t initial) : value_(initial) {}
+  bool raise(std::uint64_t v) {
+    if (v <= value_.load(std::memory_order_relaxed)) return false;
+    std::this_thread::yield();  // the round trip between reading the version and writing the row
+    value_.store(v, std::memory_order_relaxed);
+    return true;
+  }
+  std::uint64_t load() const { return value_.load(std::memory_order_relaxed); }
+
+private:
+  std::atomic<std::uint64_t> value_;
+};
+
+// Threads offer the numbers 1, 2, 3 ... as they draw them, each late by however long it took.
+// Returns: how often an observer, or the end, showed a value below one that had been reached.
+template <class Watermark>
+std::size_t steps_down(std::size_t threads, std::uint64_t offers) {
+  Watermark w(0);
+  std::atomic<std::uint64_t> next{1};
+  std::atomic<std::size_t> raising{threads};
+  std::atomic<std::size_t> down{0};
+  support::run_threads(threads + 1, [&](std::size_t i) {
+    std::uint64_t last = 0;
+    const auto look = [&] {
+      const std::uint64_t value = w.load();
+      if (value < last) down.fetch_add(1);
+      last = value;
+    };
+    if (i == threads) {
+      while (raising.load() != 0) look();
+      return;
+    }
+    for (std::uint64_t v = next.fetch_add(1); v <= offers; v = next.fetch_add(1)) {
+      w.raise(v);
+      look();
+      if (last < v) down.fetch_add(1);
+    }
+    raising.fetch_sub(1);
+  });
+  return down.load() + (w.load() == offers ? 0U : 1U);
+}
+
+}  // namespace
+
+TEST_CASE("a watermark never goes down whoever raises it") {
+  CHECK(steps_down<watermark<std::uint64_t>>(2, support::rounds(1'000'000)) == 0);
+  CHECK(steps_down<watermark<std::uint64_t>>(4, support::rounds(500'000)) == 0);
+  CHECK(steps_down<watermark<std::uint64_t>>(16, support::rounds(200'000)) == 0);
+}
+
+TEST_CASE("compare then store goes down in the same harness") {
+  std::size_t down = 0;
+  for (int attempt = 0; attempt < 20 && down == 0; ++attempt) {
+    down = steps_down<compare_then_store>(4, 5'000);
+  }
+  CHECK(down > 0);
+}
+
+TEST_CASE("threads that lift each other never miss a wake-up") {
+  for (const std::size_t threads : {2U, 4U, 16U}) {
+    watermark<std::size_t> w(0);
+    const std::size_t steps = support::rounds(20'000);
+    support::run_threads(threads, [&](std::size_t i) {
+      for (std::size_t step = i; step < steps; step += threads) {
+        w.wait_for_at_least(step);
+        w.raise(step + 1);
+      }
+    });
+    CHECK(w.load() == steps);
+  }
+}
+
+TEST_CASE("two raisers at once leave nobody asleep") {
+  // Both raise at the same moment, one of them past the waiters' height: whichever changes the
+  // signal, everybody must wake.
+  const std::size_t steps = support::rounds(5'000);
+  watermark<std::size_t> w(0);
+  std::atomic<std::size_t> go{0};
+  support::run_threads(6, [&](std::size_t i) {
+    for (std::size_t step = 1; step <= steps; ++step) {
+      const std::size_t height = step * 10;
+      if (i < 2) {
+        while (go.load() < (step - 1) * 4) std::this_thread::yield();
+        w.raise(height - i);
+      } else {
+        w.wait_for_at_least(i % 2 == 0 ? height : height - 1);
+        go.fetch_add(1);
+      }
+    }
+  });
+  CHECK(w.load() == steps * 10);
+}
+
+TEST_CASE("waits with deadlines that keep passing see the height when it is reached") {
+  watermark<std::uint64_t> w(0);
+  const std::uint64_t top = support::rounds(100'000);
+  std::atomic<std::size_t> wrong{0};
+  support::run_threads(4, [&](std::size_t i) {
+    if (i == 0) {
+      for (std::uint64_t v = 1; v <= top; ++v) w.raise(v);
+      return;
+    }
+    const auto soon = [] {
+      return std::chrono::steady_clock::now() + std::chrono::microseconds(50);
+    };
+    for (std::uint64_t height = 1; height <= top; height += top / 50 + 1) {
+      while (!w.wait_for_at_least_until(height, soon())) {
+      }
+      if (w.load() < height) wrong.fetch_add(1);
+    }
+  });
+  CHECK(wrong.load() == 0);
+}
