@@ -3,21 +3,20 @@
 
 // interlock/async_mutex.hpp - one at a time across co_await, for coroutines and threads alike.
 //
-// Problem     Read, co_await, write loses updates even in a single-threaded event loop. A std::mutex
-//             held across a co_await blocks the loop and may be unlocked by the wrong thread.
-// Guarantee   At most one guard owns the mutex at any time. Waiters get it in the order in which they
-//             queued. What one owner did is visible to the next. A chain of a million hand-overs needs
-//             no deep stack. Locking and unlocking allocate nothing. A callable that throws inside
-//             run_exclusive leaves the mutex unlocked.
-// Progress    try_lock, co_await lock, unlock: lock-free, never block. lock_blocking: blocking.
-// Cost        16 bytes. Free: one CAS each way. Handed to the next in line: no CAS at all.
-// Lifetime    May be destroyed as soon as the last guard is released, also by that owner. The frame of
-//             a coroutine that waits must not be destroyed.
+// Problem     Read, co_await, write loses updates even in a single-threaded event loop. std::mutex
+//             held across a co_await stalls the loop, and another thread may have to unlock it.
+// Guarantee   At most one guard owns the mutex at any time. Waiters get it in the order in which
+//             they queued. What one owner did is visible to the next. A chain of a million
+//             hand-overs needs no deep stack. Locking and unlocking allocate nothing. A callable
+//             that throws inside run_exclusive leaves the mutex unlocked.
+// Progress    try_lock, lock, unlock: lock-free, never block. lock_blocking: blocking.
+// Cost        16 bytes. Free: one CAS each way. Taken: one CAS to queue, none to hand it on.
+// Lifetime    May be destroyed once the last guard has let go, by its owner too. The frame of a
+//             coroutine that waits must not be destroyed.
 // Resumes on  The unlocking thread: when the coroutine that runs there (see sync_wait) suspends, or
 //             inside unlock() if none does, as on a plain thread.
-// Cancellation none: a queued waiter waits for its turn, and a lock that is held is never revoked.
-// Not for     Recursive locking; mutual exclusion of threads only (std::mutex: hand-over in order is
-//             slow between threads, see docs/async.md).
+// Cancellation none: who has queued gets its turn, and a lock that is held is never revoked.
+// Not for     Recursive locking. Exclusion among threads alone, where std::mutex is faster.
 //
 // Example     task<> deposit(account& to, int amount) {   // examples/async_mutex.cpp
 //               const auto held = co_await to.door.lock();
@@ -28,7 +27,6 @@
 
 #include <atomic>
 #include <coroutine>
-#include <cstddef>
 #include <cstdint>
 #include <mutex>
 #include <optional>
@@ -38,12 +36,26 @@
 #include "detail/misuse.hpp"
 #include "detail/parking.hpp"
 #include "detail/waiter.hpp"
-#include "task.hpp"
 
 namespace interlock {
 
-// There is no unlock() here on purpose: std::lock_guard would compile with it, and would call a
-// lock() that nobody awaits. Ownership is always in a guard.
+namespace detail {
+
+// A callable whose result is a coroutine.
+template <class F>
+concept coroutine_function =
+    requires { typename std::coroutine_traits<std::invoke_result_t<F&>>::promise_type; };
+
+// A callable whose result is something else to await, which would outlive the lock.
+template <class F>
+concept awaitable_function =
+    requires(F& f) { f().await_ready(); } || requires(F& f) { f().operator co_await(); } ||
+    requires(F& f) { operator co_await(f()); };
+
+}  // namespace detail
+
+// Ownership is always in a guard. An unlock() here would let std::lock_guard compile, which would
+// call a lock() that nobody awaits.
 class async_mutex {
 public:
   class guard;
@@ -55,40 +67,41 @@ public:
   ~async_mutex();
 
   // Effects: takes the mutex if it is free. Never blocks or suspends.
-  // Returns: a guard, which owns the mutex or is empty: if (auto held = door.try_lock()) ...
+  // Returns: a guard; it is empty if the mutex was not free.
   [[nodiscard("the guard unlocks when it is destroyed")]] guard try_lock() noexcept;
 
   // Effects: co_await lock() takes the mutex, or suspends the coroutine until its turn.
-  // Returns: an awaitable whose result is a guard that owns the mutex.
-  // Synchronization: the release by the previous owner happens before.
+  // Returns: an awaitable of a guard that owns the mutex.
+  // Synchronization: the unlock by the previous owner happens before the result.
   [[nodiscard("write co_await")]] auto lock() noexcept;
 
-  // Effects: takes the mutex, or blocks this thread until its turn. For threads that run no
-  //          coroutines: the owner might be waiting for this very thread.
+  // Effects: takes the mutex, or blocks this thread until its turn.
+  // Preconditions: not called by a coroutine: the owner may be waiting for this very thread.
   // Returns: a guard that owns the mutex.
   [[nodiscard("the guard unlocks when it is destroyed")]] guard lock_blocking() noexcept;
 
-  // Effects: co_await run_exclusive(f) calls f() as the only owner. If f() is awaitable (a task), it is
-  //          awaited before the mutex is released; this form allocates a frame.
-  // Returns: an awaitable of what f returned. Throws: what f throws, the mutex is free then.
+  // Effects: co_await run_exclusive(f) calls f() as the owner. If that gives a coroutine, awaits it
+  //          before the mutex is released; run_exclusive(f) is then itself a coroutine of that
+  //          type, such as task<R>, with a frame of its own.
+  // Returns: an awaitable of what f gives. Throws: what f throws.
   template <class F>
   [[nodiscard("write co_await")]] auto run_exclusive(F f);
 
-  // Effects: calls f() as the only owner if the mutex is free; else f is not called. If f() is
-  //          awaitable, the result has to be awaited and the mutex is tried then.
-  // Returns: optional<R> with the result of f, empty if busy. R is void: true, or false if busy.
+  // Effects: if the mutex is free, calls f() as the owner. If that gives a coroutine, f is called
+  //          and awaited by the coroutine that is returned, which owns the mutex from now on.
+  // Returns: an optional of what f gives, empty if the mutex was not free; for void, a bool.
   template <class F>
-  [[nodiscard("it may have been busy")]] auto try_run_exclusive(F f);
+  [[nodiscard("empty or false if busy")]] auto try_run_exclusive(F f);
 
 private:
   class lock_awaiter;
   template <class F>
   class exclusive_call;
 
-  template <class F, class R = detail::await_result_t<std::invoke_result_t<F&>>>
-  task<R> await_exclusive(F f);
-  template <class F, class R = detail::await_result_t<std::invoke_result_t<F&>>>
-  auto await_try_exclusive(F f) -> task<std::conditional_t<std::is_void_v<R>, bool, std::optional<R>>>;
+  template <class F>
+  std::invoke_result_t<F&> exclusive_coroutine(F f);
+  template <class F>
+  static std::invoke_result_t<F&> owning_coroutine(guard held, F f);
 
   bool take() noexcept;
   bool take_or_queue(detail::waiter& node) noexcept;
@@ -97,7 +110,7 @@ private:
   // state_ holds one of three kinds of values:
   //   free    nobody owns the mutex; nobody waits
   //   owned   somebody does; nobody has queued since the queue was last collected
-  //   other   somebody does; the address of the newest of those who queued since, linked to older
+  //   other   somebody does; the newest of those who have queued since, linked to the older ones
   static constexpr std::uintptr_t owned = 0;  // also the null that ends the list
   static constexpr std::uintptr_t free = 1;   // no address: nodes are aligned
 
@@ -146,14 +159,14 @@ private:
 };
 
 // ------------------------------------------------------------------------------------------------
-// The queue is two lists (L. Baker, cppcoro): newcomers push themselves onto a stack inside state_;
+// The queue is two lists (Lewis Baker, cppcoro): newcomers push themselves onto a stack in state_;
 // the owner collects the stack, reversed, into a list of its own and hands the mutex to its head.
 // As long as that list lasts, a hand-over is a plain pop: the mutex stays owned throughout.
 //
-// Why it is FIFO: the stack is collected only when the list is empty, so whoever is in the list came
-// before whoever is on the stack. Why nobody is forgotten: the mutex becomes free only by a CAS that
-// fails if somebody has queued. Why it may be destroyed early: that CAS, or taking the head off the
-// list, is the last thing that unlock() does to the mutex.
+// Why it is FIFO: the stack is collected only when the list is empty, so whoever is in the list
+// came before whoever is on the stack. Why nobody is forgotten: the mutex becomes free only by a
+// CAS that fails if somebody has queued. Why it may be destroyed early: that CAS, or taking the
+// head off the list, is the last thing that unlock() does to the mutex.
 
 // Returns: true if the mutex was free and is now the caller's.
 inline bool async_mutex::take() noexcept {
@@ -163,16 +176,14 @@ inline bool async_mutex::take() noexcept {
                                         std::memory_order_relaxed);
 }
 
-// Returns: true if the mutex is the caller's; false if the node was queued and will be woken as the
-//          owner. It may have been woken already: then neither it nor the mutex may be touched.
+// Returns: true if the mutex is the caller's; false if the node was queued and will be woken as
+//          the owner. It may have been woken already: touch neither it nor the mutex then.
 inline bool async_mutex::take_or_queue(detail::waiter& node) noexcept {
-  // order: relaxed: only a guess, the compare-exchange below or in take() decides
-  std::uintptr_t seen = state_.load(std::memory_order_relaxed);
   while (true) {
+    // order: relaxed: only a guess, the compare-exchange below or in take() decides
+    std::uintptr_t seen = state_.load(std::memory_order_relaxed);
     if (seen == free) {
       if (take()) return true;
-      // order: relaxed: only a guess again, somebody was faster
-      seen = state_.load(std::memory_order_relaxed);
       continue;
     }
     node.next = reinterpret_cast<detail::waiter*>(seen);
@@ -207,7 +218,7 @@ inline void async_mutex::unlock() noexcept {
 inline async_mutex::~async_mutex() {
   // order: relaxed: the last use happens before the destruction, or there is no order that helps
   if (state_.load(std::memory_order_relaxed) != free) {
-    detail::misuse("~async_mutex: owned or waited for; let every guard go and every waiter finish first");
+    detail::misuse("~async_mutex: still owned; let every guard and every waiter go first");
   }
 }
 
@@ -250,6 +261,7 @@ inline async_mutex::guard async_mutex::lock_blocking() noexcept {
 template <class F>
 class [[nodiscard("write co_await")]] async_mutex::exclusive_call {
 public:
+  static_assert(!detail::awaitable_function<F>, "make f a coroutine that awaits this itself");
   static_assert(alignof(F) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__,
                 "compilers do not over-align coroutine frames: capture a pointer instead");
 
@@ -267,29 +279,22 @@ private:
   F f_;
 };
 
-template <class F, class R>
-task<R> async_mutex::await_exclusive(F f) {
+template <class F>
+std::invoke_result_t<F&> async_mutex::exclusive_coroutine(F f) {
   const guard held = co_await lock();
   co_return co_await f();
 }
 
-template <class F, class R>
-auto async_mutex::await_try_exclusive(F f)
-    -> task<std::conditional_t<std::is_void_v<R>, bool, std::optional<R>>> {
-  const guard held = try_lock();
-  if constexpr (std::is_void_v<R>) {
-    if (held) co_await f();
-    co_return held.owns_lock();
-  } else {
-    if (!held) co_return std::nullopt;
-    co_return co_await f();
-  }
+template <class F>
+std::invoke_result_t<F&> async_mutex::owning_coroutine(guard held, F f) {
+  const guard until_done = std::move(held);  // a parameter would last as long as the frame
+  co_return co_await f();
 }
 
 template <class F>
 auto async_mutex::run_exclusive(F f) {
-  if constexpr (detail::awaitable<std::invoke_result_t<F&>>) {
-    return await_exclusive(std::move(f));
+  if constexpr (detail::coroutine_function<F>) {
+    return exclusive_coroutine(std::move(f));
   } else {
     return exclusive_call<F>(*this, std::move(f));
   }
@@ -298,14 +303,16 @@ auto async_mutex::run_exclusive(F f) {
 template <class F>
 auto async_mutex::try_run_exclusive(F f) {
   using result = std::invoke_result_t<F&>;
-  if constexpr (detail::awaitable<result>) {
-    return await_try_exclusive(std::move(f));
-  } else if constexpr (std::is_void_v<result>) {
-    const guard held = try_lock();
+  static_assert(detail::coroutine_function<F> || !detail::awaitable_function<F>,
+                "make f a coroutine that awaits this itself");
+  guard held = try_lock();
+  if constexpr (std::is_void_v<result>) {
     if (held) f();
     return held.owns_lock();
+  } else if constexpr (detail::coroutine_function<F>) {
+    return held ? std::optional<result>(owning_coroutine(std::move(held), std::move(f)))
+                : std::nullopt;
   } else {
-    const guard held = try_lock();
     return held ? std::optional<result>(f()) : std::nullopt;
   }
 }

@@ -1,23 +1,22 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// interlock/task.hpp - the least a program without a coroutine framework needs: task, sync_wait, reschedule.
+// interlock/task.hpp - write coroutines and run them when there is no coroutine framework.
 //
-// Problem     C++20 has coroutines but no type to write one with and nothing to run it on. Resuming
-//             one coroutine from inside another ends in a stack overflow under load.
+// Problem     C++20 has coroutines, but no type to write one with and nothing to run it on. And
+//             resuming one coroutine from inside another ends in a stack overflow under load.
 // Guarantee   A task runs when it is awaited and never before. Its result or its exception reaches
 //             the one who awaits it. A million awaits in a loop or nested need no deep stack.
 //             sync_wait returns once the awaitable is done and its writes are visible. After
 //             reschedule every coroutine that was ready on the thread has had its turn.
 // Progress    co_await, reschedule: never block. sync_wait: blocking.
-// Cost        One frame from operator new per task. An await is a hand-over of a few ns without an
-//             atomic operation.
-// Lifetime    A task owns its frame. One that has been started may be destroyed once it is done, or
-//             while it is suspended in something that allows it (async_mutex does not).
-// Resumes on  The thread that finished what was awaited, from that thread's list of ready coroutines:
-//             first in line after a task, last after reschedule and after a lock. Never recursively.
+// Cost        One frame from operator new per task; awaiting it takes no atomic operation.
+// Lifetime    A task owns its frame. A task that has been started may be destroyed once it is done,
+//             or while it waits for something that allows it (async_mutex does not).
+// Resumes on  The thread on which the awaited thing ended, never from inside another coroutine:
+//             next in line after a task, last in line after reschedule or a lock.
 // Cancellation none: a task that was started runs to its end.
-// Not for     Programs that have a framework: every awaitable here works in its coroutines as well.
+// Not for     Programs that have a framework: our awaitables work in its coroutines as well.
 //
 // Example     task<int> answer() { co_return 42; }        // examples/task.cpp
 //             task<int> twice() {
@@ -75,11 +74,11 @@ private:
   std::coroutine_handle<promise_type> frame_;  // null when moved from
 };
 
-// Effects: runs the awaitable on this thread and blocks until it is done. Other coroutines that are
-//          ready on this thread run meanwhile.
-// Returns: the result. Throws: what the awaitable throws.
-// Synchronization: all that the awaitable did happens before the return.
+// Effects: starts the awaitable on this thread and blocks until it is done. Other coroutines that
+//          are ready on this thread run first.
 // Preconditions: not called by a coroutine that the awaitable waits for.
+// Returns: the result. Throws: what the awaitable throws.
+// Synchronization: what the awaitable did happens before the return.
 template <class T>
 T sync_wait(task<T> work);
 template <class Awaitable>
@@ -89,10 +88,10 @@ decltype(auto) sync_wait(Awaitable&& awaitable);
 [[nodiscard("write co_await reschedule()")]] inline auto reschedule() noexcept;
 
 // ------------------------------------------------------------------------------------------------
-// How a task runs. co_await puts the task at the head of the thread's ready list (see trampoline) and
-// suspends; the end of the task puts its caller there. Neither is resumed from inside the other, so
-// the stack stays flat without tail calls, which no compiler owes us (GCC makes none at -O0), and
-// without the usual atomic handshake: the list is the thread's own.
+// How a task runs: co_await puts it at the head of the thread's list of ready coroutines (see
+// trampoline) and suspends; the end of the task puts its caller there. Neither is resumed from
+// inside the other, so the stack stays flat without tail calls, which nobody owes us (GCC makes
+// none at -O0), and without the usual atomic handshake: the list is the thread's own.
 
 namespace detail {
 
@@ -177,7 +176,7 @@ public:
 };
 
 struct task_access {
-  // Returns: what to queue on the trampoline to start the task, which will wake `caller` at its end.
+  // Returns: what the trampoline resumes to start the task. Its end wakes the caller.
   template <class T>
   static coroutine_waiter& start(task<T>& work, waiter& caller) noexcept {
     if (!work.frame_) misuse("co_await of a task that was moved from: await the one it moved to");

@@ -4,13 +4,13 @@
 // interlock/when_all.hpp - run many tasks at once and go on when all of them are done.
 //
 // Problem     Fifty requests overlap in one event loop; a loop of co_await runs them one by one.
-// Guarantee   when_all starts the tasks in order without waiting for any of them. It ends when all tasks
-//             have ended and gives their results in order. The first failure in that order is thrown
-//             only after all tasks have ended.
+// Guarantee   when_all starts the tasks in order without waiting for any of them. It ends when all
+//             tasks have ended and gives their results in order. The first failure in that order is
+//             thrown only after all tasks have ended.
 // Progress    Never blocks.
-// Cost        One frame and one vector for the results; one atomic decrement per task.
-// Lifetime    The tasks belong to when_all and end before it does.
-// Resumes on  The thread on which the last task ended, behind the coroutines that are ready there.
+// Cost        One frame, one vector for the results, one atomic decrement per task.
+// Lifetime    The tasks belong to when_all, which ends after all of them.
+// Resumes on  The thread on which the last task ended, last in line there.
 // Cancellation none: every task runs to its end.
 // Not for     Parallel work: one thread runs all tasks unless they themselves go elsewhere.
 //
@@ -70,7 +70,7 @@ private:
 
 template <class T>
 task<std::vector<T>> when_all(std::vector<task<T>> tasks) {
-  static_assert(!std::is_reference_v<T>, "a vector holds no references: let the tasks return pointers");
+  static_assert(!std::is_reference_v<T>, "a vector holds no references: return pointers");
   co_await detail::start_all<T>(tasks);
   std::vector<T> results;
   results.reserve(tasks.size());

@@ -1,0 +1,41 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// Counts calls of operator new. Include it in one source file of a program: it replaces the global
+// operators. Not under a sanitizer, which has its own: the count stays 0 there.
+
+#include <atomic>
+#include <cstddef>
+#include <cstdlib>
+#include <new>
+
+#include "threads.hpp"
+
+namespace support {
+
+inline std::atomic<std::size_t> allocation_count{0};
+
+// Returns: how many allocations there have been in this program so far.
+inline std::size_t allocations() { return allocation_count.load(std::memory_order_relaxed); }
+
+inline constexpr bool counts_allocations = !sanitized;
+
+}  // namespace support
+
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
+#define SUPPORT_KEEP_OPERATOR_NEW
+#endif
+#endif
+#if !defined(SUPPORT_KEEP_OPERATOR_NEW) && !defined(__SANITIZE_THREAD__) && \
+    !defined(__SANITIZE_ADDRESS__)
+// Out of line: GCC 12 takes the inlined malloc or free for a mismatched pair.
+[[gnu::noinline]] void* operator new(std::size_t size) {
+  support::allocation_count.fetch_add(1, std::memory_order_relaxed);
+  if (void* const memory = std::malloc(size == 0 ? 1 : size)) return memory;
+  throw std::bad_alloc();
+}
+[[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+#endif
+#undef SUPPORT_KEEP_OPERATOR_NEW
