@@ -248,7 +248,7 @@ class Layers(Tree):
         self.assert_found({"include/interlock/sequencer.hpp": text}, "unknown-header")
 
     def test_budget(self):
-        long = WORD + "//\n" * 320
+        long = WORD + "int f();\n" * 320
         names = ("one", "two", "three")
         files = {f"include/interlock/detail/{n}.hpp": long.replace("word.hpp", f"{n}.hpp") for n in names}
         files[DETAIL] = WORD + "".join(f'#include "{n}.hpp"\n' for n in names)
@@ -257,7 +257,8 @@ class Layers(Tree):
         files = {f"include/interlock/detail/{n}.hpp": WORD.replace("word.hpp", f"{n}.hpp") for n in names}
         files[DETAIL] = WORD + "".join(f'#include "{n}.hpp"\n' for n in names)
         self.assert_found(files, "over-budget")
-        self.assert_found({DETAIL: WORD + "//\n" * 340}, "too-long")
+        self.assert_found({DETAIL: WORD + "int f();\n" * 340}, "too-long")
+        self.assert_clean({DETAIL: WORD + "//\n" * 340})
 
     def test_table(self):
         result = self.run_tool(CLEAN, "--table")
