@@ -3,8 +3,10 @@
 
 #include <interlock/transaction.hpp>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
+#include <barrier>
 #include <deque>
 #include <stdexcept>
 #include <string>
@@ -21,7 +23,7 @@ namespace {
 
 struct step_failed {};
 
-// Returns: how often `read_both`, called beside a writer that keeps the cells equal, saw them differ.
+// Returns: how often `read_both` saw the cells differ, which its neighbours keep equal.
 template <class A, class B, class ReadBoth>
 std::size_t differences(std::size_t rounds, versioned<A>& a, versioned<B>& b, ReadBoth read_both) {
   std::atomic<std::size_t> writing = 2;
@@ -93,7 +95,9 @@ TEST_CASE("two updates lose money when a step throws half-way and a transaction 
     support::run_threads(4, [&](std::size_t me) {
       for (std::size_t i = 0; i < support::rounds(20'000); ++i) {
         try {
-          transfer(bank[(i * 7 + me) % accounts], bank[(i * 3 + 2 * me + 1) % accounts], i % 5 == 0);
+          auto& from = bank[(i * 7 + me) % accounts];
+          auto& to = bank[(i * 3 + 2 * me + 1) % accounts];
+          transfer(from, to, i % 5 == 0);
         } catch (const step_failed&) {
         }
       }
@@ -117,17 +121,22 @@ TEST_CASE("two updates lose money when a step throws half-way and a transaction 
 }
 
 TEST_CASE("checking one cell and writing another skews and a transaction does not") {
-  // Each may go down to -limit alone as long as the sum stays at 0 or more.
+  // Each account may be overdrawn as long as the sum stays at 0 or more.
+  struct customer {
+    versioned<std::int64_t> a{1};
+    versioned<std::int64_t> b{1};
+  };
   const auto worst_sum = [](auto withdraw) {
+    std::deque<customer> customers(support::rounds(10'000));
+    std::barrier same_time(2);
+    support::run_threads(2, [&](std::size_t me) {
+      for (customer& c : customers) {
+        same_time.arrive_and_wait();
+        withdraw(c.a, c.b, me == 0 ? c.a : c.b);
+      }
+    });
     std::int64_t worst = 0;
-    for (std::size_t round = 0; round < support::rounds(3'000); ++round) {
-      versioned<std::int64_t> a(1);
-      versioned<std::int64_t> b(1);
-      support::run_threads(2, [&](std::size_t me) {
-        withdraw(a, b, me == 0 ? a : b);
-      });
-      worst = std::min(worst, a.load().value + b.load().value);
-    }
+    for (customer& c : customers) worst = std::min(worst, c.a.load().value + c.b.load().value);
     return worst;
   };
   bool naive_overdrawn = false;
@@ -143,8 +152,8 @@ TEST_CASE("checking one cell and writing another skews and a transaction does no
   CHECK(worst_sum([](auto& a, auto& b, auto& mine) {
           atomically([&](transaction& t) {
             if (t.read(a) + t.read(b) < 2) return;
-            std::this_thread::yield();
             t.update(mine, [](std::int64_t& money) { money -= 2; });
+            std::this_thread::yield();
           });
         }) == 0);
 }

@@ -344,6 +344,20 @@ TEST_CASE("a body that swallows every exception cannot commit half of the truth"
   CHECK(swallowed == 2);
   CHECK(copy.load().value == 6);
   CHECK(copy.version() == 1);
+
+  // With nothing to write it is run again as well.
+  runs = 0;
+  const int sum = atomically([&](transaction& t) {
+    int total = t.read(a);
+    if (++runs == 1) meanwhile([&] { a.store(5); });
+    try {
+      total += t.read(b);
+    } catch (...) {
+    }
+    return total;
+  });
+  CHECK(runs == 2);
+  CHECK(sum == 7);
 }
 
 TEST_CASE("many cells and large values spill to the heap") {
@@ -354,7 +368,9 @@ TEST_CASE("many cells and large values spill to the heap") {
     atomically([&](transaction& t) {
       for (auto& cell : numbers) t.update(cell, [](int n) { return n + 1; });
       for (auto& cell : arrays) t.update(cell, [](auto& a) { ++a[59]; });
-      for (auto& cell : texts) t.update(cell, [](std::string& s) { s += "a string of some length"; });
+      for (auto& cell : texts) {
+        t.update(cell, [](std::string& s) { s += "a string of some length"; });
+      }
       for (auto& cell : arrays) t.update(cell, [](auto& a) { ++a[0]; });
     });
     for (auto& cell : numbers) REQUIRE(cell.load().value == round);
@@ -362,25 +378,33 @@ TEST_CASE("many cells and large values spill to the heap") {
       REQUIRE(cell.load().value[59] == round);
       REQUIRE(cell.load().value[0] == round);
     }
-    for (auto& cell : texts) REQUIRE(cell.load().value.size() == 23U * static_cast<unsigned>(round));
+    for (auto& cell : texts) {
+      REQUIRE(cell.load().value.size() == 23U * static_cast<unsigned>(round));
+    }
   }
 }
 
 TEST_CASE("a commit wakes those who wait for its cells") {
-  versioned<int> a;
-  versioned<std::string> b;
-  std::atomic<int> woken = 0;
-  support::run_threads(3, [&](std::size_t me) {
-    if (me == 0) {
+  // Ping-pong: one wake-up missed and both wait for ever.
+  versioned<int> ping;
+  versioned<std::string> pong;
+  versioned<int> turns;
+  const std::uint64_t rounds = support::rounds(5'000);
+  support::run_threads(2, [&](std::size_t me) {
+    for (std::uint64_t i = 0; i < rounds; ++i) {
+      if (me == 1) (void)ping.wait(i);
       atomically([&](transaction& t) {
-        t.write(a, 1);
-        t.write(b, "1");
+        t.update(turns, [](int n) { return n + 1; });
+        if (me == 0) {
+          t.write(ping, 1);
+        } else {
+          t.write(pong, "1");
+        }
       });
-    } else {
-      woken += me == 1 ? a.wait(0).value : static_cast<int>(b.wait(0).value.size());
+      if (me == 0) (void)pong.wait(i);
     }
   });
-  CHECK(woken == 2);
+  CHECK(turns.version() == 2 * rounds);
 }
 
 TEST_CASE("a cell without versions left fails the whole commit") {

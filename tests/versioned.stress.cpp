@@ -3,6 +3,7 @@
 
 #include <interlock/versioned.hpp>
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <string>
@@ -178,7 +179,9 @@ TEST_CASE("a replica that takes versions in any order ends at the newest") {
     });
     std::uint64_t newest = 0;
     for (std::uint64_t me = 0; me < 4; ++me) {
-      for (std::uint64_t i = 0; i < 50; ++i) newest = std::max(newest, 1 + (i * 37 + me * 11) % 200);
+      for (std::uint64_t i = 0; i < 50; ++i) {
+        newest = std::max(newest, 1 + (i * 37 + me * 11) % 200);
+      }
     }
     const auto end = replica.load();
     REQUIRE(end.version == newest);

@@ -456,7 +456,8 @@ TEST_CASE("every value is destroyed once under threads") {
 }
 
 TEST_CASE("a load of inline storage works in read-only memory") {
-  void* const page = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* const page =
+      ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   REQUIRE(page != MAP_FAILED);
   const auto* const cell = new (page) versioned<bytes<20>>(bytes<20>::of(3), 8);
   REQUIRE(::mprotect(page, 4096, PROT_READ) == 0);

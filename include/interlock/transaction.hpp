@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// interlock/transaction.hpp - read and replace several versioned cells as if nobody else were there.
+// interlock/transaction.hpp - read and replace several versioned cells as if alone.
 //
 // Problem     Money leaves one account and an exception, a crash of the step or another request
 //             comes before it arrives at the other: the sum is wrong, for a moment or for good.

@@ -128,9 +128,9 @@ public:
         read.cell = nullptr;  // checked by entering it
       }
     }
-    write_record* first_not_entered = writes_.begin();
-    while (first_not_entered != writes_.end() && enter(*first_not_entered)) ++first_not_entered;
-    const bool won = first_not_entered == writes_.end() &&
+    write_record* entered = writes_.begin();  // up to here
+    while (entered != writes_.end() && enter(*entered)) ++entered;
+    const bool won = entered == writes_.end() &&
                      std::all_of(reads_.begin(), reads_.end(), [](const read_record& read) {
                        return read.cell == nullptr || read.cell->is_at(read.version);
                      });
@@ -139,7 +139,7 @@ public:
       publish();
       return true;
     }
-    for (write_record* w = writes_.begin(); w != first_not_entered; ++w) w->cell->unlock(w->version);
+    for (write_record* w = writes_.begin(); w != entered; ++w) w->cell->unlock(w->version);
     if (exhausted) throw std::overflow_error(version_word::exhausted);
     return false;
   }

@@ -51,9 +51,9 @@ public:
   }
 
   // Returns: true if the cell is at this version and nobody is in. Gives whoever is in only a
-  //          moment to leave, so that a thread which holds other cells may ask.
+  //          moment to leave (no yield), so that a thread which is in other cells may ask.
   bool is_at(version_type version) const noexcept {
-    for (unsigned round = 0; round < spin_rounds; ++round) {
+    for (unsigned round = 0; round + 1 < spin_rounds; ++round) {
       // order: seq_cst [cell.is_at] total order with [cell.try_lock], [cell.announce] and pairs with [cell.leave]: of two commits that each read what the other writes, one sees the other in
       const std::uint64_t word = word_.load(std::memory_order_seq_cst);
       if (word >> 1U != version) return false;
@@ -156,9 +156,9 @@ private:
 //
 // Readers copy the words while a writer may be storing them, and keep the copy only if the
 // version did not move. That needs two orders, and no fence:
-//   a word of version v or later is seen    settled() acquired v, whose words came before it
-//   a word of a later version gives itself  it was stored with release after the writer entered
-//   away                                    (odd), and loaded with acquire before unchanged()
+//   no word is older than v   settled() acquired v, and its words were stored before it
+//   a word newer than v       was stored with release after its writer entered (odd) and loaded
+//   gives itself away         with acquire before unchanged(), which is bound to see that entry
 // The tempting form, relaxed words between acquire loads of the version, is wrong: an acquire load
 // keeps back what follows it, not the payload loads before it; and a store of the odd mark, release
 // or not, does not keep back the payload stores after it.
