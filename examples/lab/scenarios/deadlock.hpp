@@ -41,8 +41,8 @@ inline const char* account(unsigned lane) {
 }
 
 // Effects: asks for the lock until it is free, or for 2 ms if they are in a circle: neither would
-//          ever go on then. By polling: ThreadSanitizer rightly reports locks that are waited for in
-//          opposite orders.
+//          ever go on then. By polling: ThreadSanitizer rightly reports locks that are waited for
+//          in opposite orders.
 // Returns: whether the caller owns it.
 inline bool lock_unless_stuck(std::mutex& guard, const word& other_waits) {
   const auto limit = std::chrono::steady_clock::now() + std::chrono::milliseconds(2);

@@ -132,6 +132,23 @@ inline tally one_worker(const settings& set, trace* picture) {
   });
 }
 
+// Prices: one at a time, the least work there is, and the caller waits for its end.
+inline double lock_cost(unsigned threads, std::uint64_t operations) {
+  std::mutex guard;
+  std::int64_t done = 0;
+  return price(threads, operations, [&](unsigned) {
+    const std::lock_guard lock(guard);
+    keep(++done);
+  });
+}
+
+inline double serial_queue_cost(unsigned threads, std::uint64_t operations) {
+  interlock::serial_queue line_of_jobs;
+  std::int64_t done = 0;
+  return price(threads, operations,
+               [&](unsigned) { line_of_jobs.run([&] { keep(++done); }); });
+}
+
 inline scenario describe() {
   return {
       .name = "order_pipeline",
@@ -147,9 +164,9 @@ inline scenario describe() {
       .forms = {
           {"naive", "a pool of workers", role::naive, naive, nullptr},
           {"lock-per-account", "a pool of workers, a mutex per account",
-           role::still_wrong, lock_per_account, nullptr},
+           role::still_wrong, lock_per_account, lock_cost},
           {"serial_queue", "queue.post(job): one line, a worker of its own",
-           role::fixed, serial_queue, nullptr},
+           role::fixed, serial_queue, serial_queue_cost},
           {"one-worker", "one worker for everything", role::plain, one_worker, nullptr},
       },
   };

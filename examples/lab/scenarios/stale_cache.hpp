@@ -4,8 +4,11 @@
 // stale_cache - a reader fills the cache with what it read before a writer's update.
 
 #include <algorithm>
+#include <interlock/mirror.hpp>
 #include <interlock/versioned.hpp>
 #include <mutex>
+#include <stdexcept>
+#include <vector>
 
 #include "../support.hpp"
 
@@ -130,6 +133,44 @@ inline tally store_if_newer(const settings& set, trace* picture) {
   return judge(cache.load().value);
 }
 
+// Nobody but the mirror puts anything into the cache. Writers and readers who miss it only ask.
+inline tally mirror(const settings& set, trace* picture) {
+  stage scene(picture);
+  forgetful data;
+  const unsigned courier = scene.drawn() ? 2 : std::max(2U, set.threads);
+  scene.name(courier, "the mirror");
+  network road(set, courier);
+  struct snapshot {
+    std::int64_t value;
+    std::int64_t version;
+  };
+  const auto store = [&] {
+    const std::int64_t version = scene.step(courier, [&] { return data.row.read(); }, row_read);
+    return snapshot{version, version};
+  };
+  const auto cache = [&](std::int64_t row, std::int64_t) {
+    road.travel(120, 320);
+    scene.step(
+        courier, [&] { return data.cache.write(row); },
+        [&](std::int64_t) { return line{cache_filled(row).text}; });
+    return interlock::mirror_write_result::applied;
+  };
+  interlock::mirror copy(store, cache);
+  const auto update = [&](unsigned lane, network&) {
+    scene.step(lane, [&] { return data.row.write(new_row); }, row_updated);
+    copy.touch();
+  };
+  play(set, scene, update, [&](unsigned lane, network&) {
+    if (data.cache.read() != 0) return;
+    scene.say(lane, "misses, and asks the mirror");
+    copy.touch();
+  });
+  if (copy.flush() != interlock::mirror_flush_result::flushed) {
+    throw std::runtime_error("the mirror could not flush");
+  }
+  return judge(data.cache.read());
+}
+
 // One lock around the whole way to the store: right, and readers wait in a line.
 inline tally mutex(const settings& set, trace* picture) {
   stage scene(picture);
@@ -149,6 +190,38 @@ inline tally mutex(const settings& set, trace* picture) {
   return judge(data.cache.read());
 }
 
+// Prices: a row arrives at the cache.
+inline constexpr std::size_t apart = 16;  // words: every lane counts on cache lines of its own
+
+inline double naive_cost(unsigned threads, std::uint64_t operations) {
+  std::atomic<std::int64_t> cache{0};
+  std::vector<std::int64_t> version(threads * apart);
+  return price(threads, operations, [&](unsigned lane) {
+    // order: relaxed: the naive form in bare words; nothing is published
+    cache.store(++version[lane * apart], std::memory_order_relaxed);
+  });
+}
+
+inline double versioned_cost(unsigned threads, std::uint64_t operations) {
+  interlock::versioned<std::int64_t> cache(0);
+  std::vector<std::int64_t> version(threads * apart);
+  return price(threads, operations, [&](unsigned lane) {
+    const std::int64_t row = ++version[lane * apart];
+    keep(cache.store_if_newer(static_cast<std::uint64_t>(row), row));
+  });
+}
+
+inline double mutex_cost(unsigned threads, std::uint64_t operations) {
+  std::mutex guard;
+  std::int64_t cache = 0;
+  std::vector<std::int64_t> version(threads * apart);
+  return price(threads, operations, [&](unsigned lane) {
+    const std::int64_t row = ++version[lane * apart];
+    const std::lock_guard lock(guard);
+    if (row > cache) cache = row;
+  });
+}
+
 inline scenario describe() {
   return {
       .name = "stale_cache",
@@ -164,12 +237,14 @@ inline scenario describe() {
           "arrive.",
       .forms = {
           {"naive", "read the store, put into the cache; the writer empties it",
-           role::naive, naive, nullptr},
+           role::naive, naive, naive_cost},
           {"write-through", "the same; the writer puts the new row",
            role::still_wrong, write_through, nullptr},
           {"versioned", "cache.store_if_newer(version, row), by readers and writers",
-           role::fixed, store_if_newer, nullptr},
-          {"mutex", "one lock from the read to the put", role::plain, mutex, nullptr},
+           role::fixed, store_if_newer, versioned_cost},
+          {"mirror", "the mirror alone puts; writers and readers who miss touch() it",
+           role::fixed, mirror, nullptr},
+          {"mutex", "one lock from the read to the put", role::plain, mutex, mutex_cost},
       },
   };
 }

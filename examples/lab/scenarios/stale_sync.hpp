@@ -4,7 +4,9 @@
 // stale_sync - a counter is incremented in a fast store and its value written to a slow one; the
 // writes overtake each other.
 
+#include <interlock/mirror.hpp>
 #include <mutex>
+#include <stdexcept>
 
 #include "../support.hpp"
 
@@ -17,7 +19,7 @@ inline constexpr std::int64_t fastest = 50;
 inline constexpr std::int64_t slowest = 1200;
 
 inline std::int64_t requests(const stage& scene) {
-  return scene.drawn() ? 3 : increments;
+  return scene.drawn() ? 2 : increments;
 }
 
 // Effects: the requests arrive within a third of a millisecond, each on its own thread, and call
@@ -39,6 +41,9 @@ inline tally judge(const stage& scene, std::int64_t slow) {
 
 inline line increments_to(std::int64_t value) {
   return {sentence("increments the fast store to ", value)};
+}
+inline line fetches(std::int64_t latest) {
+  return {sentence("fetches the latest: ", latest)};
 }
 inline line row_written(std::int64_t value, std::int64_t over) {
   if (over <= value) return {sentence("writes ", value, " to the slow store")};
@@ -70,14 +75,47 @@ inline tally fetch_latest(const settings& set, trace* picture) {
     scene.step(
         lane, [&] { return fast.add(1); }, increments_to);
     way.travel(0, 20);
-    const std::int64_t value = scene.step(
-        lane, [&] { return fast.read(); },
-        [](std::int64_t latest) { return line{sentence("fetches the latest: ", latest)}; });
+    const std::int64_t value = scene.step(lane, [&] { return fast.read(); }, fetches);
     way.travel(fastest, slowest);
     scene.step(
         lane, [&] { return slow.write(value); },
         [&](std::int64_t over) { return row_written(value, over); });
   });
+  return judge(scene, slow.read());
+}
+
+// The requests only say that something changed. One courier fetches and writes, one write at a
+// time, and what changes meanwhile goes with the next.
+inline tally mirror(const settings& set, trace* picture) {
+  stage scene(picture);
+  word fast;
+  word slow;
+  const auto courier = static_cast<unsigned>(requests(scene));
+  scene.name(courier, "the mirror");
+  network road(set, courier);
+  struct snapshot {
+    std::int64_t value;
+    std::int64_t version;
+  };
+  const auto source = [&] {
+    const std::int64_t value = scene.step(courier, [&] { return fast.read(); }, fetches);
+    return snapshot{value, value};  // a counter that only grows is its own version
+  };
+  const auto target = [&](std::int64_t value, std::int64_t) {
+    road.travel(fastest, slowest);
+    scene.step(
+        courier, [&] { return slow.write(value); },
+        [&](std::int64_t over) { return row_written(value, over); });
+    return interlock::mirror_write_result::applied;
+  };
+  interlock::mirror copy(source, target);
+  play(set, scene, [&](unsigned lane, network&) {
+    scene.step(lane, [&] { return fast.add(1); }, increments_to);
+    copy.touch();
+  });
+  if (copy.flush() != interlock::mirror_flush_result::flushed) {
+    throw std::runtime_error("the mirror could not flush");
+  }
   return judge(scene, slow.read());
 }
 
@@ -117,6 +155,7 @@ inline scenario describe() {
           {"naive", "v = increment(); db.write(v)", role::naive, naive, nullptr},
           {"fetch-latest", "increment(); db.write(get())",
            role::still_wrong, fetch_latest, nullptr},
+          {"mirror", "increment(); mirror.touch()", role::fixed, mirror, nullptr},
           {"mutex", "lock; v = increment(); db.write(v); unlock", role::plain, mutex, nullptr},
       },
   };
