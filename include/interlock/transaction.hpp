@@ -12,11 +12,11 @@
 //             An exception that leaves the body publishes nothing.
 //             A transaction that keeps losing gets a turn and commits.
 // Progress    Optimistic: the body runs again while other commits change what it read. After 16
-//             losses it takes a turn, first come first served, during which no other transaction
-//             starts an attempt. Plain commits on its cells and bodies under way may still win.
+//             losses it takes a turn, first come first served, and the others hold back their
+//             attempts, each for one turn. Plain commits and bodies under way may still win.
 // Cost        No state shared by all, but a look at whether somebody has the turn. Commit: one CAS
 //             for each cell written, one load for each read. Reading n cells is n*n/2 loads, so
-//             keep it to tens. No allocation for 16 reads and 16 writes, 1 KiB of values.
+//             keep it to tens. No allocation up to 16 reads, 16 writes, 1 KiB of inline values.
 // Lifetime    The cells outlive the call; the transaction& is the body's, on its thread.
 // Not for     One cell (versioned::update). Bodies with effects outside their cells, which
 //             come again with each attempt, or that wait for another thread's transaction.

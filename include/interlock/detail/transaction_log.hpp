@@ -263,7 +263,8 @@ public:
     if (made_ > at_own_risk) turns.leave();
   }
 
-  // Effects: waits until the next attempt may start. While somebody has the turn nobody else's may.
+  // Effects: waits until the next attempt may start: for this thread's turn, or for the end of the
+  //          turn that somebody else has, but not for the one after.
   void next() noexcept {
     if (made_ < at_own_risk) {
       turns.let_pass();
