@@ -18,7 +18,8 @@ public:
   explicit compare_then_store(std::uint64_t initial) : value_(initial) {}
   bool raise(std::uint64_t v) {
     if (v <= value_.load(std::memory_order_relaxed)) return false;
-    std::this_thread::yield();  // the round trip between reading the version and writing the row
+    // The round trip between reading the version and writing the row: now longer, now shorter.
+    for (std::uint64_t n = v % 3 + 1; n != 0; --n) std::this_thread::yield();
     value_.store(v, std::memory_order_relaxed);
     return true;
   }
@@ -44,7 +45,10 @@ std::size_t steps_down(std::size_t threads, std::uint64_t offers) {
       last = value;
     };
     if (i == threads) {
-      while (raising.load() != 0) look();
+      for (unsigned k = 0; raising.load() != 0; ++k) {
+        if (k % 16 == 0) std::this_thread::yield();
+        look();
+      }
       return;
     }
     for (std::uint64_t v = next.fetch_add(1); v <= offers; v = next.fetch_add(1)) {

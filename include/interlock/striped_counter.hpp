@@ -54,8 +54,9 @@ public:
   void operator--() noexcept { sub(1); }
 
   // Returns: the value when the call began, changed by some of the operations that overlap it.
-  //          While all of these are additions it lies between the value at the call and the
-  //          value at the return. With additions and subtractions mixed it may lie outside.
+  //          While these are additions it is no less than all that was added before the call and
+  //          no more than all that was begun before the return. With additions and subtractions
+  //          mixed it may be a value that the counter never had.
   // Complexity: linear in the stripes.
   [[nodiscard]] std::int64_t load() const noexcept { return static_cast<std::int64_t>(sum()); }
 
