@@ -3,12 +3,14 @@
 """check_guarantees - each sentence of a Guarantee label is the name of a test that exists.
 
 The sentence without its period, white space normalised, equals the name of a TEST_CASE in tests/.
+docs/guarantees.md is these contracts on one page: write it anew with --page > docs/guarantees.md
 
 Rules
   untested   no test of that name
   count      fewer than 2 or more than 6 sentences
   sentence   a sentence that does not end in a period, or holds a character that Catch2
              reads as something else in a test's name: " [ ] ; \\ , or a leading - or ~
+  page       docs/guarantees.md is not what --page prints
 """
 
 import difflib
@@ -24,12 +26,12 @@ def words(text):
 
 
 def test_names(root):
-    """The names of all tests."""
-    names = set()
+    """The names of all tests, and the file of each."""
+    names = {}
     for path in sorted((root / "tests").rglob("*.cpp")):
         for case in CASE.finditer(path.read_text()):
             parts = re.findall(r'"((?:\\.|[^"\\])*)"', case["name"])
-            names.add(words("".join(parts)))
+            names[words("".join(parts))] = name_of(path, root)
     return names
 
 
@@ -49,9 +51,39 @@ def sentences(lines):
         yield start, so_far
 
 
+def page(root, names):
+    """All contracts as one Markdown page, each guarantee with a link to its test."""
+    out = ["# What is guaranteed", "", "Written from the headers by `tools/check_guarantees.py --page`. "
+           "Each sentence is the name of a test; the link leads to its file.", ""]
+    for path in headers(root):
+        labels = {label.name: label for label in contract(path.read_text())}
+        if "Guarantee" not in labels:
+            continue
+        file = name_of(path, root)
+        out += [f"## [{path.stem}](../{file})", ""]
+        for _, sentence in sentences(labels["Guarantee"].lines):
+            test = names.get(sentence.removesuffix("."))
+            out.append(f"- {sentence} ([test](../{test}))" if test else f"- {sentence}")
+        out.append("")
+        for name in ("Progress", "Cost", "Lifetime", "Resumes on", "Cancellation", "Not for"):
+            if name in labels:
+                out.append(f"**{name}:** {words(' '.join(text for _, text in labels[name].lines))}")
+                out.append("")
+    return "\n".join(out)
+
+
 def main():
-    options = parse(arguments(__doc__))
+    parser = arguments(__doc__)
+    parser.add_argument("--page", action="store_true", help="print docs/guarantees.md and stop")
+    options = parse(parser)
     names, findings, total = test_names(options.root), [], 0
+    text, written = page(options.root, names), options.root / "docs/guarantees.md"
+    if options.page:
+        print(text, end="")
+        return
+    if written.is_file() and written.read_text() != text:
+        findings.append(Finding("docs/guarantees.md", 1, "page",
+                                "not what the headers say: --page > docs/guarantees.md"))
     for path in headers(options.root):
         file = name_of(path, options.root)
         for label in contract(path.read_text()):

@@ -4,7 +4,7 @@
 
 Rules
   machine-path  a path of the machine that it was written on
-  unfinished    a note to come back, code switched off, "for now"
+  unfinished    a note to come back, or code switched off
   non-ascii     a character outside ASCII in code, scripts or build files
   host          a package registry or mirror: where packages come from is the user's choice
   about-itself  text about how the project came about, not about the project

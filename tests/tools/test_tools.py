@@ -293,6 +293,9 @@ class Guarantees(Tree):
     def test_clean(self):
         self.assert_clean()
 
+    def test_page(self):
+        self.assert_found({"docs/guarantees.md": "# What was guaranteed once\n"}, "page")
+
     def test_untested(self):
         self.assert_edit_found("counted exactly once", "counted once", "untested")
         self.assert_edit_found("Every add", "every add", "untested", file="tests/counter.test.cpp")

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// interlock/detail/futex_mutex.hpp - a 4-byte mutex over the three hooks, for short internal sections.
+// interlock/detail/futex_mutex.hpp - a 4-byte mutex over the three hooks, for short sections.
 //
-// std::mutex would do, but for its size (40 bytes) and because a model explorer cannot see into it.
-// Barging, not fair. Lockable in the standard's sense, so std::lock_guard and std::unique_lock work.
+// std::mutex would do, but for its size (40 bytes) and because a model explorer cannot look into
+// it. Barging, not fair. Lockable in the standard's sense: std::lock_guard, std::unique_lock work.
 // Source: the three-state mutex of U. Drepper, "Futexes Are Tricky", 2011, section 5.
 
 #include <atomic>

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// interlock/detail/parking.hpp - the three hooks: park, unpark, spin_hint. Nothing else waits or spins.
+// interlock/detail/parking.hpp - three hooks: park, unpark, spin_hint. Nothing else waits or spins.
 //
 // park and unpark are a futex: a wait on a 32-bit word that returns when the word no longer
 // holds the expected value, when unparked, or for no reason. Every caller therefore loops.
