@@ -31,7 +31,12 @@ MAX_COLUMNS = 100
 
 
 def tracked(root):
-    listing = subprocess.run(["git", "ls-files", "-z"], cwd=root, check=True, capture_output=True)
+    """What git tracks; without git, or outside a clone, every file that is not a build's."""
+    try:
+        listing = subprocess.run(["git", "ls-files", "-z"], cwd=root, check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        names = (path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file())
+        return [name for name in names if not re.match(r"build|\.git/|.*__pycache__/", name)]
     return [name for name in listing.stdout.decode().split("\0") if name]
 
 
