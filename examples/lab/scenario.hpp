@@ -70,7 +70,7 @@ enum class role {
 };
 
 struct form {
-  std::string_view name;  // "naive", "fetch-latest", "fixed", "mutex"
+  std::string_view name;  // "naive", "fetch-latest", "counter", "mutex"
   std::string_view how;   // one line of pseudo code: "load, add one, store"
   role kind = role::naive;
 
@@ -79,8 +79,8 @@ struct form {
   tally (*round)(const settings&, trace*) = nullptr;
 
   // Runs `operations` operations of the form's hot path on each of `threads` threads, without any
-  // artificial window, and returns the nanoseconds of wall time per operation and thread. Null where a
-  // price says nothing.
+  // artificial window, and returns the nanoseconds of wall time per operation and thread. Null
+  // where a price says nothing.
   double (*cost)(unsigned threads, std::uint64_t operations) = nullptr;
 };
 

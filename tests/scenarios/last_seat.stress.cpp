@@ -5,6 +5,6 @@
 #include "proof.hpp"
 
 TEST_CASE("The last seat is sold once in every right form and again in the naive one") {
-  scenarios::prove(lab::last_seat::describe(), 400,
+  scenarios::prove(lab::last_seat::describe(), 300,
                    [](const lab::tally& end) { return end.got >= 2 && end.got <= 4; });
 }

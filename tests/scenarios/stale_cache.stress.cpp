@@ -5,6 +5,6 @@
 #include "proof.hpp"
 
 TEST_CASE("The cache never ends older than the store in a right form") {
-  scenarios::prove(lab::stale_cache::describe(), 400,
+  scenarios::prove(lab::stale_cache::describe(), 250,
                    [](const lab::tally& end) { return end.got == 1; });
 }

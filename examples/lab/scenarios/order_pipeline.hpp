@@ -6,9 +6,12 @@
 
 #include <algorithm>
 #include <array>
+#include <interlock/keyed_serial_queue.hpp>
 #include <interlock/serial_queue.hpp>
 #include <mutex>
 #include <stdexcept>
+#include <string>
+#include <vector>
 
 #include "../support.hpp"
 
@@ -22,17 +25,19 @@ struct job {
   std::int64_t number = 0;  // within its account
 };
 
+inline std::string name(const job& one) {
+  return sentence(one.account == 0 ? "A" : "B", one.number + 1);
+}
+
 // The accounts' books. A job is in turn if every earlier job of its account has ended when it
 // starts.
 class books {
 public:
   explicit books(stage& scene) : scene_(scene) {}
 
-  [[nodiscard]] std::int64_t lines() const { return scene_.drawn() ? 1 : accounts; }
-  [[nodiscard]] std::int64_t depth() const { return scene_.drawn() ? 3 : per_account; }
-  [[nodiscard]] std::int64_t jobs() const { return lines() * depth(); }
+  [[nodiscard]] std::int64_t jobs() const { return accounts * (scene_.drawn() ? 2 : per_account); }
   // Returns: the i-th job to arrive; the accounts take turns.
-  [[nodiscard]] job arrival(std::int64_t i) const { return {i % lines(), i / lines()}; }
+  [[nodiscard]] static job arrival(std::int64_t i) { return {i % accounts, i / accounts}; }
 
   // Effects: works a job off: payment, stock, order.
   void work(const job& next, unsigned lane, network& way) {
@@ -41,13 +46,13 @@ public:
         lane, [&] { return done.read() == next.number; },
         [&](bool right) {
           const char* const end = right ? "" : " before its turn";
-          return line{sentence("begins job ", next.number + 1, end), !right};
+          return line{sentence("begins ", name(next), end), !right};
         });
     if (in_turn) in_turn_.add(1);
     way.travel(30, 150);
     scene_.step(
         lane, [&] { return done.add(1); },
-        [&](std::int64_t) { return line{sentence("ends job ", next.number + 1)}; });
+        [&](std::int64_t) { return line{sentence("ends ", name(next))}; });
   }
   [[nodiscard]] tally judge() const { return {jobs(), in_turn_.read(), jobs() - in_turn_.read()}; }
 
@@ -58,7 +63,7 @@ private:
 };
 
 inline unsigned pool(const settings& set, const stage& scene) {
-  return scene.drawn() ? 2 : std::max(2U, set.threads);
+  return scene.drawn() ? 3 : std::max(2U, set.threads);
 }
 
 // Effects: a pool of workers takes the jobs in the order of arrival and calls
@@ -91,17 +96,17 @@ inline tally lock_per_account(const settings& set, trace* picture) {
   std::array<std::mutex, accounts> guard;
   return play(set, picture, pool(set, stage(picture)),
               [&](books& ledger, const job& next, unsigned lane, network& way) {
-                way.travel(0, 60);  // loads the order
+                way.travel(0, 150);  // loads the order
                 const std::lock_guard lock(guard[static_cast<std::size_t>(next.account)]);
                 ledger.work(next, lane, way);
               });
 }
 
 // Effects: calls post(job, work) for the jobs in the order of arrival, where work(lane, way) works
-//          the job off, and drain() at the end.
+//          the job off, and then queue.drain().
 // Throws: std::runtime_error if post() does not answer that the job is accepted.
-template <class Post, class Drain>
-tally submit(stage& scene, Post post, Drain drain) {
+template <class Queue, class Post>
+tally submit(stage& scene, Queue& queue, Post post) {
   books ledger(scene);
   for (std::int64_t i = 0; i < ledger.jobs(); ++i) {
     const job next = ledger.arrival(i);
@@ -109,7 +114,7 @@ tally submit(stage& scene, Post post, Drain drain) {
         next, [&ledger, next](unsigned lane, network& way) { ledger.work(next, lane, way); });
     if (answer != interlock::post_result::accepted) throw std::runtime_error("a job was refused");
   }
-  drain();
+  queue.drain();
   return ledger.judge();
 }
 
@@ -119,10 +124,22 @@ inline tally serial_queue(const settings& set, trace* picture) {
   scene.name(0, "the queue's worker");
   network way(set, 0);
   interlock::serial_queue line_of_jobs({.workers = 1});
-  return submit(
-      scene,
-      [&](const job&, auto work) { return line_of_jobs.post([&way, work] { work(0, way); }); },
-      [&] { line_of_jobs.drain(); });
+  return submit(scene, line_of_jobs, [&](const job&, auto work) {
+    return line_of_jobs.post([&way, work] { work(0, way); });
+  });
+}
+
+// A line per account, worked off by a pool. A lane is an account here: any worker may serve it.
+inline tally keyed_serial_queue(const settings& set, trace* picture) {
+  stage scene(picture);
+  scene.name(0, "account A");
+  scene.name(1, "account B");
+  std::array<network, accounts> way{network(set, 0), network(set, 1)};
+  interlock::keyed_serial_queue<std::int64_t> line_of_jobs({.workers = 2});
+  return submit(scene, line_of_jobs, [&](const job& next, auto work) {
+    const auto lane = static_cast<unsigned>(next.account);
+    return line_of_jobs.post(next.account, [&road = way[lane], lane, work] { work(lane, road); });
+  });
 }
 
 // Right, and no two accounts are ever worked on at the same time.
@@ -149,6 +166,14 @@ inline double serial_queue_cost(unsigned threads, std::uint64_t operations) {
                [&](unsigned) { line_of_jobs.run([&] { keep(++done); }); });
 }
 
+inline double keyed_serial_queue_cost(unsigned threads, std::uint64_t operations) {
+  interlock::keyed_serial_queue<unsigned> line_of_jobs;
+  std::vector<std::int64_t> done(threads * 16);  // a cache line apart
+  return price(threads, operations, [&](unsigned lane) {
+    line_of_jobs.run(lane, [&] { keep(++done[lane * 16]); });
+  });
+}
+
 inline scenario describe() {
   return {
       .name = "order_pipeline",
@@ -165,6 +190,8 @@ inline scenario describe() {
           {"naive", "a pool of workers", role::naive, naive, nullptr},
           {"lock-per-account", "a pool of workers, a mutex per account",
            role::still_wrong, lock_per_account, lock_cost},
+          {"keyed_serial_queue", "queue.post(account, job): a line per account, a pool",
+           role::fixed, keyed_serial_queue, keyed_serial_queue_cost},
           {"serial_queue", "queue.post(job): one line, a worker of its own",
            role::fixed, serial_queue, serial_queue_cost},
           {"one-worker", "one worker for everything", role::plain, one_worker, nullptr},
