@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: BSL-1.0
+// serial_queue: many threads book into one ledger, one at a time; who asks gets the answer.
+// Prints: balance 470 after 100 bookings
+
+#include <interlock/serial_queue.hpp>
+
+#include <cstdio>
+#include <thread>
+#include <vector>
+
+int main() {
+  using interlock::serial_queue;
+
+  int balance = 0;  // no mutex, no atomic: only tasks of the queue touch it
+  int bookings = 0;
+  serial_queue ledger;
+  const auto posted = ledger.post([&] { balance += 500; });   // fire and forget
+  const int left = ledger.run([&] { return balance -= 30; });  // 470
+  ledger.drain();
+
+  std::vector<std::thread> tellers;
+  for (int i = 0; i < 4; ++i) {
+    tellers.emplace_back([&] {
+      for (int k = 0; k < 25; ++k) {
+        (void)ledger.post([&] { ++bookings, balance += k % 2 == 0 ? 1 : -1; });
+      }
+    });
+  }
+  for (std::thread& teller : tellers) teller.join();
+  const int total = ledger.run([&] { return balance; });
+  std::printf("balance %d after %d bookings\n", left, bookings);
+  return posted == interlock::post_result::accepted && left == 470 && bookings == 100 && total == 474 ? 0 : 1;
+}
