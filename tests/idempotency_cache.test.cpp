@@ -805,6 +805,19 @@ TEST_CASE("expired answers make room before anything else is evicted") {
   CHECK(cache.statistics().evicted == 0);
 }
 
+TEST_CASE("each new key takes one expired answer out of memory") {
+  manual_clock clock;
+  cache_type cache(with_clock(clock));
+  for (const char* key : {"a", "b", "c"}) cache.run(key, pay, [] { return 0; });
+  clock.advance(nanoseconds(100));
+  CHECK(cache.size_approx() == 3);
+  cache.run("d", pay, [] { return 0; });
+  CHECK(cache.size_approx() == 3);
+  cache.run("e", pay, [] { return 0; });
+  CHECK(cache.size_approx() == 3);
+  CHECK(cache.statistics().expired == 2);
+}
+
 TEST_CASE("statistics count what became of every call") {
   cache_type cache({.capacity = 1});
   cache.run("a", pay, [] { return 1; });
