@@ -138,7 +138,8 @@ public:
   template <class F>
   task<result> async_run(Key key, fingerprint payload, F f);
 
-  // The owner's part of run alone, for work that ends elsewhere: in a callback, on another thread.
+  // run without the call, for work that ends in a callback or on another thread. Returns: a ticket
+  // to settle, or the answer. Throws: as run. claim waits as run does, try_claim as try_run.
   claim_result claim(const Key& key, fingerprint payload) {
     detail::thread_waiter node;
     return claim(key, payload, &node);
