@@ -7,7 +7,9 @@
 
 #include <algorithm>
 #include <atomic>
+#include <coroutine>
 #include <cstddef>
+#include <exception>
 #include <memory>
 #include <mutex>
 #include <stdexcept>
@@ -43,7 +45,32 @@ template <class M>
 concept can_unlock = requires(M& m) { m.unlock(); };
 static_assert(can_unlock<std::mutex> && !can_unlock<async_mutex>);
 
+// run_exclusive must see what it would have to await.
+constexpr auto gives_nothing = [] {};
+constexpr auto gives_a_task = []() -> task<> { co_return; };
+constexpr auto gives_an_awaiter = [] { return reschedule(); };
+static_assert(!interlock::detail::awaitable_function<decltype(gives_nothing)>);
+static_assert(!interlock::detail::coroutine_function<decltype(gives_nothing)>);
+static_assert(interlock::detail::coroutine_function<decltype(gives_a_task)>);
+static_assert(interlock::detail::awaitable_function<decltype(gives_an_awaiter)>);
+
 namespace {
+
+// A coroutine of another kind: runs at once, outside the trampoline, and frees itself.
+struct detached {
+  struct promise_type {
+    detached get_return_object() noexcept { return {}; }
+    std::suspend_never initial_suspend() noexcept { return {}; }
+    std::suspend_never final_suspend() noexcept { return {}; }
+    void return_void() noexcept {}
+    void unhandled_exception() noexcept { std::terminate(); }
+  };
+};
+
+detached append_from_another_kind(async_mutex& mutex, std::vector<int>& order, int id) {
+  const auto held = co_await mutex.lock();
+  order.push_back(id);
+}
 
 bool is_free(async_mutex& mutex) { return mutex.try_lock().owns_lock(); }
 
@@ -442,6 +469,17 @@ TEST_CASE("a plain thread that unlocks runs the next coroutine inside unlock") {
   held.unlock();
   waiting.join();
   CHECK(resumed_on == std::this_thread::get_id());
+}
+
+TEST_CASE("coroutines of another kind wait for the mutex in order") {
+  async_mutex mutex;
+  std::vector<int> order;
+  auto held = mutex.try_lock();
+  for (int id = 0; id < 10; ++id) append_from_another_kind(mutex, order, id);
+  CHECK(order.empty());
+  held.unlock();  // runs all of them
+  CHECK(order == std::vector<int>{0, 1, 2, 3, 4, 5, 6, 7, 8, 9});
+  CHECK(is_free(mutex));
 }
 
 TEST_CASE("the last owner may destroy the mutex right after its unlock") {

@@ -3,6 +3,9 @@
 
 #include <interlock/when_all.hpp>
 
+#include <coroutine>
+#include <cstddef>
+#include <exception>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -37,6 +40,22 @@ task<int> succeed_later(int after, int& ended) {
   for (int i = 0; i < after; ++i) co_await reschedule();
   ++ended;
   co_return 0;
+}
+
+// A coroutine of another kind: runs at once, outside the trampoline, and frees itself.
+struct detached {
+  struct promise_type {
+    detached get_return_object() noexcept { return {}; }
+    std::suspend_never initial_suspend() noexcept { return {}; }
+    std::suspend_never final_suspend() noexcept { return {}; }
+    void return_void() noexcept {}
+    void unhandled_exception() noexcept { std::terminate(); }
+  };
+};
+
+detached sum_of(std::vector<task<int>> tasks, int& sum) {
+  const std::vector<int> results = co_await when_all(std::move(tasks));
+  for (const int each : results) sum += each;
 }
 
 task<> count(std::size_t& counter) {
@@ -81,6 +100,15 @@ TEST_CASE("The first failure in that order is thrown only after all tasks have e
 TEST_CASE("when_all of nothing is done at once") {
   CHECK(sync_wait(when_all(std::vector<task<int>>())).empty());
   sync_wait(when_all(std::vector<task<>>()));
+}
+
+TEST_CASE("when_all can be awaited by a coroutine of another kind") {
+  std::vector<std::string> log;
+  int sum = 0;
+  std::vector<task<int>> tasks;
+  for (int i = 1; i <= 3; ++i) tasks.push_back(square_later(i, log));
+  sum_of(std::move(tasks), sum);
+  CHECK(sum == 14);
 }
 
 TEST_CASE("when_all gives values that can only be moved") {

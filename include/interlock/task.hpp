@@ -44,6 +44,9 @@ struct task_access;
 }  // namespace detail
 
 // Requirements: T is void, an lvalue reference, or a type that can be moved.
+//
+// GCC 12 miscompiles a coroutine without local variables that awaits in a condition, with any task
+// type: if (!co_await ready()) co_return; hangs. Name the result: const bool is = co_await ready();
 template <class T = void>
 class [[nodiscard("a task does nothing until it is awaited")]] task {
 public:
