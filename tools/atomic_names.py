@@ -27,7 +27,7 @@ def closing(text, start):
 
 
 def receiver(text, end):
-    """The last name of the expression that ends at `end`: `word_` in a.word_, b->word_[i], (*word_)."""
+    """The last name of the expression that ends there: `word_` in a.word_, b->word_[i], (*word_)."""
     while end > 0 and text[end - 1] in ")] \n":
         end, depth = end - 1, int(text[end - 1] in ")]")
         inner = end
@@ -75,7 +75,8 @@ class Names:
 
 
 USE_AFTER = re.compile(r"\+\+|--|(?:[-+*/%&|^]|<<|>>)?=(?!=)|[=!<>]=|&&|[-<>+*/%|^?]")
-USE_BEFORE = re.compile(r"(?:\+\+|--|[=!<>]=|&&|\|\||[-+/%|^<!]|\breturn|\b(?:if|while|switch)\s*\(\s*)\s*$")
+USE_BEFORE = re.compile(r"(?:\+\+|--|[=!<>]=|&&|\|\||[-+/%|^<!]|\breturn"
+                        r"|\b(?:if|while|switch)\s*\(\s*)\s*$")
 COPY = re.compile(r"(?P<target>[^;{}()]*)(?<![=!<>+\-*/%&|^])=\s*$")
 
 

@@ -139,7 +139,7 @@ def check_arrows(header):
     for target, line in header.ours.items():
         other = layer_of(target)
         if apart != target.startswith(APART):
-            header.report(line, "upward-include", f"{APART} and the primitives know nothing of each other")
+            header.report(line, "upward-include", f"{APART} stands apart from the primitives")
         elif not apart and other is not None and other > mine:
             header.report(line, "upward-include", f"{target} is of a higher layer")
 
@@ -182,9 +182,11 @@ def check_text(header):
         for match in re.finditer(pattern, header.code, re.M):
             header.report(line_of(header.code, match.start()), "forbidden-word",
                           f"{match[0].strip()}: {reason}")
-    title = rf"// SPDX-License-Identifier: BSL-1\.0\n#pragma once\n\n// interlock/{re.escape(header.name)} - \S"
+    title = (r"// SPDX-License-Identifier: BSL-1\.0\n#pragma once\n\n"
+             rf"// interlock/{re.escape(header.name)} - \S")
     if not re.match(title, header.text):
-        header.report(1, "preamble", f"expected SPDX, #pragma once, // interlock/{header.name} - ...")
+        header.report(1, "preamble",
+                      f"expected SPDX, #pragma once, // interlock/{header.name} - ...")
     if header.lines > MAX_OWN_LINES:
         header.report(1, "too-long", f"{header.lines} lines of code; ask what idea hides inside")
 
@@ -200,7 +202,8 @@ def check_contract(header):
     optional = ("Resumes on", "Cancellation")
     for label in LABELS:
         if label not in names and (label not in optional or async_):
-            header.report(1, "missing-label", label + (" (it has awaitables)" if label in optional else ""))
+            why = " (it has awaitables)" if label in optional else ""
+            header.report(1, "missing-label", label + why)
     core = [n for n in names if n not in optional]
     if core != [n for n in LABELS if n in core]:
         header.report(labels[0].line, "label-order", "order: " + " - ".join(LABELS))
@@ -211,7 +214,8 @@ def check_contract(header):
 
 def main():
     parser = arguments(__doc__)
-    parser.add_argument("--table", action="store_true", help="print the closure of every public header")
+    parser.add_argument("--table", action="store_true",
+                        help="print the closure of every public header")
     options = parse(parser)
     base = options.root / "include" / "interlock"
     tree = {h.name: h for h in (Header(p, base, options.root) for p in headers(options.root))}

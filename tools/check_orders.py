@@ -35,8 +35,8 @@ ORDERS = {"relaxed", "consume", "acquire", "release", "acq_rel", "seq_cst"}
 PUBLISHING = {"release", "acq_rel", "seq_cst"}
 OBSERVING = {"consume", "acquire", "acq_rel", "seq_cst"}
 
-ACCESS = re.compile(r"(?:(?:\.|->)\s*(?P<member>load|store|exchange|fetch_\w+|test_and_set|test|clear"
-                    r"|compare_exchange_\w+|wait|notify_one|notify_all)"
+ACCESS = re.compile(r"(?:(?:\.|->)\s*(?P<member>load|store|exchange|fetch_\w+|test_and_set|test"
+                    r"|clear|compare_exchange_\w+|wait|notify_one|notify_all)"
                     r"|\b(?P<fence>atomic_(?:thread|signal)_fence))\s*\(")
 TAG = r"\[[\w.]+\]"
 NOTE = re.compile(rf"// order: (?P<orders>\w+(?:/\w+)?)(?: (?P<tag>{TAG}))?"
@@ -135,10 +135,10 @@ def check_note(file, line, comment, orders, tags, report):
                 for name in re.findall(TAG, names)}
     if set(orders) == {"relaxed"}:
         if tag or partners:
-            report(line, "relaxed-pairs", "a relaxed access synchronizes with nothing: give a reason")
+            report(line, "relaxed-pairs", "relaxed synchronizes with nothing: give only a reason")
         return
     if not tag or not partners:
-        report(line, "missing-partner", f"{orders[0]} needs a [tag] and the [tag] of its counterpart")
+        report(line, "missing-partner", f"{orders[0]} needs a [tag] and that of its counterpart")
         return
     if tag in tags:
         report(line, "duplicate-tag", "{} is also at {}:{}".format(tag, *tags[tag].where))
@@ -151,18 +151,20 @@ def check_pairs(tags):
         for partner, phrase in access.partners.items():
             other = tags.get(partner)
             if other is None:
-                yield Finding(*access.where, "unknown-tag", f"{tag} names {partner}, which no access has")
+                yield Finding(*access.where, "unknown-tag",
+                              f"{tag} names {partner}, which no access has")
             elif tag not in other.partners:
-                yield Finding(*access.where, "one-sided", f"{tag} names {partner}, but is not named back")
+                yield Finding(*access.where, "one-sided",
+                              f"{tag} names {partner}, but is not named back")
             else:
                 mine, theirs = set(access.orders), set(other.orders)
                 pair = (mine & PUBLISHING and theirs & OBSERVING or
                         theirs & PUBLISHING and mine & OBSERVING)
                 if not ("seq_cst" in mine & theirs if phrase == "total order" else pair):
                     remedy = f"; say \"and pairs with {partner}\"" if pair else ""
+                    kind = "common total order" if phrase == "total order" else "pair"
                     yield Finding(*access.where, "incompatible", "{} ({}) and {} ({}): no {}{}".format(
-                        tag, "/".join(access.orders), partner, "/".join(other.orders),
-                        "common total order" if phrase == "total order" else "pair", remedy))
+                        tag, "/".join(access.orders), partner, "/".join(other.orders), kind, remedy))
 
 
 def main():

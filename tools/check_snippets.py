@@ -24,7 +24,8 @@ LANGUAGES = {"cpp", "cmake", "sh", "console", "text", "json"}
 FENCE = re.compile(r"^(?P<indent>\s*)(?P<mark>```+|~~~+)\s*(?P<language>[^\s`]*)")
 LINK = re.compile(r"!?\[[^\]]*\]\((?P<target>[^()\s]+)(?:\s+\"[^\"]*\")?\)")
 NAMED = {"cpp": re.compile(r"^(?P<code>.*?)//\s*(?P<file>[\w./-]+\.[ch]pp)\s*$"),
-         "cmake": re.compile(r"^(?P<code>.*?)#\s*(?P<file>[\w./-]*(?:\.cmake|CMakeLists\.txt))\s*$")}
+         "cmake": re.compile(
+             r"^(?P<code>.*?)#\s*(?P<file>[\w./-]*(?:\.cmake|CMakeLists\.txt))\s*$")}
 
 
 def squeeze(code, language):
@@ -35,7 +36,7 @@ def squeeze(code, language):
 
 
 def find(haystack, needle, start):
-    """The position after `needle` at or behind `start`, never inside a word; -1 if it is not there."""
+    """The position after `needle`, which begins at `start` or later and at a word; -1 if nowhere."""
     begin = r"(?<!\w)" if needle[0].isalnum() or needle[0] == "_" else ""
     end = r"(?!\w)" if needle[-1].isalnum() or needle[-1] == "_" else ""
     match = re.compile(begin + re.escape(needle) + end).search(haystack, start)
@@ -44,14 +45,17 @@ def find(haystack, needle, start):
 
 def check_snippet(root, file, lines, language, findings):
     """`lines`: (number, text), of which the first names the file that the rest comes from."""
+    def report(line, rule, message):
+        findings.append(Finding(file, line, rule, message))
+
     first = NAMED[language].match(lines[0][1]) if lines else None
     if not first:
         if lines and language == "cpp":
-            findings.append(Finding(file, lines[0][0], "unnamed-file", "expected // examples/NAME.cpp"))
+            report(lines[0][0], "unnamed-file", "expected // examples/NAME.cpp")
         return
     source = root / first["file"]
     if not source.is_file():
-        findings.append(Finding(file, lines[0][0], "missing-file", f"{first['file']} does not exist"))
+        report(lines[0][0], "missing-file", f"{first['file']} does not exist")
         return
     whole, position, compared = squeeze(source.read_text(), language), 0, 0
     for number, text in [(lines[0][0], first["code"]), *lines[1:]]:
@@ -62,11 +66,11 @@ def check_snippet(root, file, lines, language, findings):
         end = find(whole, code, position)
         if end < 0:
             where = "does not hold" if find(whole, code, 0) < 0 else "holds earlier"
-            findings.append(Finding(file, number, "missing-line", f"{first['file']} {where}: {text.strip()}"))
+            report(number, "missing-line", f"{first['file']} {where}: {text.strip()}")
         else:
             position = end
     if not compared:
-        findings.append(Finding(file, lines[0][0], "empty-snippet", "no code after the file's name"))
+        report(lines[0][0], "empty-snippet", "no code after the file's name")
 
 
 def slug(heading):
@@ -114,7 +118,8 @@ def check_page(root, page, findings):
             if not target.exists():
                 findings.append(Finding(file, number, "dead-link", f"{path} does not exist"))
             elif anchor and target.suffix == ".md" and anchor not in anchors(target):
-                findings.append(Finding(file, number, "dead-link", f"{path} has no heading #{anchor}"))
+                findings.append(Finding(file, number, "dead-link",
+                                        f"{path} has no heading #{anchor}"))
 
 
 def main():

@@ -37,7 +37,7 @@ class Label(NamedTuple):
 
 
 def blank(text, literals=True):
-    """The text with its comments (and what its literals hold) as spaces: same lines, same columns."""
+    """The text with comments (and what literals hold) as spaces: same lines, same columns."""
     def spaces(match):
         if match["comment"] is not None:
             return re.sub(r"[^\n]", " ", match[0])

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// interlock/mirror.hpp - keeps a slow copy (a row, a cache entry, a file) in step with a fast source.
+// interlock/mirror.hpp - keeps a slow copy (a row, a file) in step with a source that changes fast.
 //
 // Problem     v = incr(); db.write(v): the writes overtake each other and the copy ends at an older
 //             value. Fetching the latest before the write only narrows the window. Queueing every
@@ -10,17 +10,18 @@
 //             At most one write is in flight and touches meanwhile become one more write.
 //             A version that is not newer than the last confirmed one is never written.
 //             A failed write is tried again with what the source holds by then.
-//             A flush answers flushed only if the target confirmed what the source held at the call or later.
+//             A flush answers flushed only if the target confirmed what the source held at the
+//             call or later.
 //             Closing sends what was touched before and then nothing more.
 // Progress    touch: wait-free but for the wake-up. flush, close, destructor: blocking.
-// Cost        touch is one fetch_add, unsafe_touch one load while a write is due. One thread, or none
-//             with an executor. Nothing is queued: memory does not grow with the number of touches.
+// Cost        touch is one fetch_add, unsafe_touch one load while a write is due. One thread, or
+//             none with an executor. Nothing is queued: touches take no memory.
 // Lifetime    Outlives its calls and, with an executor, each job: close() waits for them. The last
 //             flush is tried in the destructor. Source and target outlive the mirror.
 // Resumes on  async_flush: the thread that sends, after the write.
 // Cancellation none: a flush ends with the write that it waits for, or when the mirror is closed.
-// Not for     Changes that must all arrive, one by one (serial_queue). Several processes writing one
-//             target, unless the target itself refuses older versions: see mirror_write_result.
+// Not for     Changes that must all arrive, one by one (serial_queue). Several processes writing
+//             one target, unless it refuses older versions itself: see mirror_write_result.
 //
 // Example     versioned<int> likes(0);                    // examples/mirror.cpp
 //             mirror row(likes, save, options);           // save(value, version) writes to the row
@@ -121,7 +122,7 @@ public:
 
   // `source` is called as source(), or as source.load(); it answers something with .value and
   // .version. An object with load() is referred to, a callable is kept: see the deduction guides.
-  // Throws: std::invalid_argument if options.attempts is 0; std::system_error if there is no thread.
+  // Throws: std::invalid_argument if options.attempts is 0; std::system_error without a thread.
   mirror(Source source, Target target, mirror_options options = {})
       : source_(std::forward<Source>(source)),
         target_(std::forward<Target>(target)),
@@ -217,7 +218,8 @@ private:
 
 template <class Source, class Target>
   requires std::invocable<std::decay_t<Source>&>
-mirror(Source&&, Target&&, mirror_options = {}) -> mirror<std::decay_t<Source>, std::decay_t<Target>>;
+mirror(Source&&, Target&&, mirror_options = {})
+    -> mirror<std::decay_t<Source>, std::decay_t<Target>>;
 
 template <class Source, class Target>
   requires(!std::invocable<Source&>)
@@ -285,8 +287,9 @@ void mirror<Source, Target>::surface(std::size_t failures) noexcept {
 template <class Source, class Target>
 std::chrono::nanoseconds mirror<Source, Target>::delay(std::size_t failures) noexcept {
   if (delay_) return delay_(failures);
-  using std::chrono::milliseconds;
-  const milliseconds full(std::min<std::int64_t>(10LL << std::min<std::size_t>(failures - 1, 10), 1000));
+  const std::int64_t doubled = 10LL << std::min<std::size_t>(failures - 1, 10);
+  const std::chrono::nanoseconds full =
+      std::chrono::milliseconds(std::min(doubled, std::int64_t{1000}));
   // Mirrors that failed together should not come back together: a different part off each time.
   const auto now = std::chrono::steady_clock::now().time_since_epoch().count();
   const std::uint64_t mixed = static_cast<std::uint64_t>(now) * 0x9E3779B97F4A7C15U >> 54U;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// interlock/detail/mirror_sender.hpp - one send at a time, and after each request one that begins later.
+// interlock/detail/mirror_sender.hpp - one send at a time, one beginning after each request.
 //
 // Knows neither source nor target: Owner::attempt() is one send, Owner::delay(failures) the wait
 // after a failed one, Owner::surface(failures) says that it keeps failing. All three are noexcept.
@@ -234,10 +234,10 @@ private:
   std::atomic<std::thread::id> sender_{};         // who is inside step()
   std::atomic<std::uint64_t> taken_up_{0};        // requests that begin() has seen
 
-  // Of whoever sends, handed from one to the next through word_:
-  send_request* waiting_ = nullptr;                // oldest first
-  std::size_t failures_ = 0;                       // in a row
-  send_result stopped_as_ = send_result::done;     // published by stop()
+  // Of whoever sends; handed to the next through word_, or by the executor to its next job:
+  send_request* waiting_ = nullptr;             // oldest first
+  std::size_t failures_ = 0;                    // in a row
+  send_result stopped_as_ = send_result::done;  // published by stop()
 
   std::thread worker_;
 };
