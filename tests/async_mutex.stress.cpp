@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// async_mutex under threads: coroutines that migrate, plain threads, both at once; early destruction.
+// async_mutex under threads: coroutines that migrate, plain threads, both; early destruction.
 // Negative control: the flag that is tested and then set, in the same harness, lets two in.
 
 #include <interlock/async_mutex.hpp>

@@ -248,7 +248,7 @@ TEST_CASE("a task can be awaited by a coroutine of another kind") {
   CHECK(log == "1,1000");
 }
 
-TEST_CASE("the locals of a task are destroyed before its caller goes on and the frame with the task") {
+TEST_CASE("the locals of a task are destroyed before its caller goes on") {
   std::vector<std::string> log;
   struct noisy {
     std::vector<std::string>& log;

@@ -70,7 +70,8 @@ TEST_CASE("when_all starts the tasks in order without waiting for any of them") 
   std::vector<task<int>> tasks;
   for (int i = 1; i <= 3; ++i) tasks.push_back(square_later(i, log));
   sync_wait(when_all(std::move(tasks)));
-  CHECK(log == std::vector<std::string>{"start 1", "start 2", "start 3", "end 3", "end 2", "end 1"});
+  CHECK(log ==
+        std::vector<std::string>{"start 1", "start 2", "start 3", "end 3", "end 2", "end 1"});
 }
 
 TEST_CASE("It ends when all tasks have ended and gives their results in order") {
