@@ -153,7 +153,7 @@ TEST_CASE("A million awaits in a loop or nested need no deep stack") {
   CHECK(nested == times);
 }
 
-TEST_CASE("sync_wait returns once the awaitable is done and its writes are visible") {
+TEST_CASE("sync_wait returns once the awaitable is done and its thread has no coroutine left to run") {
   for (std::size_t i = 0; i < support::rounds(500); ++i) {
     int written = 0;
     std::thread other;
@@ -168,6 +168,17 @@ TEST_CASE("sync_wait returns once the awaitable is done and its writes are visib
     REQUIRE(result == 1);
     REQUIRE(seen == 42);
   }
+  // A coroutine that the awaitable made ready runs too: no other thread would ever run it.
+  bool ran = false;
+  const auto leave_one_ready = [](bool& done) -> task<> {
+    [](bool& flag) -> detached {
+      co_await reschedule();
+      flag = true;
+    }(done);
+    co_return;
+  };
+  sync_wait(leave_one_ready(ran));
+  CHECK(ran);
 }
 
 TEST_CASE("After reschedule every coroutine that was ready on the thread has had its turn") {

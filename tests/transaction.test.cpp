@@ -7,6 +7,7 @@
 #include <atomic>
 #include <deque>
 #include <memory>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -216,7 +217,7 @@ TEST_CASE("An exception that leaves the body publishes nothing") {
   CHECK(to.load().value == 50);
 }
 
-TEST_CASE("A transaction that keeps losing gets a turn and commits") {
+TEST_CASE("A transaction that keeps losing to other transactions gets a turn and commits") {
   // A long body against short ones that change what it reads, again and again.
   std::deque<versioned<std::uint64_t>> cells(40);
   std::atomic<bool> done = false;
@@ -245,6 +246,37 @@ TEST_CASE("A transaction that keeps losing gets a turn and commits") {
   });
   CHECK(runs >= 20);
   CHECK(runs <= 20 * 40);
+}
+
+TEST_CASE("a body with the turn may take a lock that another caller of atomically holds") {
+  versioned<int> mine(0);
+  versioned<int> other(0);
+  std::mutex lock;
+  std::atomic<bool> locked = false;
+  std::atomic<bool> has_turn = false;
+  int attempts = 0;
+  support::run_threads(2, [&](std::size_t me) {
+    if (me == 0) {
+      while (!locked) std::this_thread::yield();
+      atomically([&](transaction& t) {
+        t.update(mine, [](int n) { return n + 1; });
+        if (++attempts <= 16) {
+          mine.store(0);  // a plain commit on what was read: this attempt loses
+        } else {
+          has_turn = true;
+          const std::lock_guard hold(lock);
+        }
+      });
+    } else {
+      const std::lock_guard hold(lock);
+      locked = true;
+      while (!has_turn) std::this_thread::yield();
+      atomically([&](transaction& t) { t.write(other, 1); });  // would wait for ever for the turn
+    }
+  });
+  CHECK(attempts >= 17);
+  CHECK(mine.load().value == 1);
+  CHECK(other.load().value == 1);
 }
 
 TEST_CASE("a read-only transaction writes nothing") {

@@ -9,12 +9,14 @@
 //             they queued. What one owner did is visible to the next. A chain of a million
 //             hand-overs needs no deep stack. Locking and unlocking allocate nothing. A callable
 //             that throws inside run_exclusive leaves the mutex unlocked.
-// Progress    try_lock, lock, unlock: lock-free, never block. lock_blocking: blocking.
-// Cost        16 bytes. Free: one CAS each way. Taken: one CAS to queue, none to hand it on.
+// Progress    try_lock, lock, unlock: lock-free, never block; but see Resumes on. lock_blocking:
+//             blocking.
+// Cost        16 bytes. Free: one CAS each way. Taken: one CAS to queue; handed on by a plain pop,
+//             or by two atomic operations when newcomers have to be collected.
 // Lifetime    May be destroyed once the last guard has let go, by its owner too. The frame of a
 //             coroutine that waits must not be destroyed.
 // Resumes on  The unlocking thread: when the coroutine that runs there (see sync_wait) suspends, or
-//             inside unlock() if none does, as on a plain thread.
+//             inside unlock() if none does, as on a plain thread; with all that it makes ready.
 // Cancellation none: who has queued gets its turn, and a lock that is held is never revoked.
 // Not for     Recursive locking. Exclusion among threads alone, where std::mutex is faster.
 //

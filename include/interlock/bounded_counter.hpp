@@ -10,10 +10,10 @@
 //             A request is refused only if it did not fit at one moment during the call.
 //             What is granted adds up to exactly what the value changed by.
 //             A refused request writes nothing.
-// Progress    Lock-free: a call repeats only because another one was granted meanwhile.
+// Progress    Lock-free: a call repeats because another one was granted meanwhile.
 // Cost        24 bytes. Granted: one compare-and-swap. Refused: one load.
 // Lifetime    May be destroyed as soon as every call has returned.
-// Not for     Waiting until there is enough (use async_semaphore).
+// Not for     Waiting until there is enough (a semaphore does that).
 //
 // Example     bounded_counter balance(100, 0, 1'000);         // examples/bounded_counter.cpp
 //             const auto withdraw = [&] { return balance.try_sub(80) ? 80 : 0; };

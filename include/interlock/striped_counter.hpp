@@ -15,7 +15,7 @@
 // Progress    load: wait-free. load_exact, exchange: blocking, one at a time. add, sub: they
 //             wait for a load_exact or exchange that is summing; otherwise wait-free, but for
 //             the few that spread the counter and allocate.
-// Cost        24 bytes; where threads collide, also cache lines: first 3, at most about 4 per
+// Cost        24 bytes; where threads collide, also cache lines: first 3, at most about 8 per
 //             processor. add is one fetch_add, then on a line that the thread seldom shares.
 // Lifetime    Must outlive the return of every call. Threads may end at any time.
 // Not for     Signal handlers; decisions on the value (use bounded_counter); gauges read through
@@ -119,8 +119,8 @@ private:
 // exchange each stripe for zero (loses nothing, but the value returned never existed).
 
 inline void striped_counter::land(std::uint64_t n) noexcept {
-  // order: acquire [striped_counter.land.newest] pairs with [striped_counter.spread]: the block is initialised
-  detail::stripe_block* const block = newest_.load(std::memory_order_acquire);
+  // order: seq_cst [striped_counter.land.newest] total order with [striped_counter.spread]: the block is initialised; and an add to a block that a sum did not see comes after that sum's look
+  detail::stripe_block* const block = newest_.load(std::memory_order_seq_cst);
   std::atomic<std::uint64_t>& tally = block == nullptr ? base_ : block->of_this_thread().tally;
   // order: relaxed: compared below to notice a collision, never counted with
   const std::uint64_t before = tally.load(std::memory_order_relaxed);
@@ -143,7 +143,7 @@ inline void striped_counter::land(std::uint64_t n) noexcept {
   place.moved = false;
   detail::stripe_block* const larger = detail::stripe_block::make(2 * stripes, crowded);
   if (larger == nullptr) return;  // slower, not wrong
-  // order: seq_cst/relaxed [striped_counter.spread] total order with [striped_counter.sum.newest] and pairs with [striped_counter.land.newest]: publishes the block; a sum that misses it precedes every add to it
+  // order: seq_cst/relaxed [striped_counter.spread] total order with [striped_counter.sum.newest], [striped_counter.land.newest]: publishes the block; a sum that misses it precedes every add to it
   if (!newest_.compare_exchange_strong(crowded, larger, std::memory_order_seq_cst,
                                        std::memory_order_relaxed)) {
     detail::stripe_block::destroy(larger);

@@ -7,8 +7,9 @@
 //             resuming one coroutine from inside another ends in a stack overflow under load.
 // Guarantee   A task runs when it is awaited and never before. Its result or its exception reaches
 //             the one who awaits it. A million awaits in a loop or nested need no deep stack.
-//             sync_wait returns once the awaitable is done and its writes are visible. After
-//             reschedule every coroutine that was ready on the thread has had its turn.
+//             sync_wait returns once the awaitable is done and its thread has no coroutine left
+//             to run. After reschedule every coroutine that was ready on the thread has had its
+//             turn.
 // Progress    co_await, reschedule: never block. sync_wait: blocking.
 // Cost        One frame from operator new per task; awaiting it takes no atomic operation.
 // Lifetime    A task owns its frame. A task that has been started may be destroyed once it is done,

@@ -10,16 +10,18 @@
 //             Transactions are serializable so there is no write skew.
 //             A transaction reads what it wrote.
 //             An exception that leaves the body publishes nothing.
-//             A transaction that keeps losing gets a turn and commits.
-// Progress    Optimistic: the body runs again while other commits change what it read. After 16
-//             losses it takes a turn, first come first served, and the others hold back their
-//             attempts, each for one turn. Plain commits and bodies under way may still win.
+//             A transaction that keeps losing to other transactions gets a turn and commits.
+// Progress    Optimistic: the body runs again when another commit has changed, or is about to
+//             change, what it read. After 16 losses it takes a turn, first come first served, and
+//             the others hold back their attempts, each for one turn and at most 50 ms. Plain
+//             commits and bodies under way may still win.
 // Cost        No state shared by all, but a look at whether somebody has the turn. Commit: one CAS
 //             for each cell written, one load for each read. Reading n cells is n*n/2 loads, so
 //             keep it to tens. No allocation up to 16 reads, 16 writes, 1 KiB of inline values.
 // Lifetime    The cells outlive the call; the transaction& is the body's, on its thread.
-// Not for     One cell (versioned::update). Bodies with effects outside their cells, which
-//             come again with each attempt, or that wait for another thread's transaction.
+// Not for     One cell (versioned::update). Bodies with effects outside their cells, which come
+//             again with each attempt, that wait for another thread's transaction, or that run
+//             other work on their thread (sync_wait, serial_queue::run).
 //
 // Example     atomically([&](transaction& t) {                         // examples/transaction.cpp
 //               if (t.read(from) < amount) throw std::runtime_error("not enough money");
@@ -102,7 +104,8 @@ private:
 };
 
 // Effects: as atomically(body), but calls the body at most max_attempts times.
-// Returns: the body's result; nothing, and nothing was done, if other commits came first each time.
+// Returns: the body's result; nothing, and nothing was done, if it lost each time: to a commit, to
+//          one under way, or to a reader of a cell that keeps its value on the heap.
 template <class F>
 [[nodiscard("without a result nothing was done")]] auto atomically(F&& body,
                                                                    std::size_t max_attempts)
@@ -111,6 +114,9 @@ template <class F>
   static_assert(!std::is_reference_v<result>,
                 "interlock::atomically: the body returns a value, which is true of one moment; "
                 "a reference would be read later");
+  static_assert(std::is_void_v<result> || std::is_nothrow_move_constructible_v<result>,
+                "interlock::atomically: the result is moved to the caller after the commit, which "
+                "must not throw; hand it over in a variable of the caller's");
   if (transaction::running::here) {
     throw std::system_error(
         std::make_error_code(std::errc::resource_deadlock_would_occur),

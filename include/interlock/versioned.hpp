@@ -136,7 +136,7 @@ public:
     return load();
   }
 
-  // Effects: as wait(), but not past the deadline.
+  // Effects: as wait(), but not past the deadline, unless a commit under way is held up by then.
   // Returns: nothing if the version was not greater than `seen` by then.
   [[nodiscard]] std::optional<snapshot> wait_until(
       version_type seen, std::chrono::steady_clock::time_point deadline) const {

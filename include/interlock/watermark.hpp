@@ -11,8 +11,9 @@
 //             A wait returns as soon as the maximum has reached its height and misses no raise.
 //             What was done before a raise that answered true is visible to whoever sees its value.
 // Progress    load, stale raise: wait-free. raise: lock-free. The waits: blocking.
-// Cost        sizeof(T) and 4 bytes. A stale raise is one load. Without waiters a raise is one
-//             compare-and-swap and one load; with waiters also a system call that wakes them all.
+// Cost        sizeof(T) and 4 bytes, aligned as T. A stale raise is one load. Without waiters a
+//             raise is one compare-and-swap and one load; with waiters also a system call that
+//             wakes them all.
 // Lifetime    Must outlive the return of every call: a thread whose wait returned may not destroy
 //             it while the raise that released it is still returning.
 // Not for     A maximum that comes with data (use versioned); many raises below a waiter's height.

@@ -20,6 +20,7 @@ namespace interlock::detail {
 
 using park_word = std::atomic<std::uint32_t>;
 static_assert(sizeof(park_word) == 4, "a futex word is 32 bits");
+static_assert(sizeof(time_t) == sizeof(long), "SYS_futex takes the time as two longs");
 
 inline long futex(const park_word* word, int operation, std::uint32_t value,
                   const timespec* deadline) noexcept {
@@ -33,7 +34,7 @@ inline void park(const park_word& word, std::uint32_t expected) noexcept {
 }
 
 // Effects: as park, but not past the deadline.
-// Returns: false when the deadline has passed.
+// Returns: false only when the deadline has passed.
 inline bool park_until(const park_word& word, std::uint32_t expected,
                        std::chrono::steady_clock::time_point deadline) noexcept {
   // libstdc++ and libc++ both define steady_clock as CLOCK_MONOTONIC, the clock of this wait.

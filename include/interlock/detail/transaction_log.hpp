@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <array>
+#include <chrono>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
@@ -238,14 +239,18 @@ public:
     unpark_all(&serving_);
   }
 
-  // Effects: if somebody has the turn, waits until that turn ends.
+  // Effects: if somebody has the turn, waits until that turn ends, but not for ever: the thread
+  //          that has it may be waiting for a lock that this one holds.
   void let_pass() const noexcept {
     // order: acquire [turnstile.let_pass] pairs with [turnstile.leave]: next_ is at least as new, so a difference is a turn that will end
     const std::uint32_t serving = serving_.load(std::memory_order_acquire);
     // order: relaxed: a late answer costs the other one attempt
     if (next_.load(std::memory_order_relaxed) == serving) return;
+    const auto patience = std::chrono::steady_clock::now() + std::chrono::milliseconds(50);
     // order: relaxed: nothing is read that the turn protects
-    while (serving_.load(std::memory_order_relaxed) == serving) park(serving_, serving);
+    while (serving_.load(std::memory_order_relaxed) == serving &&
+           park_until(serving_, serving, patience)) {
+    }
   }
 
 private:
@@ -263,8 +268,8 @@ public:
     if (made_ > at_own_risk) turns.leave();
   }
 
-  // Effects: waits until the next attempt may start: for this thread's turn, or for the end of the
-  //          turn that somebody else has, but not for the one after.
+  // Effects: waits until the next attempt may start: for this thread's turn, or a while for the end
+  //          of the turn that somebody else has, and not for the one after.
   void next() noexcept {
     if (made_ < at_own_risk) {
       turns.let_pass();

@@ -116,17 +116,19 @@ public:
       }
       // order: seq_cst [cell.announce] total order with [cell.publish], [cell.is_at]: either the next commit sees this or is_at sees that commit
       waiting_.store(somebody, std::memory_order_seq_cst);
-      if (!is_at(version)) continue;
+      const bool at_rest = is_at(version);
       if (deadline == nullptr) {
-        park(waiting_, somebody);
-      } else if (!park_until(waiting_, somebody, *deadline)) {
-        return settled() > seen;
+        if (at_rest) park(waiting_, somebody);
+      } else {
+        if (at_rest) park_until(waiting_, somebody, *deadline);
+        if (std::chrono::steady_clock::now() >= *deadline) return settled() > seen;
       }
     }
   }
 
 private:
-  // word_ is version << 1 | busy. The version only grows, so no word is ever seen twice:
+  // word_ is version << 1 | busy. The version only grows, so an even word never comes back with
+  // another payload:
   //   even  nobody is in, the payload belongs to this version
   //   odd   one thread is in and may be changing the payload; the version is still the old one
   // even v -> odd v (try_lock) -> even v (unlock) or even w > v (publish).
@@ -310,6 +312,8 @@ T updated(const T& value, F& f) {
   static_assert(std::is_invocable_v<F&, T&>,
                 "interlock: f is called with the value: T f(const T&) or void f(T&)");
   if constexpr (std::is_void_v<std::invoke_result_t<F&, T&>>) {
+    static_assert(!std::is_invocable_v<F&, T>,
+                  "interlock: an f that returns nothing takes its argument by T&, to change it");
     T changed(value);
     std::invoke(f, changed);
     return changed;
