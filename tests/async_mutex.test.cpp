@@ -22,6 +22,7 @@
 #include "support/allocations.hpp"
 #include "support/catch.hpp"
 #include "support/death.hpp"
+#include "support/detached.hpp"
 #include "support/small_stack.hpp"
 #include "support/threads.hpp"
 
@@ -54,18 +55,9 @@ static_assert(!interlock::detail::coroutine_function<decltype(gives_nothing)>);
 static_assert(interlock::detail::coroutine_function<decltype(gives_a_task)>);
 static_assert(interlock::detail::awaitable_function<decltype(gives_an_awaiter)>);
 
-namespace {
+using support::detached;
 
-// A coroutine of another kind: runs at once, outside the trampoline, and frees itself.
-struct detached {
-  struct promise_type {
-    detached get_return_object() noexcept { return {}; }
-    std::suspend_never initial_suspend() noexcept { return {}; }
-    std::suspend_never final_suspend() noexcept { return {}; }
-    void return_void() noexcept {}
-    void unhandled_exception() noexcept { std::terminate(); }
-  };
-};
+namespace {
 
 detached append_from_another_kind(async_mutex& mutex, std::vector<int>& order, int id) {
   const auto held = co_await mutex.lock();

@@ -22,6 +22,7 @@
 
 #include "support/allocations.hpp"
 #include "support/catch.hpp"
+#include "support/detached.hpp"
 #include "support/threads.hpp"
 
 using interlock::fingerprint;
@@ -32,6 +33,8 @@ using interlock::sync_wait;
 using interlock::task;
 using enum interlock::idempotency_outcome;
 using std::chrono::nanoseconds;
+
+using support::detached;
 
 namespace {
 
@@ -87,16 +90,6 @@ std::string thrown_by(F&& f) {
   }
   return "(nothing)";
 }
-
-struct detached {
-  struct promise_type {
-    detached get_return_object() noexcept { return {}; }
-    std::suspend_never initial_suspend() noexcept { return {}; }
-    std::suspend_never final_suspend() noexcept { return {}; }
-    void return_void() noexcept {}
-    void unhandled_exception() noexcept { std::terminate(); }
-  };
-};
 
 template <class Cache, class F>
 detached run_detached(Cache& cache, std::string key, F f,

@@ -23,6 +23,7 @@
 
 #include "support/catch.hpp"
 #include "support/death.hpp"
+#include "support/detached.hpp"
 #include "support/threads.hpp"
 
 using interlock::mirror;
@@ -32,6 +33,8 @@ using interlock::mirror_options;
 using interlock::mirror_write_result;
 using interlock::versioned;
 using std::chrono::nanoseconds;
+
+using support::detached;
 
 namespace {
 
@@ -97,17 +100,6 @@ struct bench {
     chosen.schedule = jobs.schedule();
     return chosen;
   }
-};
-
-// A coroutine that runs at once and frees itself.
-struct detached {
-  struct promise_type {
-    detached get_return_object() noexcept { return {}; }
-    std::suspend_never initial_suspend() noexcept { return {}; }
-    std::suspend_never final_suspend() noexcept { return {}; }
-    void return_void() noexcept {}
-    void unhandled_exception() noexcept { std::terminate(); }
-  };
 };
 
 // Runs the jobs left and lets the mirror that is declared after it end on this thread.

@@ -17,6 +17,7 @@
 
 #include "support/catch.hpp"
 #include "support/death.hpp"
+#include "support/detached.hpp"
 #include "support/small_stack.hpp"
 #include "support/threads.hpp"
 
@@ -31,6 +32,8 @@ static_assert(std::is_nothrow_move_assignable_v<task<int>>);
 static_assert(sizeof(task<std::string>) == sizeof(void*));
 static_assert(std::is_same_v<decltype(sync_wait(std::declval<task<int&>>())), int&>);
 static_assert(std::is_same_v<decltype(sync_wait(std::declval<task<>>())), void>);
+
+using support::detached;
 
 namespace {
 
@@ -60,17 +63,6 @@ struct through_member {
 };
 struct through_function {};
 ready_with operator co_await(through_function) noexcept { return {2}; }
-
-// A coroutine of another kind: runs at once, frees itself.
-struct detached {
-  struct promise_type {
-    detached get_return_object() noexcept { return {}; }
-    std::suspend_never initial_suspend() noexcept { return {}; }
-    std::suspend_never final_suspend() noexcept { return {}; }
-    void return_void() noexcept {}
-    void unhandled_exception() noexcept { std::terminate(); }
-  };
-};
 
 task<int> give(int value) { co_return value; }
 

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/detached.hpp"
 #include "support/small_stack.hpp"
 #include "support/threads.hpp"
 
@@ -20,6 +21,8 @@ using interlock::reschedule;
 using interlock::sync_wait;
 using interlock::task;
 using interlock::when_all;
+
+using support::detached;
 
 namespace {
 
@@ -41,17 +44,6 @@ task<int> succeed_later(int after, int& ended) {
   ++ended;
   co_return 0;
 }
-
-// A coroutine of another kind: runs at once, outside the trampoline, and frees itself.
-struct detached {
-  struct promise_type {
-    detached get_return_object() noexcept { return {}; }
-    std::suspend_never initial_suspend() noexcept { return {}; }
-    std::suspend_never final_suspend() noexcept { return {}; }
-    void return_void() noexcept {}
-    void unhandled_exception() noexcept { std::terminate(); }
-  };
-};
 
 detached sum_of(std::vector<task<int>> tasks, int& sum) {
   const std::vector<int> results = co_await when_all(std::move(tasks));

@@ -10,22 +10,14 @@
 
 #include "support/catch.hpp"
 #include "support/death.hpp"
+#include "support/detached.hpp"
 #include "support/threads.hpp"
 
 namespace il = interlock::detail;
 
-namespace {
+using support::detached;
 
-// A coroutine that runs at once and frees itself: the smallest user of the trampoline.
-struct detached {
-  struct promise_type {
-    detached get_return_object() noexcept { return {}; }
-    std::suspend_never initial_suspend() noexcept { return {}; }
-    std::suspend_never final_suspend() noexcept { return {}; }
-    void return_void() noexcept {}
-    void unhandled_exception() noexcept { std::terminate(); }
-  };
-};
+namespace {
 
 struct wait_in {
   std::vector<il::waiter*>& line;
