@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// interlock/testing/model.hpp - runs a small concurrent test in every way that C++20 allows.
+//
+// Problem:    A stress test sees the interleavings and the stale values that one machine happens to
+//             produce today. A wrong memory order passes it for years.
+// Guarantee:  Each execution graph of the body that RC11 allows is run exactly once.
+//             A report without a failure has seen them all.
+// Progress:   explore() runs on the calling thread, one exploration at a time.
+// Cost:       One run per execution graph, some microseconds each; their number grows quickly with
+//             threads and operations. Two or three threads with two or three operations are right.
+// Lifetime:   The body and what it refers to live as long as explore().
+// Not for:    I/O, clocks, locks of the operating system, or more than seven threads.
+// Example:
+//   // tests/testing/example.model.cpp
+//   const auto report = testing::explore([](testing::world& world) {
+//     std::atomic<int> hits{0};
+//     for (int i = 0; i < 2; ++i) world.thread([&] { hits.fetch_add(1, std::memory_order_relaxed); });
+//     world.finally([&] { testing::check(hits.load(std::memory_order_relaxed) == 2, "no hit is lost"); });
+//   });
+//
+// Two ways to make the engine see the code under test:
+//   A  compile it with -fsanitize=thread and link the target interlock::testing instead of the
+//      sanitizer (that is: do not pass the flag to the linker). Unmodified std::atomic, plain
+//      fields and coroutine frames are all seen. Include this header first.
+//   B  write it with testing::atomic<T> and testing::var<T>. Works without compiler support.
+//
+// docs/internals/explorer.md explains the algorithm and what it does not cover.
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <source_location>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+// The library waits through these alone. Kept out of line here, they are found at link time in the
+// runtime, which puts the explorer's own in their place.
+namespace interlock::detail {
+[[gnu::noinline]] void park(const std::atomic<std::uint32_t>& word,
+                            std::uint32_t expected) noexcept;
+[[gnu::noinline]] void unpark_one(const std::atomic<std::uint32_t>* word) noexcept;
+[[gnu::noinline]] void unpark_all(const std::atomic<std::uint32_t>* word) noexcept;
+[[gnu::noinline]] void spin_hint(unsigned round) noexcept;
+}  // namespace interlock::detail
+
+namespace interlock::testing {
+
+struct options {
+  std::uint64_t max_runs = 0;       // 0: until all are done
+  unsigned spurious_wakeups = 0;    // how often park() returns for no reason, per thread
+  bool leaks = true;                // a complete execution has freed what it allocated
+  bool count_distinct = false;      // hash each complete graph, so as to see one that comes twice
+  bool collect_sites = false;       // list the memory orders that were used, and where
+  const void* weaken_site = nullptr;  // one of those places ...
+  std::memory_order weaken_to = std::memory_order_relaxed;  // ... gets this order instead
+};
+
+// One place in the code that gave a memory order.
+struct order_site {
+  const void* address;
+  std::memory_order order;
+  enum class access { load, store, update, fence } what;
+};
+
+struct report {
+  std::uint64_t executions = 0;  // complete ones
+  std::uint64_t blocked = 0;     // a spinning thread waits for what this graph does not bring
+  std::uint64_t pruned = 0;      // given up: not an execution (two updates of one value)
+  std::uint64_t distinct = 0;    // different complete graphs, if counted
+  bool exhausted = false;        // all executions were seen
+  std::string failure;           // empty: none
+  std::string trace;             // the failing execution, a column for each thread
+  std::map<std::string, std::uint64_t> outcomes;  // what world::outcome() was told
+  std::vector<order_site> sites;
+
+  // Returns: whether every execution was seen and none failed.
+  [[nodiscard]] bool proved() const noexcept { return exhausted && failure.empty(); }
+  // Returns: a line with the counts, or the failure with its trace.
+  [[nodiscard]] std::string text() const;
+};
+
+class world {
+public:
+  world() = default;
+  world(const world&) = delete;
+  world& operator=(const world&) = delete;
+
+  // Effects: adds a thread. It starts when the body calls join() or finally().
+  template <class Function>
+  void thread(Function function) {
+    threads_.push_back(std::make_unique<std::function<void()>>(std::move(function)));
+    start(threads_.back().get());
+  }
+
+  // Effects: runs the threads added so far and waits for them.
+  void join();
+
+  // Effects: join(), then runs the function: for the checks that hold at the end.
+  template <class Function>
+  void finally(Function function) {
+    join();
+    std::move(function)();
+  }
+
+  // Effects: counts this execution under these numbers in report::outcomes, as "1 0".
+  template <class... Numbers>
+  void outcome(Numbers... numbers) {
+    const long long list[] = {static_cast<long long>(numbers)...};
+    record_outcome(list, sizeof...(numbers));
+  }
+
+private:
+  static void start(std::function<void()>* function);
+  static void record_outcome(const long long* numbers, std::size_t count);
+
+  std::vector<std::unique_ptr<std::function<void()>>> threads_;
+};
+
+// Effects: runs the body once for each execution graph that the memory model allows. The body makes
+//          what is tested, adds threads to the world and calls world.finally or world.join; objects
+//          of the body are gone when it returns, so it must not return before.
+// Returns: the counts, or the first failure: a check that does not hold, a data race on plain
+//          memory, a deadlock, a use after free, a double free, a leak, an uncaught exception.
+report explore(const options& how, const std::function<void(world&)>& body);
+inline report explore(const std::function<void(world&)>& body) { return explore(options{}, body); }
+
+// Effects: ends the exploration with this failure if the condition does not hold.
+void check(bool condition, const char* sentence,
+           std::source_location where = std::source_location::current());
+
+// Effects: 0 or up to n - 1: explores them all.
+// Preconditions: called in an explored thread.
+[[nodiscard]] unsigned choose(unsigned n);
+
+// Effects: says that this thread repeats what it did until another thread acts. A loop that only
+//          reads between two hints waits for a store instead of running forever.
+inline void spin_hint() { detail::spin_hint(0); }
+
+// Returns: the weaker orders, one step each, that could replace this one.
+[[nodiscard]] std::vector<std::memory_order> weaker_orders(const order_site& site);
+
+struct mutant {
+  std::string place;  // file:line, or an address where there is no debug information
+  std::memory_order from;
+  std::memory_order to;
+  bool killed;          // the exploration failed with it
+  std::string failure;  // how
+};
+
+// Effects: explores the body with each memory order weakened by one step, one after the other.
+//          Finds out whether the body would notice.
+std::vector<mutant> weaken_each_order(const options& how, const std::function<void(world&)>& body);
+
+// ---- Front end B ---------------------------------------------------------------------------------
+
+namespace model_detail {
+enum class update { exchange, add, subtract, bit_and, bit_or, bit_xor, bit_nand };
+void load(const void* where, std::size_t size, void* result, std::memory_order order);
+void store(void* where, std::size_t size, const void* value, std::memory_order order);
+void modify(void* where, std::size_t size, update what, const void* operand, void* old,
+            std::memory_order order);
+bool compare_exchange(void* where, std::size_t size, void* expected, const void* desired,
+                      std::memory_order success, std::memory_order failure);
+void fence(std::memory_order order);
+void plain_read(const void* where, std::size_t size);
+void plain_write(void* where, std::size_t size);
+constexpr std::memory_order failure_order(std::memory_order success) {
+  if (success == std::memory_order_acq_rel) return std::memory_order_acquire;
+  if (success == std::memory_order_release) return std::memory_order_relaxed;
+  return success;
+}
+}  // namespace model_detail
+
+// As std::atomic<T>, for T of 1, 2, 4, 8 or 16 bytes without padding.
+template <class T>
+class atomic {
+  static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= 16 &&
+                    (sizeof(T) & (sizeof(T) - 1)) == 0,
+                "testing::atomic<T> holds a trivially copyable T of 1, 2, 4, 8 or 16 bytes");
+
+public:
+  atomic() : atomic(T{}) {}
+  atomic(T value) {  // NOLINT: as std::atomic
+    model_detail::plain_write(&value_, sizeof(T));
+    value_ = value;
+  }
+  atomic(const atomic&) = delete;
+  atomic& operator=(const atomic&) = delete;
+
+  T load(std::memory_order order = std::memory_order_seq_cst) const {
+    T result;
+    model_detail::load(&value_, sizeof(T), &result, order);
+    return result;
+  }
+  void store(T value, std::memory_order order = std::memory_order_seq_cst) {
+    model_detail::store(&value_, sizeof(T), &value, order);
+  }
+  T exchange(T value, std::memory_order order = std::memory_order_seq_cst) {
+    return modify(model_detail::update::exchange, value, order);
+  }
+  T fetch_add(T value, std::memory_order order = std::memory_order_seq_cst) {
+    return modify(model_detail::update::add, value, order);
+  }
+  T fetch_sub(T value, std::memory_order order = std::memory_order_seq_cst) {
+    return modify(model_detail::update::subtract, value, order);
+  }
+  T fetch_and(T value, std::memory_order order = std::memory_order_seq_cst) {
+    return modify(model_detail::update::bit_and, value, order);
+  }
+  T fetch_or(T value, std::memory_order order = std::memory_order_seq_cst) {
+    return modify(model_detail::update::bit_or, value, order);
+  }
+  T fetch_xor(T value, std::memory_order order = std::memory_order_seq_cst) {
+    return modify(model_detail::update::bit_xor, value, order);
+  }
+  bool compare_exchange_strong(T& expected, T desired, std::memory_order success,
+                               std::memory_order failure) {
+    return model_detail::compare_exchange(&value_, sizeof(T), &expected, &desired, success,
+                                          failure);
+  }
+  bool compare_exchange_strong(T& expected, T desired,
+                               std::memory_order order = std::memory_order_seq_cst) {
+    return compare_exchange_strong(expected, desired, order, model_detail::failure_order(order));
+  }
+  // Does not fail spuriously.
+  bool compare_exchange_weak(T& expected, T desired, std::memory_order success,
+                             std::memory_order failure) {
+    return compare_exchange_strong(expected, desired, success, failure);
+  }
+  bool compare_exchange_weak(T& expected, T desired,
+                             std::memory_order order = std::memory_order_seq_cst) {
+    return compare_exchange_strong(expected, desired, order);
+  }
+
+private:
+  T modify(model_detail::update what, T operand, std::memory_order order) {
+    T old;
+    model_detail::modify(&value_, sizeof(T), what, &operand, &old, order);
+    return old;
+  }
+
+  alignas(sizeof(T)) T value_;
+};
+
+inline void atomic_thread_fence(std::memory_order order) { model_detail::fence(order); }
+
+// A plain variable whose accesses are checked for data races.
+template <class T>
+class var {
+public:
+  var() : var(T{}) {}
+  var(T value) {  // NOLINT: as a plain variable
+    model_detail::plain_write(&value_, sizeof(T));
+    value_ = std::move(value);
+  }
+  var(const var&) = delete;
+  var& operator=(const var&) = delete;
+  ~var() { model_detail::plain_write(&value_, sizeof(T)); }
+
+  const T& get() const {
+    model_detail::plain_read(&value_, sizeof(T));
+    return value_;
+  }
+  operator const T&() const { return get(); }  // NOLINT: as a plain variable
+  var& operator=(T value) {
+    model_detail::plain_write(&value_, sizeof(T));
+    value_ = std::move(value);
+    return *this;
+  }
+
+private:
+  T value_{};
+};
+
+}  // namespace interlock::testing

@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// src/testing/fiber.hpp - one stack for each explored thread, and the switch between them.
+//
+// A fiber is abandoned by never switching to it again: nothing is unwound. Therefore code that runs
+// on a fiber owns nothing outside the arena (memory.hpp), and the engine runs on the host's stack.
+//
+// Each fiber has its own copy of the program's thread_local variables and of the exceptions that
+// are being handled; both are exchanged at a switch.
+
+#include <sys/mman.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#if defined(__linux__)
+#include <link.h>
+#endif
+#if !defined(__x86_64__) && !defined(__aarch64__)
+#include <ucontext.h>
+#endif
+
+namespace __cxxabiv1 {
+struct __cxa_eh_globals;
+extern "C" __cxa_eh_globals* __cxa_get_globals() noexcept;
+}  // namespace __cxxabiv1
+
+#if defined(__x86_64__) || defined(__aarch64__)
+// Effects: saves the callee-saved registers and the stack pointer, continues on another stack.
+extern "C" void interlock_testing_switch(void** save, void* resume);
+#endif
+#if defined(__x86_64__)
+asm(R"(
+.text
+.globl interlock_testing_switch
+.hidden interlock_testing_switch
+.type interlock_testing_switch, @function
+interlock_testing_switch:
+  pushq %rbp
+  pushq %rbx
+  pushq %r12
+  pushq %r13
+  pushq %r14
+  pushq %r15
+  movq %rsp, (%rdi)
+  movq %rsi, %rsp
+  popq %r15
+  popq %r14
+  popq %r13
+  popq %r12
+  popq %rbx
+  popq %rbp
+  ret
+.size interlock_testing_switch, . - interlock_testing_switch
+)");
+#elif defined(__aarch64__)
+asm(R"(
+.text
+.globl interlock_testing_switch
+.hidden interlock_testing_switch
+.type interlock_testing_switch, %function
+interlock_testing_switch:
+  sub sp, sp, #160
+  stp x19, x20, [sp, #0]
+  stp x21, x22, [sp, #16]
+  stp x23, x24, [sp, #32]
+  stp x25, x26, [sp, #48]
+  stp x27, x28, [sp, #64]
+  stp x29, x30, [sp, #80]
+  stp d8, d9, [sp, #96]
+  stp d10, d11, [sp, #112]
+  stp d12, d13, [sp, #128]
+  stp d14, d15, [sp, #144]
+  mov x9, sp
+  str x9, [x0]
+  mov sp, x1
+  ldp x19, x20, [sp, #0]
+  ldp x21, x22, [sp, #16]
+  ldp x23, x24, [sp, #32]
+  ldp x25, x26, [sp, #48]
+  ldp x27, x28, [sp, #64]
+  ldp x29, x30, [sp, #80]
+  ldp d8, d9, [sp, #96]
+  ldp d10, d11, [sp, #112]
+  ldp d12, d13, [sp, #128]
+  ldp d14, d15, [sp, #144]
+  add sp, sp, #160
+  ret
+.size interlock_testing_switch, . - interlock_testing_switch
+)");
+#endif
+
+namespace interlock::testing {
+namespace {
+
+// The memory of the program's thread_local variables, as the one real thread sees it.
+struct tls_block {
+  char* begin = nullptr;
+  std::size_t size = 0;
+
+  static tls_block of_program() noexcept {
+    tls_block found;
+#if defined(__linux__)
+    dl_iterate_phdr(
+        [](dl_phdr_info* info, std::size_t, void* result) -> int {
+          auto& block = *static_cast<tls_block*>(result);
+          for (unsigned i = 0; i < info->dlpi_phnum; ++i) {
+            if (info->dlpi_phdr[i].p_type != PT_TLS) continue;
+            block.begin = static_cast<char*>(info->dlpi_tls_data);
+            block.size = info->dlpi_phdr[i].p_memsz;
+          }
+          return 1;  // the first entry is the program itself
+        },
+        &found);
+    if (found.begin == nullptr) found.size = 0;
+#endif
+    return found;
+  }
+  [[nodiscard]] bool holds(std::uintptr_t address) const noexcept {
+    return address - reinterpret_cast<std::uintptr_t>(begin) < size;
+  }
+};
+
+constexpr std::size_t exception_state_size = 2 * sizeof(void*);
+
+class fiber {
+public:
+  static constexpr std::size_t stack_size = 256 * 1024;
+  using entry_function = void (*)();
+
+  fiber() = default;
+  fiber(const fiber&) = delete;
+  fiber& operator=(const fiber&) = delete;
+
+  void prepare(entry_function entry, const tls_block& tls, const char* initial_tls) {
+    if (stack_ == nullptr) allocate(tls.size);
+    entry_ = entry;
+    if (tls.size != 0) std::memcpy(tls_, initial_tls, tls.size);
+    std::memset(exceptions_, 0, sizeof exceptions_);
+#if defined(__x86_64__)
+    void** top = reinterpret_cast<void**>(stack_ + stack_size);
+    *--top = nullptr;  // where a call would leave its return address: the stack ends here
+    *--top = reinterpret_cast<void*>(&fiber::begin);
+    for (int i = 0; i < 6; ++i) *--top = nullptr;
+    resume_ = top;
+#elif defined(__aarch64__)
+    char* top = stack_ + stack_size - 160;
+    std::memset(top, 0, 160);
+    void* const start = reinterpret_cast<void*>(&fiber::begin);
+    std::memcpy(top + 88, &start, sizeof start);  // x30
+    resume_ = top;
+#else
+    getcontext(&context_);
+    context_.uc_stack.ss_sp = stack_;
+    context_.uc_stack.ss_size = stack_size;
+    context_.uc_link = nullptr;
+    makecontext(&context_, &fiber::begin, 0);
+#endif
+  }
+
+  // Effects: runs the fiber until it calls leave().
+  void enter(const tls_block& tls) {
+    running_ = this;
+    exchange(tls);
+#if defined(__x86_64__) || defined(__aarch64__)
+    interlock_testing_switch(&host_, resume_);
+#else
+    swapcontext(&host_context_, &context_);
+#endif
+    exchange(tls);
+    running_ = nullptr;
+  }
+
+  // Effects: returns to the host; the call returns when the fiber is entered again.
+  void leave() {
+#if defined(__x86_64__) || defined(__aarch64__)
+    interlock_testing_switch(&resume_, host_);
+#else
+    swapcontext(&context_, &host_context_);
+#endif
+  }
+
+private:
+  static void begin() {
+    running_->entry_();
+    std::abort();  // the entry function leaves for good
+  }
+
+  void allocate(std::size_t tls_size) {
+    void* const memory = mmap(nullptr, stack_size + guard_size, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (memory == MAP_FAILED || mprotect(memory, guard_size, PROT_NONE) != 0) {
+      std::fputs("interlock::testing: no memory for the stack of a thread\n", stderr);
+      std::exit(3);
+    }
+    stack_ = static_cast<char*>(memory) + guard_size;
+    tls_ = static_cast<char*>(std::malloc(tls_size + 1));
+  }
+
+  // Exchanges what is in place with what this object keeps.
+  void exchange(const tls_block& tls) noexcept {
+    for (std::size_t i = 0; i < tls.size; ++i) {
+      const char other = tls_[i];
+      tls_[i] = tls.begin[i];
+      tls.begin[i] = other;
+    }
+    char other[exception_state_size];
+    void* const state = __cxxabiv1::__cxa_get_globals();
+    std::memcpy(other, exceptions_, sizeof other);
+    std::memcpy(exceptions_, state, sizeof other);
+    std::memcpy(state, other, sizeof other);
+  }
+
+  static constexpr std::size_t guard_size = 16 * 1024;
+  inline static fiber* running_ = nullptr;
+
+  char* stack_ = nullptr;
+  char* tls_ = nullptr;
+  entry_function entry_ = nullptr;
+  char exceptions_[exception_state_size] = {};
+#if defined(__x86_64__) || defined(__aarch64__)
+  void* resume_ = nullptr;
+  void* host_ = nullptr;
+#else
+  ucontext_t context_{};
+  ucontext_t host_context_{};
+#endif
+};
+
+}  // namespace
+}  // namespace interlock::testing

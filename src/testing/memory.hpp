@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// src/testing/memory.hpp - what explored code allocates, and who touched which byte last.
+//
+// Arena: each thread allocates from its own region, so addresses depend on that thread alone and are
+// the same in every execution with the same prefix. Nothing is reused within an execution; all is
+// dropped at its end.
+//
+// Shadow: for each 8 bytes, the accesses that a later access could race with (as FastTrack keeps
+// them, with all reads). A new execution invalidates all of it by its number.
+
+#include <sys/mman.h>
+
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+#include "graph.hpp"
+
+namespace interlock::testing {
+namespace {
+
+class arena {
+public:
+  static constexpr std::size_t bytes_per_thread = std::size_t{32} << 20U;
+
+  struct block {
+    std::size_t size;   // as asked for
+    std::size_t bytes;  // from this header to the next
+    const void* site;
+    std::size_t live;
+  };
+
+  void reset() noexcept {
+    for (std::size_t& used : used_) used = 0;
+  }
+  // Returns: null when the thread's region is full.
+  void* allocate(unsigned thread, std::size_t size, std::size_t alignment, const void* site,
+                 int poison) noexcept {
+    if (base_ == nullptr) reserve();
+    if (alignment < 16) alignment = 16;
+    char* const region = base_ + thread * bytes_per_thread;
+    const auto here = reinterpret_cast<std::uintptr_t>(region + used_[thread]);
+    const std::uintptr_t user = (here + sizeof(block) + alignment - 1) & ~(alignment - 1);
+    // Room behind each block keeps neighbours out of one shadow cell.
+    const std::uintptr_t end = (user + size + 16 + 15) & ~std::uintptr_t{15};
+    if (end - reinterpret_cast<std::uintptr_t>(region) > bytes_per_thread) return nullptr;
+    // The header lies where the region was left off, so that the blocks can be walked.
+    *reinterpret_cast<block*>(here) = {size, end - here, site, user};
+    used_[thread] += end - here;
+    std::memset(reinterpret_cast<void*>(user), poison, size);
+    return reinterpret_cast<void*>(user);
+  }
+  [[nodiscard]] bool holds(const void* address) const noexcept {
+    return base_ != nullptr && static_cast<std::size_t>(static_cast<const char*>(address) - base_) <
+                                   bytes_per_thread * max_threads;
+  }
+  // Returns: the header of the live or freed block that begins here; null if none does.
+  [[nodiscard]] block* find(const void* user) noexcept {
+    const auto offset = static_cast<std::size_t>(static_cast<const char*>(user) - base_);
+    const auto thread = offset / bytes_per_thread;
+    char* const region = base_ + thread * bytes_per_thread;
+    for (std::size_t at = 0; at < used_[thread];) {
+      auto* const header = reinterpret_cast<block*>(region + at);
+      if ((header->live & ~std::uintptr_t{1}) == reinterpret_cast<std::uintptr_t>(user)) {
+        return header;
+      }
+      at += header->bytes;
+    }
+    return nullptr;
+  }
+  static bool freed(const block& header) noexcept { return (header.live & 1U) != 0; }
+  static void mark_freed(block& header) noexcept { header.live |= 1U; }
+  // Returns: a block that was not freed; null if there is none.
+  [[nodiscard]] const block* leak() const noexcept {
+    for (unsigned t = 0; t < max_threads; ++t) {
+      const char* const region = base_ + t * bytes_per_thread;
+      for (std::size_t at = 0; at < used_[t];) {
+        const auto* const header = reinterpret_cast<const block*>(region + at);
+        if (!freed(*header)) return header;
+        at += header->bytes;
+      }
+    }
+    return nullptr;
+  }
+
+private:
+  void reserve() noexcept {
+    void* const memory = mmap(nullptr, bytes_per_thread * max_threads, PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) {
+      std::fputs("interlock::testing: no address space for explored allocations\n", stderr);
+      std::exit(3);
+    }
+    base_ = static_cast<char*>(memory);
+  }
+
+  char* base_ = nullptr;
+  std::size_t used_[max_threads] = {};
+};
+
+enum access_flags : u8 { access_read = 0, access_write = 1, access_atomic = 2, access_free = 4 };
+
+struct access {
+  u8 thread;
+  u8 mask;  // which of the 8 bytes
+  u8 flags;
+  u16 epoch;  // events of the thread so far, plus one
+  const void* site;
+};
+
+class shadow {
+public:
+  static constexpr unsigned entries = 24;
+  struct cell {
+    std::uintptr_t granule;
+    u64 execution;
+    u16 count;
+    u16 location[8];  // id + 1 of the atomic that begins at this byte and is in use
+    access list[entries];
+  };
+
+  void next_execution() noexcept {
+    ++execution_;
+    used_ = 0;
+  }
+
+  cell& at(std::uintptr_t granule) noexcept {
+    if (cells_ == nullptr) reserve();
+    std::size_t slot = (granule * 0x9E3779B97F4A7C15U) >> (64 - bits);
+    for (;; slot = (slot + 1) & (count - 1)) {
+      cell& c = cells_[slot];
+      if (c.execution == execution_ && c.granule == granule) return c;
+      if (c.execution == execution_) continue;
+      if (++used_ > count * 3 / 4) {
+        std::fputs("interlock::testing: an execution touches more than 400 KB\n", stderr);
+        std::exit(3);
+      }
+      c.execution = execution_;
+      c.granule = granule;
+      c.count = 0;
+      std::memset(c.location, 0, sizeof c.location);
+      return c;
+    }
+  }
+
+  enum class verdict { fine, race, after_free, too_many };
+
+  // Effects: compares one access with the earlier ones to the same bytes, then adds it.
+  // `other` is the conflicting access when there is one.
+  verdict record(std::uintptr_t granule, const access& now, const vector_clock& hb,
+                 access& other) noexcept {
+    cell& c = at(granule);
+    u16 kept = 0;
+    for (u16 i = 0; i < c.count; ++i) {
+      const access& old = c.list[i];
+      const bool overlaps = (old.mask & now.mask) != 0;
+      const bool ordered = old.thread == now.thread || old.epoch <= hb.at[old.thread];
+      if (overlaps) {
+        if ((old.flags & access_free) != 0) {
+          other = old;
+          return verdict::after_free;
+        }
+        const bool writes = ((old.flags | now.flags) & access_write) != 0;
+        const bool both_atomic = (old.flags & now.flags & access_atomic) != 0;
+        if (!ordered && writes && !both_atomic) {
+          other = old;
+          return verdict::race;
+        }
+      }
+      // Whoever races with `old` races with `now` as well: `old` need not be kept.
+      const bool covered = (old.mask & ~now.mask) == 0 && ordered &&
+                           (now.flags & access_write) >= (old.flags & access_write) &&
+                           ((now.flags & access_atomic) <= (old.flags & access_atomic)) &&
+                           ((now.flags & access_write) != 0 || old.thread == now.thread);
+      if (!covered) c.list[kept++] = old;
+    }
+    c.count = kept;
+    if (kept == entries) return verdict::too_many;
+    c.list[c.count++] = now;
+    return verdict::fine;
+  }
+
+private:
+  static constexpr unsigned bits = 16;
+  static constexpr std::size_t count = std::size_t{1} << bits;
+
+  void reserve() noexcept {
+    void* const memory = mmap(nullptr, count * sizeof(cell), PROT_READ | PROT_WRITE,
+                              MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (memory == MAP_FAILED) {
+      std::fputs("interlock::testing: no address space for the shadow\n", stderr);
+      std::exit(3);
+    }
+    cells_ = static_cast<cell*>(memory);
+  }
+
+  cell* cells_ = nullptr;
+  u64 execution_ = 0;
+  std::size_t used_ = 0;
+};
+
+}  // namespace
+}  // namespace interlock::testing

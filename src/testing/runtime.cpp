@@ -1,0 +1,487 @@
+// SPDX-License-Identifier: BSL-1.0
+// src/testing/runtime.cpp - the runtime of interlock::testing: the entry points that explored code
+// calls. Not to be compiled with -fsanitize=thread.
+//
+//   A  __tsan_*, as GCC and Clang emit them with -fsanitize=thread
+//   B  testing::atomic and testing::var
+//   both: operator new and delete, the library's park, unpark and spin_hint, sched_yield, abort
+
+#include "interlock/testing/model.hpp"
+
+#include <csignal>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <exception>
+#include <new>
+
+#include "engine.hpp"
+#include "report.hpp"
+
+#define INTERLOCK_SITE __builtin_return_address(0)
+
+namespace interlock::testing {
+namespace {
+
+bool explored() noexcept { return the_engine().current != nullptr; }
+
+std::uintptr_t number(const volatile void* address) noexcept {
+  return reinterpret_cast<std::uintptr_t>(address);
+}
+
+u8 code_of(int order) noexcept {
+  constexpr u8 codes[] = {relaxed, acquire, acquire, release, acq_rel, seq_cst};
+  return codes[order & 7];
+}
+
+// The order that is in force here: the given one, or what a mutation puts in its place.
+u8 order_at(const void* site, int order, order_site::access what) {
+  engine& e = the_engine();
+  if (e.how.weaken_site == site && site != nullptr) {
+    order = static_cast<int>(e.how.weaken_to);
+  } else if (e.how.collect_sites) {
+    sites_seen::add({site, static_cast<std::memory_order>(order), what});
+  }
+  return code_of(order);
+}
+
+u8 weakest_failure(u8 order, u8 failure) noexcept {
+  // A weakened success order weakens a stronger failure order with it.
+  if (order == relaxed || order == release) return relaxed;
+  return order != seq_cst && failure == seq_cst ? u8{acquire} : failure;
+}
+
+operation& begin(op_kind what, const volatile void* where, unsigned size, const void* site) {
+  operation& op = the_engine().current->op;
+  op = operation{};
+  op.what = what;
+  op.address = number(where);
+  op.size = static_cast<u8>(size);
+  op.site = site;
+  if (op.address % size != 0) the_engine().fail_here("misaligned atomic access", site);
+  return op;
+}
+
+value_t value_at(const volatile void* where, unsigned size) noexcept {
+  return load_memory(number(where), size);
+}
+void set_value(volatile void* where, const value_t& v, unsigned size) noexcept {
+  std::memcpy(const_cast<void*>(where), &v, size);
+}
+
+value_t do_load(const volatile void* where, unsigned size, int order, const void* site) {
+  if (!explored()) return value_at(where, size);
+  operation& op = begin(op_kind::load, where, size, site);
+  op.order = order_at(site, order, order_site::access::load);
+  the_engine().post();
+  return op.result;
+}
+
+void do_store(volatile void* where, unsigned size, value_t v, int order, const void* site) {
+  if (!explored()) return set_value(where, v, size);
+  operation& op = begin(op_kind::store, where, size, site);
+  op.order = order_at(site, order, order_site::access::store);
+  op.operand = v;
+  the_engine().post();
+}
+
+value_t do_update(volatile void* where, unsigned size, update_kind what, value_t v, int order,
+                  const void* site) {
+  if (!explored()) {
+    operation op;
+    op.update = what;
+    op.operand = v;
+    op.size = static_cast<u8>(size);
+    const value_t old = value_at(where, size);
+    set_value(where, updated(op, old), size);
+    return old;
+  }
+  operation& op = begin(op_kind::update, where, size, site);
+  op.update = what;
+  op.order = order_at(site, order, order_site::access::update);
+  op.operand = v;
+  the_engine().post();
+  return op.result;
+}
+
+// Returns: whether it replaced the value; `expected` then holds what was there.
+bool do_compare(volatile void* where, unsigned size, value_t& expected, value_t desired, int order,
+                int failure, const void* site) {
+  if (!explored()) {
+    const value_t old = value_at(where, size);
+    const bool equal = old == expected;
+    if (equal) set_value(where, desired, size);
+    expected = old;
+    return equal;
+  }
+  operation& op = begin(op_kind::update, where, size, site);
+  op.update = update_kind::compare;
+  op.order = order_at(site, order, order_site::access::update);
+  op.order_fail = code_of(failure);
+  if (the_engine().how.weaken_site == site) {
+    op.order_fail = weakest_failure(op.order, op.order_fail);
+  }
+  op.operand = desired;
+  op.expected = expected;
+  the_engine().post();
+  expected = op.result;
+  return op.success;
+}
+
+void do_fence(int order, const void* site) {
+  if (!explored()) return;
+  operation& op = begin(op_kind::fence, nullptr, 1, site);
+  op.order = order_at(site, order, order_site::access::fence);
+  the_engine().post();
+}
+
+void plain(const volatile void* where, std::size_t size, u8 flags, const void* site) {
+  if (explored() && size != 0) the_engine().plain(number(where), size, flags, site);
+}
+
+bool do_park(const void* word, std::uint32_t expected, const void* site) {
+  operation& op = begin(op_kind::park, word, 4, site);
+  op.expected.low = expected;
+  the_engine().post();
+  return true;
+}
+
+void do_unpark(const void* word, u64 how_many, const void* site) {
+  operation& op = begin(op_kind::unpark, word, 4, site);
+  op.operand.low = how_many;
+  the_engine().post();
+}
+
+void hint() {
+  explored_thread& t = *the_engine().current;
+  ++t.hints;
+  t.hinted_at = t.done;
+}
+
+[[noreturn]] void terminate_explored() {
+  if (explored()) the_engine().fail_here("std::terminate was called", nullptr);
+  std::abort();
+}
+
+}  // namespace
+
+// ---- the public interface ------------------------------------------------------------------------
+
+report explore(const options& how, const std::function<void(world&)>& body) {
+  report result;
+  if (explored()) the_engine().fail_here("explore() inside explore()", nullptr);
+  sites_seen::clear();
+  const std::terminate_handler before = std::set_terminate(&terminate_explored);
+  the_engine().explore(body, how, result);
+  std::set_terminate(before);
+  if (how.collect_sites) sites_seen::list(result.sites);
+  return result;
+}
+
+void check(bool condition, const char* sentence, std::source_location where) {
+  if (condition) return;
+  char place[256];
+  std::snprintf(place, sizeof place, " (%s:%u)", where.file_name(), static_cast<unsigned>(where.line()));
+  if (explored()) {
+    static char text[512];
+    std::snprintf(text, sizeof text, "check failed: %s%s", sentence, place);
+    the_engine().fail_here(text, nullptr);
+  }
+  std::fprintf(stderr, "interlock::testing: check failed: %s%s\n", sentence, place);
+  std::abort();
+}
+
+unsigned choose(unsigned n) {
+  if (!explored() || n < 2) return 0;
+  operation& op = begin(op_kind::choice, nullptr, 1, INTERLOCK_SITE);
+  op.options = n;
+  the_engine().post();
+  return static_cast<unsigned>(op.result.low);
+}
+
+void world::start(std::function<void()>* function) {
+  engine& e = the_engine();
+  if (e.current_id != 0) e.fail_here("only the body itself adds threads", nullptr);
+  if (e.thread_count == max_threads) e.fail_here("more than 7 threads", nullptr);
+  explored_thread& t = e.threads[e.thread_count++];
+  t.function = function;
+  t.state = thread_state::added;
+  e.prepare(t);
+}
+
+void world::join() {
+  if (the_engine().current_id != 0) the_engine().fail_here("only the body itself joins", nullptr);
+  begin(op_kind::join, nullptr, 1, INTERLOCK_SITE);
+  the_engine().post();
+}
+
+void world::record_outcome(const long long* numbers, std::size_t count) {
+  engine& e = the_engine();
+  std::size_t used = std::strlen(e.outcome);
+  for (std::size_t i = 0; i < count && used + 24 < sizeof e.outcome; ++i) {
+    used += static_cast<std::size_t>(std::snprintf(e.outcome + used, sizeof e.outcome - used,
+                                                   used == 0 ? "%lld" : " %lld", numbers[i]));
+  }
+}
+
+// ---- front end B ---------------------------------------------------------------------------------
+
+namespace model_detail {
+
+void load(const void* where, std::size_t size, void* result, std::memory_order order) {
+  const value_t v =
+      do_load(where, static_cast<unsigned>(size), static_cast<int>(order), INTERLOCK_SITE);
+  std::memcpy(result, &v, size);
+}
+
+void store(void* where, std::size_t size, const void* value, std::memory_order order) {
+  const auto n = static_cast<unsigned>(size);
+  do_store(where, n, value_at(value, n), static_cast<int>(order), INTERLOCK_SITE);
+}
+
+void modify(void* where, std::size_t size, update what, const void* operand, void* old,
+            std::memory_order order) {
+  const auto n = static_cast<unsigned>(size);
+  const value_t v = do_update(where, n, static_cast<update_kind>(what), value_at(operand, n),
+                              static_cast<int>(order), INTERLOCK_SITE);
+  std::memcpy(old, &v, size);
+}
+
+bool compare_exchange(void* where, std::size_t size, void* expected, const void* desired,
+                      std::memory_order success, std::memory_order failure) {
+  const auto n = static_cast<unsigned>(size);
+  value_t seen = value_at(expected, n);
+  const bool done = do_compare(where, n, seen, value_at(desired, n), static_cast<int>(success),
+                               static_cast<int>(failure), INTERLOCK_SITE);
+  if (!done) std::memcpy(expected, &seen, size);
+  return done;
+}
+
+void fence(std::memory_order order) { do_fence(static_cast<int>(order), INTERLOCK_SITE); }
+void plain_read(const void* where, std::size_t size) {
+  plain(where, size, access_read, INTERLOCK_SITE);
+}
+void plain_write(void* where, std::size_t size) {
+  plain(where, size, access_write, INTERLOCK_SITE);
+}
+
+}  // namespace model_detail
+}  // namespace interlock::testing
+
+using namespace interlock::testing;  // NOLINT: the rest is outside of any namespace by its nature
+
+// ---- the library's hooks: these take the place of the inline ones of detail/parking.hpp ----------
+
+namespace interlock::detail {
+
+void park(const std::atomic<std::uint32_t>& word, std::uint32_t expected) noexcept {
+  if (explored()) do_park(&word, expected, INTERLOCK_SITE);
+}
+void unpark_one(const std::atomic<std::uint32_t>* word) noexcept {
+  if (explored()) do_unpark(word, queue_wake_one, INTERLOCK_SITE);
+}
+void unpark_all(const std::atomic<std::uint32_t>* word) noexcept {
+  if (explored()) do_unpark(word, queue_wake_all, INTERLOCK_SITE);
+}
+void spin_hint(unsigned) noexcept {
+  if (explored()) hint();
+}
+
+}  // namespace interlock::detail
+
+// ---- memory --------------------------------------------------------------------------------------
+
+namespace {
+
+void* allocate(std::size_t size, std::size_t alignment, const void* site) {
+  if (explored()) return the_engine().allocate(size, alignment, site);
+  void* const memory =
+      alignment <= 16 ? std::malloc(size == 0 ? 1 : size)
+                      : std::aligned_alloc(alignment, (size + alignment - 1) & ~(alignment - 1));
+  if (memory == nullptr) {
+    std::fputs("interlock::testing: out of memory\n", stderr);
+    std::exit(3);
+  }
+  return memory;
+}
+
+void deallocate(void* memory, const void* site) noexcept {
+  if (memory == nullptr) return;
+  if (!the_engine().heap.holds(memory)) return std::free(memory);
+  if (explored()) the_engine().release_memory(memory, site);
+}
+
+}  // namespace
+
+void* operator new(std::size_t size) { return allocate(size, 16, INTERLOCK_SITE); }
+void* operator new[](std::size_t size) { return allocate(size, 16, INTERLOCK_SITE); }
+void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+  return allocate(size, 16, INTERLOCK_SITE);
+}
+void* operator new[](std::size_t size, const std::nothrow_t&) noexcept {
+  return allocate(size, 16, INTERLOCK_SITE);
+}
+void* operator new(std::size_t size, std::align_val_t alignment) {
+  return allocate(size, static_cast<std::size_t>(alignment), INTERLOCK_SITE);
+}
+void* operator new[](std::size_t size, std::align_val_t alignment) {
+  return allocate(size, static_cast<std::size_t>(alignment), INTERLOCK_SITE);
+}
+void operator delete(void* memory) noexcept { deallocate(memory, INTERLOCK_SITE); }
+void operator delete[](void* memory) noexcept { deallocate(memory, INTERLOCK_SITE); }
+void operator delete(void* memory, std::size_t) noexcept { deallocate(memory, INTERLOCK_SITE); }
+void operator delete[](void* memory, std::size_t) noexcept { deallocate(memory, INTERLOCK_SITE); }
+void operator delete(void* memory, std::align_val_t) noexcept {
+  deallocate(memory, INTERLOCK_SITE);
+}
+void operator delete[](void* memory, std::align_val_t) noexcept {
+  deallocate(memory, INTERLOCK_SITE);
+}
+void operator delete(void* memory, std::size_t, std::align_val_t) noexcept {
+  deallocate(memory, INTERLOCK_SITE);
+}
+void operator delete[](void* memory, std::size_t, std::align_val_t) noexcept {
+  deallocate(memory, INTERLOCK_SITE);
+}
+
+// ---- the C library -------------------------------------------------------------------------------
+
+extern "C" {
+
+int sched_yield() noexcept {
+  if (explored()) hint();
+  return 0;
+}
+
+[[noreturn]] void abort() noexcept {
+  if (explored()) the_engine().fail_here("abort() was called", INTERLOCK_SITE);
+  std::signal(SIGABRT, SIG_DFL);
+  std::raise(SIGABRT);
+  std::_Exit(134);
+}
+
+[[noreturn]] void __assert_fail(const char* expression, const char* file, unsigned line,
+                                const char*) noexcept {
+  if (explored()) the_engine().fail_here("assertion failed: ", INTERLOCK_SITE, expression);
+  std::fprintf(stderr, "%s:%u: assertion failed: %s\n", file, line, expression);
+  abort();
+}
+
+// ---- front end A: what -fsanitize=thread calls ---------------------------------------------------
+
+void __tsan_init() {}
+void __tsan_func_entry(void*) {}
+void __tsan_func_exit() {}
+void __tsan_ignore_thread_begin() {}
+void __tsan_ignore_thread_end() {}
+
+#define INTERLOCK_PLAIN(SIZE)                                                                   \
+  void __tsan_read##SIZE(void* p) { plain(p, SIZE, access_read, INTERLOCK_SITE); }              \
+  void __tsan_write##SIZE(void* p) { plain(p, SIZE, access_write, INTERLOCK_SITE); }            \
+  void __tsan_unaligned_read##SIZE(void* p) { plain(p, SIZE, access_read, INTERLOCK_SITE); }    \
+  void __tsan_unaligned_write##SIZE(void* p) { plain(p, SIZE, access_write, INTERLOCK_SITE); }  \
+  void __tsan_volatile_read##SIZE(void* p) { plain(p, SIZE, access_read, INTERLOCK_SITE); }     \
+  void __tsan_volatile_write##SIZE(void* p) { plain(p, SIZE, access_write, INTERLOCK_SITE); }   \
+  void __tsan_read_write##SIZE(void* p) { plain(p, SIZE, access_write, INTERLOCK_SITE); }       \
+  void __tsan_unaligned_read_write##SIZE(void* p) { plain(p, SIZE, access_write, INTERLOCK_SITE); }
+INTERLOCK_PLAIN(1)
+INTERLOCK_PLAIN(2)
+INTERLOCK_PLAIN(4)
+INTERLOCK_PLAIN(8)
+INTERLOCK_PLAIN(16)
+#undef INTERLOCK_PLAIN
+
+void __tsan_read_range(void* p, unsigned long n) { plain(p, n, access_read, INTERLOCK_SITE); }
+void __tsan_write_range(void* p, unsigned long n) { plain(p, n, access_write, INTERLOCK_SITE); }
+void __tsan_vptr_read(void** p) { plain(p, sizeof(void*), access_read, INTERLOCK_SITE); }
+void __tsan_vptr_update(void** p, void* value) {
+  if (*p != value) plain(p, sizeof(void*), access_write, INTERLOCK_SITE);
+}
+void* __tsan_memcpy(void* to, const void* from, unsigned long n) {
+  plain(from, n, access_read, INTERLOCK_SITE);
+  plain(to, n, access_write, INTERLOCK_SITE);
+  return std::memcpy(to, from, n);
+}
+void* __tsan_memmove(void* to, const void* from, unsigned long n) {
+  plain(from, n, access_read, INTERLOCK_SITE);
+  plain(to, n, access_write, INTERLOCK_SITE);
+  return std::memmove(to, from, n);
+}
+void* __tsan_memset(void* to, int byte, unsigned long n) {
+  plain(to, n, access_write, INTERLOCK_SITE);
+  return std::memset(to, byte, n);
+}
+
+void __tsan_atomic_thread_fence(int order) { do_fence(order, INTERLOCK_SITE); }
+void __tsan_atomic_signal_fence(int) {}
+
+}  // extern "C"
+
+namespace {
+using tsan8 = std::uint8_t;
+using tsan16 = std::uint16_t;
+using tsan32 = std::uint32_t;
+using tsan64 = std::uint64_t;
+__extension__ using tsan128 = unsigned __int128;
+
+template <class T>
+value_t wide(T v) noexcept {
+  value_t result;
+  std::memcpy(static_cast<void*>(&result), &v, sizeof v);
+  return result;
+}
+template <class T>
+T narrow(const value_t& v) noexcept {
+  T result;
+  std::memcpy(&result, &v, sizeof result);
+  return result;
+}
+}  // namespace
+
+#define INTERLOCK_UPDATE(BITS, NAME, KIND)                                                      \
+  tsan##BITS __tsan_atomic##BITS##_##NAME(volatile tsan##BITS* p, tsan##BITS v, int order) {    \
+    return narrow<tsan##BITS>(                                                                  \
+        do_update(p, BITS / 8, update_kind::KIND, wide(v), order, INTERLOCK_SITE));             \
+  }
+#define INTERLOCK_ATOMIC(BITS)                                                                  \
+  tsan##BITS __tsan_atomic##BITS##_load(const volatile tsan##BITS* p, int order) {              \
+    return narrow<tsan##BITS>(do_load(p, BITS / 8, order, INTERLOCK_SITE));                     \
+  }                                                                                             \
+  void __tsan_atomic##BITS##_store(volatile tsan##BITS* p, tsan##BITS v, int order) {           \
+    do_store(p, BITS / 8, wide(v), order, INTERLOCK_SITE);                                      \
+  }                                                                                             \
+  INTERLOCK_UPDATE(BITS, exchange, exchange)                                                    \
+  INTERLOCK_UPDATE(BITS, fetch_add, add)                                                        \
+  INTERLOCK_UPDATE(BITS, fetch_sub, subtract)                                                   \
+  INTERLOCK_UPDATE(BITS, fetch_and, bit_and)                                                    \
+  INTERLOCK_UPDATE(BITS, fetch_or, bit_or)                                                      \
+  INTERLOCK_UPDATE(BITS, fetch_xor, bit_xor)                                                    \
+  INTERLOCK_UPDATE(BITS, fetch_nand, nand)                                                      \
+  int __tsan_atomic##BITS##_compare_exchange_strong(volatile tsan##BITS* p, tsan##BITS* old,    \
+                                                    tsan##BITS v, int order, int failure) {     \
+    value_t expected = wide(*old);                                                              \
+    if (do_compare(p, BITS / 8, expected, wide(v), order, failure, INTERLOCK_SITE)) return 1;   \
+    *old = narrow<tsan##BITS>(expected);                                                        \
+    return 0;                                                                                   \
+  }                                                                                             \
+  int __tsan_atomic##BITS##_compare_exchange_weak(volatile tsan##BITS* p, tsan##BITS* old,      \
+                                                  tsan##BITS v, int order, int failure) {       \
+    value_t expected = wide(*old);                                                              \
+    if (do_compare(p, BITS / 8, expected, wide(v), order, failure, INTERLOCK_SITE)) return 1;   \
+    *old = narrow<tsan##BITS>(expected);                                                        \
+    return 0;                                                                                   \
+  }                                                                                             \
+  tsan##BITS __tsan_atomic##BITS##_compare_exchange_val(volatile tsan##BITS* p, tsan##BITS old, \
+                                                        tsan##BITS v, int order, int failure) { \
+    value_t expected = wide(old);                                                               \
+    do_compare(p, BITS / 8, expected, wide(v), order, failure, INTERLOCK_SITE);                 \
+    return narrow<tsan##BITS>(expected);                                                        \
+  }
+
+extern "C" {
+INTERLOCK_ATOMIC(8)
+INTERLOCK_ATOMIC(16)
+INTERLOCK_ATOMIC(32)
+INTERLOCK_ATOMIC(64)
+INTERLOCK_ATOMIC(128)
+}
