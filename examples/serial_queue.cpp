@@ -14,7 +14,7 @@ int main() {
   int balance = 0;  // no mutex, no atomic: only tasks of the queue touch it
   int bookings = 0;
   serial_queue ledger;
-  const auto posted = ledger.post([&] { balance += 500; });   // fire and forget
+  const auto posted = ledger.post([&] { balance += 500; });    // fire and forget
   const int left = ledger.run([&] { return balance -= 30; });  // 470
   ledger.drain();
 
@@ -29,5 +29,8 @@ int main() {
   for (std::thread& teller : tellers) teller.join();
   const int total = ledger.run([&] { return balance; });
   std::printf("balance %d after %d bookings\n", left, bookings);
-  return posted == interlock::post_result::accepted && left == 470 && bookings == 100 && total == 474 ? 0 : 1;
+  return posted == interlock::post_result::accepted && left == 470 && bookings == 100 &&
+                 total == 474
+             ? 0
+             : 1;
 }

@@ -5,7 +5,9 @@
 
 #include <array>
 #include <atomic>
+#include <functional>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <semaphore>
 #include <stdexcept>
@@ -25,22 +27,39 @@ using interlock::when_full;
 
 namespace {
 
-// Without anybody, with workers, and with an executor that starts a thread for each job.
+// The simplest executor: a thread for each job.
+class thread_per_job {
+public:
+  ~thread_per_job() {
+    // A job that has hired another may still be in execute() when the queue is gone already.
+    std::unique_lock lock(guard_);
+    while (!started_.empty()) {
+      std::thread thread = std::move(started_.back());
+      started_.pop_back();
+      lock.unlock();
+      thread.join();
+      lock.lock();
+    }
+  }
+  void execute(std::function<void()> job) {
+    const std::lock_guard lock(guard_);
+    started_.emplace_back(std::move(job));
+  }
+
+private:
+  std::mutex guard_;
+  std::vector<std::thread> started_;
+};
+
+// The work is done by the callers, by workers, by an executor.
 template <class F>
 void each_way(F f) {
   f(queue_options{});
   f(queue_options{.workers = 2});
-  std::vector<std::thread> started;
-  std::mutex guard;
-  {
-    queue_options by_executor;
-    by_executor.executor = [&](std::function<void()> job) {
-      const std::lock_guard lock(guard);
-      started.emplace_back(std::move(job));
-    };
-    f(by_executor);
-  }
-  for (std::thread& thread : started) thread.join();
+  thread_per_job pool;
+  queue_options by_executor;
+  by_executor.executor = [&](std::function<void()> job) { pool.execute(std::move(job)); };
+  f(by_executor);
 }
 
 std::errc code_of(const std::function<void()>& f) {
@@ -62,12 +81,13 @@ void check_sums(const Queue& queue) {
 class occupied {
 public:
   template <class Queue, class Key>
-  occupied(Queue& queue, const Key& key) : thread_([this, &queue, key] {
-    queue.run(key, [this] {
-      started_.release();
-      release_.acquire();
-    });
-  }) {
+  occupied(Queue& queue, const Key& key)
+      : thread_([this, &queue, key] {
+          queue.run(key, [this] {
+            started_.release();
+            release_.acquire();
+          });
+        }) {
     started_.acquire();
   }
   ~occupied() { release(); }
@@ -241,8 +261,7 @@ TEST_CASE("A keyed task that waits for its own key gets an error, for another ke
     keyed_serial_queue<int> queue(options);
     constexpr auto deadlock = std::errc::resource_deadlock_would_occur;
     const auto code = queue.run(1, [&] {
-      return std::array{code_of([&] { queue.run(1, [] {}); }),
-                        code_of([&] { queue.drain(1); }),
+      return std::array{code_of([&] { queue.run(1, [] {}); }), code_of([&] { queue.drain(1); }),
                         code_of([&] { queue.drain(); }),
                         code_of([&] { queue.run(2, [&] { queue.run(1, [] {}); }); }),
                         code_of([&] { queue.run(2, [] {}); })};
@@ -401,6 +420,20 @@ TEST_CASE("Keys and functions of a keyed queue may be the caller's own types") {
   queue.drain({"north", 1});
   CHECK(seen == 4);
   CHECK(queue.try_run({"south", 1}, [] { return std::make_unique<int>(2); }).has_value());
+}
+
+TEST_CASE("When the executor takes no key the thread that asked does the work") {
+  int errors = 0;
+  queue_options options;
+  options.executor = [](const std::function<void()>&) { throw std::runtime_error("pool is gone"); };
+  options.on_error = [&](const std::exception_ptr&) { ++errors; };
+  keyed_serial_queue<int> queue(options);
+  int ran = 0;
+  for (int i = 0; i < 3; ++i) CHECK(queue.post(i % 2, [&] { ++ran; }) == post_result::accepted);
+  CHECK(queue.run(0, [&] { return queue.post(0, [&] { ++ran; }); }) == post_result::accepted);
+  CHECK(ran == 4);
+  CHECK(errors >= 4);
+  CHECK(queue.active_keys_approx() == 0);
 }
 
 TEST_CASE("A keyed queue may be destroyed right after its last use") {

@@ -24,8 +24,8 @@ namespace {
 
 constexpr std::size_t most_threads = 8;
 
-// What one queue is checked against. Only its tasks touch it, so it needs no synchronisation: if two
-// ran at once, or one were lost, doubled or overtaken, the numbers would not come out.
+// What one queue is checked against. Only its tasks touch it, so it needs no synchronisation: if
+// two ran at once, or one were lost, doubled or overtaken, the numbers would not come out.
 struct ledger {
   std::uint64_t runs = 0;
   std::uint64_t out_of_order = 0;
@@ -48,7 +48,9 @@ std::vector<queue_options> all_ways() {
   return ways;
 }
 
-task<std::uint64_t> number_of(ledger& book) { co_return book.runs; }
+task<std::uint64_t> number_of(ledger& book) {
+  co_return book.runs;
+}
 
 task<void> submit_all(serial_queue& queue, ledger& book, std::size_t id, std::uint64_t n) {
   for (std::uint64_t i = 1; i <= n; ++i) {
@@ -61,7 +63,7 @@ task<void> submit_all(serial_queue& queue, ledger& book, std::size_t id, std::ui
 
 TEST_CASE("run, post and submit together keep the order of every thread and lose nothing") {
   for (const queue_options& options : all_ways()) {
-    for (const std::size_t threads : {2, 4, 8}) {
+    for (const std::size_t threads : {2U, 4U, 8U}) {
       serial_queue queue(options);
       ledger book;
       const std::uint64_t each = support::rounds(20'000) / threads;
@@ -123,7 +125,8 @@ TEST_CASE("close racing with posts leaves nothing accepted that does not run") {
         }
         while (queue.post([&] { ++ran; }) == post_result::accepted) ++accepted;
       });
-      const std::uint64_t after_drain = ran;  // the posters are back, and drain() came after close()
+      const std::uint64_t after_drain =
+          ran;  // the posters are back, and drain() came after close()
       queue.drain();
       REQUIRE(ran == after_drain);
       REQUIRE(ran == accepted);
@@ -171,7 +174,7 @@ TEST_CASE("cancel_pending racing with everything tells each submitter exactly on
 
 TEST_CASE("A full queue under pressure refuses or blocks but never loses") {
   for (const when_full full : {when_full::reject, when_full::block}) {
-    for (const std::size_t workers : {0, 1}) {
+    for (const std::size_t workers : {0U, 1U}) {
       serial_queue queue({.capacity = 3, .full = full, .workers = workers});
       std::uint64_t ran = 0;
       std::atomic<std::uint64_t> accepted{0};

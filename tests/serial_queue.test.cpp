@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-// serial_queue: each guarantee, each way to run the work, results, errors, bounds, shutdown, lifetime.
+// serial_queue: each guarantee, each way to run the work, results, errors, bounds, shutdown,
+// lifetime.
 
 #include <interlock/serial_queue.hpp>
 #include <interlock/task.hpp>
@@ -112,12 +113,13 @@ void check_sums(const serial_queue& queue) {
 // Keeps the queue busy from another thread until released, so that what comes now is queued.
 class occupied {
 public:
-  explicit occupied(serial_queue& queue) : thread_([this, &queue] {
-    queue.run([this] {
-      started_.release();
-      release_.acquire();
-    });
-  }) {
+  explicit occupied(serial_queue& queue)
+      : thread_([this, &queue] {
+          queue.run([this] {
+            started_.release();
+            release_.acquire();
+          });
+        }) {
     started_.acquire();
   }
   ~occupied() { release(); }
@@ -312,8 +314,8 @@ TEST_CASE("A task that waits for its own queue gets an error") {
 
     // Through another queue, on one thread.
     serial_queue other;
-    const auto around = queue.run(
-        [&] { return other.run([&] { return code_of([&] { queue.run([] {}); }); }); });
+    const auto around =
+        queue.run([&] { return other.run([&] { return code_of([&] { queue.run([] {}); }); }); });
     CHECK(around == std::errc::resource_deadlock_would_occur);
   });
 }
@@ -636,6 +638,30 @@ TEST_CASE("An executor is asked again after each quantum") {
   CHECK(ran == 100);
   CHECK(pool.jobs_seen >= 10);
   CHECK(pool.jobs_seen <= 12);
+}
+
+TEST_CASE("When the executor takes no job the thread that asked does the work") {
+  int refusals = 0;
+  int errors = 0;
+  queue_options options;
+  options.executor = [&](const std::function<void()>&) {
+    ++refusals;
+    throw std::runtime_error("pool is gone");
+  };
+  options.on_error = [&](const std::exception_ptr&) { ++errors; };
+  serial_queue queue(options);
+  int ran = 0;
+  std::thread::id ran_on;
+  for (int i = 0; i < 3; ++i) {
+    CHECK(queue.post([&] {
+      ++ran;
+      ran_on = std::this_thread::get_id();
+    }) == post_result::accepted);
+  }
+  CHECK(ran == 3);
+  CHECK(ran_on == std::this_thread::get_id());
+  CHECK(errors == refusals);
+  CHECK(errors >= 3);
 }
 
 TEST_CASE("A queue may be destroyed right after its last use") {

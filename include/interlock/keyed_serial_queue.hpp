@@ -3,24 +3,28 @@
 
 // interlock/keyed_serial_queue.hpp - work in order for each key, side by side for different keys.
 //
-// Problem     The payments of one account must not overlap or overtake each other; those of different
-//             accounts must not wait for each other. A queue or a mutex per account never ends.
-// Guarantee   No two tasks of one key run at the same time. Queued tasks of a key run in the order in
-//             which they were queued. A key never waits for the task of another key. What a keyed task
-//             returns or throws reaches the caller of run. Every accepted keyed task runs to its end
-//             unless it is cancelled. Keys without work are forgotten.
-// Progress    run, drain: blocking. try_run, post: lock a shard for a few instructions; without an
-//             executor and workers post does the work itself when the key is idle.
-// Cost        A run of an idle key: a look-up, two short locks and your function. No allocation but
-//             for a queued post (the task) and for more active keys than there were before.
-// Lifetime    The destructor closes and drains. The executor must outlive the queue and run all it takes.
-// Not for     Keys that number a handful and never change: serial_queue. Hash, Equal and the copy of a
-//             key run under a lock of the queue and must not use it. Cycles of run() across threads hang.
+// Problem     The payments of one account must not overlap or overtake each other; those of other
+//             accounts must not wait for them. A queue per account is memory that only grows.
+// Guarantee   No two tasks of one key run at the same time. Queued tasks of a key run in the order
+//             in which they were queued. A key never waits for the task of another key. What a
+//             keyed task returns or throws reaches the caller of run. Every accepted keyed task
+//             runs to its end unless it is cancelled. Keys without work are forgotten.
+// Progress    run, drain: blocking. try_run, post: a lock for a few instructions; without workers
+//             and executor whoever finds the key idle does work, for others up to the quantum and
+//             on until somebody waits who can take over.
+// Cost        Key idle: run is a look-up and two short locks around your function. No allocation
+//             but for a queued post (the task) and for more active keys than there ever were.
+// Lifetime    The destructor closes and drains. The executor must outlive the queue and run what it
+//             took.
+// Not for     A handful of keys that never change: one serial_queue each is cheaper. Hash, Equal
+//             and the copy of a key run under a lock and must not use the queue. Tasks of two keys
+//             that wait for each other on two threads: not detected, they hang.
 //
-// Example     keyed_serial_queue<std::string> accounts({.workers = 2});  // examples/keyed_serial_queue.cpp
+// Example     // examples/keyed_serial_queue.cpp
+//             keyed_serial_queue<std::string> accounts({.workers = 2});
 //             const auto debit = accounts.post("alice", [&] { alice -= 30; });
-//             const auto credit = accounts.post("bob", [&] { bob += 30; });   // may run beside it
-//             const int left = accounts.run("alice", [&] { return alice; });  // 70: after the debit
+//             const auto credit = accounts.post("bob", [&] { bob += 30; });  // may run beside it
+//             const int left = accounts.run("alice", [&] { return alice; });  // after the debit
 //             accounts.drain();
 
 #include <array>
@@ -91,8 +95,9 @@ public:
     }
   }
 
-  // Effects: has a copy of f run. Without executor and workers, and if the key is idle, here and now.
-  //          What it throws goes to on_error. A full queue refuses, or waits as run() does.
+  // Effects: has a copy of f run; at once and on this thread if the key is idle and the queue has
+  //          neither workers nor executor. What the copy throws goes to on_error. A full queue
+  //          refuses, or waits as run() does. A refused f may have been moved from.
   template <class F>
   [[nodiscard("a full or closed queue refuses the task")]] post_result post(const Key& key, F&& f) {
     using task = std::decay_t<F>;
@@ -274,23 +279,29 @@ private:
     places_taken_.fetch_sub(1, std::memory_order_relaxed);
   }
 
-  // Preconditions: this thread is the key's runner, and something in it has just ended like `how`. It
-  // stays so until `own` is done and the budget spent on others, or until there is no more work.
+  // Preconditions: this thread is the key's runner, and something of the key has just ended like
+  // `how`. It stays the runner until `own` is done and the budget is spent on others, or until
+  // there is no more work; then the key's entry may be gone.
   void serve(entry& e, work* own, std::uint32_t budget, ending how) noexcept {
     for (work* finished = nullptr;;) {
       if (finished == own) own = nullptr;
       const step now = advance(e, how, own == nullptr && budget == 0);
       if (finished != nullptr) finished->tell(work::done);
       if (now.heir != nullptr) now.heir->tell(work::role);
-      if (now.reschedule) schedule(e);
-      if (now.next == nullptr) return;
+      if (now.next == nullptr && !(now.reschedule && !schedule(e))) return;
+      if (now.next == nullptr) {  // the executor failed: do one task here and ask it again
+        finished = nullptr;
+        how = ending::none;
+        budget = 1;
+        continue;
+      }
       finished = now.next->has_thread() ? now.next : nullptr;
       how = perform(e, *now.next);
       if (own == nullptr && budget != 0) --budget;
     }
   }
 
-  struct step {  // at most one of these
+  struct step {  // one of these, or nothing: then the runner has left
     work* next = nullptr;
     work* heir = nullptr;
     bool reschedule = false;
@@ -323,10 +334,20 @@ private:
     return w.perform(w, &options_, w.generation == 0 ? work::step::run : work::step::cancel);
   }
 
-  void schedule(entry& e) noexcept {
-    if (!options_.executor) return crew_.schedule(e);
-    const auto executor = options_.executor;  // ours may go with the queue while it is called
-    executor([this, &e] { serve(e, nullptr, options_.quantum, ending::none); });
+  // Returns: false if nobody takes the key, so that this thread is still its runner.
+  bool schedule(entry& e) noexcept {
+    if (!options_.executor) {
+      crew_.schedule(e);
+      return true;
+    }
+    try {
+      const auto executor = options_.executor;  // ours may go with the queue while it is called
+      executor([this, &e] { serve(e, nullptr, options_.quantum, ending::none); });
+      return true;
+    } catch (...) {
+      detail::report_error(options_);
+      return false;
+    }
   }
 
   static constexpr unsigned shard_bits = 5;

@@ -9,17 +9,20 @@
 //             they were queued. What a task returns or throws reaches the caller of run or submit.
 //             Every accepted task runs to its end unless it is cancelled. Nothing is accepted after
 //             close. A task that waits for its own queue gets an error.
-// Progress    run, drain: blocking. try_run: never waits. post, submit: lock-free to queue; without
-//             an executor they do the work themselves when the queue is idle.
-// Cost        Idle: run is two CAS and your function. Busy: one CAS, and no allocation but for post
-//             (the task) and submit of a coroutine (one frame).
-// Lifetime    The destructor closes and drains. The executor must outlive the queue and run all it takes.
-// Resumes on  The thread that ran the task, as soon as it is no longer the queue's runner.
-// Cancellation cancel_pending() ends what has not started. A coroutine that waits must not be destroyed.
-// Not for     A caller that holds a lock which tasks take. Cycles of queues across threads and a
-//             coroutine that awaits its own queue are not detected: they hang.
+// Progress    run, drain: blocking. try_run: never waits. post, submit: lock-free; without worker
+//             and executor whoever finds the queue idle does work, for others up to the quantum and
+//             on until somebody waits who can take over.
+// Cost        Idle: run is two CAS around your function. Busy: one CAS; no allocation but for post
+//             (the task) and for a coroutine that submit runs (a frame).
+// Lifetime    The destructor closes and drains. The executor must outlive the queue and run what it
+//             took. A coroutine must not be destroyed while it waits here.
+// Resumes on  The thread that ran the task, once it is no longer the queue's runner.
+// Cancellation cancel_pending() ends what has not started.
+// Not for     A caller that holds a lock which tasks take. A coroutine that awaits its own queue
+//             from inside, or queues that wait for each other on two threads: not detected, they
+//             hang.
 //
-// Example     serial_queue ledger;                                         // examples/serial_queue.cpp
+// Example     serial_queue ledger;  // examples/serial_queue.cpp
 //             const auto posted = ledger.post([&] { balance += 500; });    // fire and forget
 //             const int left = ledger.run([&] { return balance -= 30; });  // 470
 //             ledger.drain();
@@ -32,14 +35,15 @@
 #include <utility>
 
 #include "detail/lane.hpp"
+#include "detail/waiter.hpp"
 
 namespace interlock {
 
 class serial_queue {
 public:
-  // Effects: makes an open queue. What is queued is run by a thread of its own (workers = 1), by the
-  //          executor, or, without either, by the threads that call run(), post() and drain().
-  // Throws: std::invalid_argument for a capacity or quantum of 0, or a second way to run.
+  // Effects: makes an open queue. What is queued is done by a thread of its own (workers = 1), by
+  //          the executor, or, without either, by the threads that call in.
+  // Throws: std::invalid_argument for a capacity or quantum of 0, or a second way to do the work.
   explicit serial_queue(queue_options options = {});
 
   // Effects: close(), then drain(). Terminates if called by a task of this queue.
@@ -60,15 +64,16 @@ public:
     return lane_.try_run(std::forward<F>(f));
   }
 
-  // Effects: has a copy of f run. Without executor and worker, and if the queue is idle, here and now.
-  //          What it throws goes to on_error. A full queue refuses, or waits as run() does.
+  // Effects: has a copy of f run; at once and on this thread if the queue is idle and has neither
+  //          worker nor executor. What the copy throws goes to on_error. A full queue refuses, or
+  //          waits as run() does. A refused f may have been moved from.
   template <class F>
   [[nodiscard("a full or closed queue refuses the task")]] post_result post(F&& f) {
     return lane_.post(std::forward<F>(f));
   }
 
-  // Effects: co_await submit(f) runs f as run() does, but suspends instead of blocking. If f returns
-  //          an awaitable, the queue awaits it too and starts no other task before that is done.
+  // Effects: co_await submit(f) runs f in its turn and suspends meanwhile. If f returns an
+  //          awaitable, such as a task, the queue awaits that too and starts nothing else before.
   // Returns: what f, or its awaitable, returns. Throws: as run(), but does not detect self-waiting.
   template <class F>
   class submission;
@@ -97,7 +102,7 @@ private:
   queue_options options_;
   detail::lane lane_{options_};
 
-  // What the queue's own thread, if it has one, is called to do; it goes back to nothing before it does it.
+  // What the queue's own thread, if there is one, is called for. It resets this before it does it.
   static constexpr std::uint32_t nothing = 0;
   static constexpr std::uint32_t serve = 1;
   static constexpr std::uint32_t stop = 2;
@@ -146,7 +151,7 @@ public:
 
   bool await_ready() const noexcept { return false; }
   bool await_suspend(std::coroutine_handle<> coroutine) {
-    coroutine_ = coroutine;
+    waiting_.continuation = coroutine;
     return !lane_.submit(*this);
   }
   value await_resume() { return outcome_.take(); }
@@ -165,7 +170,7 @@ private:
   static detail::ending perform_it(work& self, const queue_options*, step what_to_do) noexcept {
     auto& node = static_cast<submission&>(self);
     if (what_to_do == step::resume) {
-      node.coroutine_.resume();
+      node.waiting_.wake();
       return detail::ending::none;
     }
     if (what_to_do == step::cancel) {
@@ -208,7 +213,7 @@ private:
   }
 
   detail::lane& lane_;
-  std::coroutine_handle<> coroutine_;
+  detail::coroutine_waiter waiting_;
   std::optional<F> function_;  // destroyed as soon as it has run
   detail::result<value> outcome_;
   detail::ending how_ = detail::ending::none;

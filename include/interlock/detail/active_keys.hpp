@@ -20,12 +20,12 @@ template <class Key>
 struct active_key {
   std::optional<Key> key;
   std::uint64_t hash = 0;
-  std::unique_ptr<active_key> next{};    // in the bucket, or in the spare list
-  active_key* next_ready = nullptr;      // in the list of keys that wait for a worker
-  work* first = nullptr;                 // queued, oldest first
-  work* last = nullptr;                  // meaningful while first is not null
-  std::size_t posts = 0;                 // how many of those take a place
-  std::size_t threads = 0;               // how many of those a thread waits for
+  std::unique_ptr<active_key> next{};  // in the bucket, or in the spare list
+  active_key* next_ready = nullptr;    // in the list of keys that wait for a worker
+  work* first = nullptr;               // queued, oldest first
+  work* last = nullptr;                // meaningful while first is not null
+  std::size_t posts = 0;               // how many of those take a place
+  std::size_t threads = 0;             // how many of those a thread waits for
 
   void push(work& w) noexcept {
     posts += w.what == work::kind::posted;

@@ -4,9 +4,9 @@
 // interlock/detail/lane.hpp - work done one piece at a time, in order, by whoever comes first.
 //
 // One word says whether there is a runner (the thread that does the work) and holds a stack of what
-// arrived meanwhile. The CAS that pushes learns at once "there was no runner, so I am it" or "closed".
-// The runner takes the whole stack, turns it round, does the work, and leaves by a CAS that fails if
-// more has arrived. Nothing is ever half-linked, and the order of the pushes is that of the runs.
+// arrived meanwhile. The CAS that pushes learns at once "there was no runner, so I am it", or
+// "closed". The runner takes the whole stack, turns it round, does the work, and leaves by a CAS
+// that fails if more has arrived. Nothing is ever half-linked, and work runs as it was pushed.
 //
 // The role of runner also changes hands: to a thread that waits for its own work, to a job of an
 // executor, to a suspended coroutine. Giving it away, like leaving, is the last touch of the lane.
@@ -60,7 +60,8 @@ public:
     }
     auto node = std::make_unique<posted_work<task>>(std::forward<F>(f));
     if (!take_place()) {
-      if (options_.full == when_full::reject) return closed() ? post_result::closed : post_result::full;
+      if (closed()) return post_result::closed;
+      if (options_.full == when_full::reject) return post_result::full;
       node->what = work::kind::called;  // so this thread waits for it, and it needs no place
       return push_and_wait(*node, closed_bit) ? post_result::accepted : post_result::closed;
     }
@@ -202,9 +203,9 @@ private:
     return true;
   }
 
-  // Preconditions: this thread is the runner. It stays so until `own` is done and the budget is spent
-  // on others, then passes the role on; it leaves when there is no more work. After that it resumes
-  // the coroutines whose work is done, `ready` and those served here, for they may use the lane again.
+  // Preconditions: this thread is the runner. It stays so until `own` is done and the budget spent
+  // on others, then passes the role on; it leaves when there is no more work. After that it wakes
+  // the coroutines whose work is done, `ready` and those served here: they may use the lane again.
   void serve(work* own, std::uint32_t budget, work* ready = nullptr) noexcept {
     work** end = ready == nullptr ? &ready : &ready->next;
     while (work* const w = take(own, budget)) {
@@ -224,23 +225,10 @@ private:
       if (own == nullptr && budget != 0) --budget;
     }
     *end = nullptr;
-    if (ready != nullptr) resume(ready);
-  }
-
-  // Effects: resumes the coroutines one after another, never one inside another: a nested call
-  // leaves them to the outer one. Out of line, so that every thread finds its own `end`.
-  [[gnu::noinline]] static void resume(work* ready) noexcept {
-    static constinit thread_local work** end = nullptr;
-    const bool nested = end != nullptr;
-    work* list = nullptr;
-    for (*(nested ? end : end = &list) = ready; *end != nullptr;) end = &(*end)->next;
-    if (nested) return;
-    while (work* const w = list) {
-      list = w->next;
-      if (list == nullptr) end = &list;
+    while (work* const w = ready) {
+      ready = w->next;
       w->perform(*w, nullptr, work::step::resume);
     }
-    end = nullptr;
   }
 
   ending perform(work& w) noexcept {
@@ -287,9 +275,14 @@ private:
   // Returns: true, and the lane may be gone, if somebody else is the runner now.
   bool pass_on() noexcept {
     if (options_.executor) {
-      const auto executor = options_.executor;  // ours may go with the lane while it is called
-      executor([this] { serve_job(); });
-      return true;
+      try {
+        const auto executor = options_.executor;  // ours may go with the lane while it is called
+        executor([this] { serve_job(); });
+        return true;
+      } catch (...) {
+        report_error(options_);
+        return false;  // so the work is done here
+      }
     }
     collect();  // whoever has come to wait can take over
     if (pending_threads_ == 0) return false;

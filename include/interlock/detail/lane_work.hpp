@@ -25,12 +25,14 @@ enum class post_result { accepted, full, closed };
 enum class when_full { reject, block };
 
 struct queue_options {
-  std::size_t capacity = SIZE_MAX;     // posted tasks that may wait in line
+  std::size_t capacity = SIZE_MAX;     // posted tasks that may wait in line; run, submit may always
   when_full full = when_full::reject;  // what post() does beyond that
-  std::uint32_t quantum = 64;          // tasks run for others before handing over
-  std::size_t workers = 0;             // threads of the queue's own that run what is queued
-  std::function<void(std::function<void()>)> executor{};  // or this runs it; neither: the callers
-  std::function<void(std::exception_ptr)> on_error{};     // what posted tasks throw; none: terminate
+  std::uint32_t quantum = 64;          // tasks that a thread does for others before it hands over
+  std::size_t workers = 0;             // threads of the queue's own that do what is queued
+  std::function<void(std::function<void()>)> executor{};  // or this does it; neither: the callers
+  // Gets what posted tasks throw, and what the executor throws if it does not take a job: then the
+  // thread that asked does the work. Without it such an exception ends the program.
+  std::function<void(std::exception_ptr)> on_error{};
 };
 
 // When nothing is queued or running: accepted == completed + failed + cancelled. Before that each
@@ -49,7 +51,7 @@ namespace detail {
 }
 [[noreturn]] inline void throw_closed() {
   throw_error(std::errc::broken_pipe,
-              "interlock: the queue is closed and takes no work; close it after its last submitter");
+              "interlock: the queue is closed and takes no work; close it after its last user");
 }
 
 // Returns: the options. Throws: std::invalid_argument if no queue can work with them.
@@ -69,7 +71,7 @@ inline queue_options checked(queue_options options, std::size_t most_workers) {
 // How work ended; none: it never began, suspended: it has not ended.
 enum class ending : std::uint8_t { none, completed, failed, cancelled, suspended };
 
-// A piece of work: on the heap (post), on its thread's stack (run) or in a coroutine frame (submit).
+// A piece of work: on the heap (post), on its thread's stack (run), in a coroutine frame (submit).
 struct alignas(8) work {  // a lane keeps flags in the three low bits of the address
   enum class kind : std::uint8_t { posted, called, awaited, barrier };
   enum class step : std::uint8_t { run, cancel, resume };  // resume: awaited work, off the lane
@@ -156,10 +158,11 @@ public:
   }
 
   ending cancel() noexcept {
-    return run([]() -> R {
+    run([]() -> R {
       throw_error(std::errc::operation_canceled,
                   "interlock: cancel_pending() came before this task had started");
-    }), ending::cancelled;
+    });
+    return ending::cancelled;
   }
 
   R take() {
@@ -188,15 +191,19 @@ struct called_work : work {
   result<std::invoke_result_t<F>> outcome;
 };
 
-// A task without a submitter: what it throws goes to on_error.
+// Effects: hands the exception that is being handled to on_error: nobody else will see it.
+inline void report_error(const queue_options& options) noexcept {
+  if (!options.on_error) std::terminate();
+  options.on_error(std::current_exception());
+}
+
 template <class Task>
 ending attempt(Task& task, const queue_options& options) noexcept {
   try {
     std::invoke(std::move(task));
     return ending::completed;
   } catch (...) {
-    if (!options.on_error) std::terminate();
-    options.on_error(std::current_exception());
+    report_error(options);
     return ending::failed;
   }
 }
