@@ -120,7 +120,7 @@ def compare(goals, times):
 
 
 def table(rows):
-    lines = [f"{'':58} {'ns':>9} {'x yardstick':>11} {'low':>7} {'high':>7} {'goal':>6}"]
+    lines = [f"{'':44} {'ns':>9} {'ratio':>8} {'low':>8} {'high':>8} {'goal':>6}  to"]
     family = None
     for row in rows:
         if row["family"] != family:
@@ -129,8 +129,9 @@ def table(rows):
         goal = "-" if row["goal"] is None else f"{row['goal']:g}"
         mark = {None: "", True: "  met", False: "  NOT MET"}[row["met"]]
         name = row["name"].split("/", 1)[1]
-        lines.append(f"  {name:56} {row['ns']:9.2f} {row['figure']:11.3f} {row['low']:7.3f} "
-                     f"{row['high']:7.3f} {goal:>6}{mark}")
+        yardstick = row["yardstick"].split("/", 1)[1].removesuffix("/" + name.rsplit("/", 1)[-1])
+        lines.append(f"  {name:42} {row['ns']:9.2f} {row['figure']:8.3f} {row['low']:8.3f} "
+                     f"{row['high']:8.3f} {goal:>6}  {yardstick}{mark}")
     lost = [r for r in rows if r["figure"] > 1 and not r["name"].startswith("baseline/")]
     lines += ["", "where we lose (slower than the yardstick), worst first"]
     for row in sorted(lost, key=lambda r: -r["figure"]):
