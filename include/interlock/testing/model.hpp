@@ -6,7 +6,7 @@
 // Problem:    A stress test sees the interleavings and the stale values that one machine happens to
 //             produce today. A wrong memory order passes it for years.
 // Guarantee:  Each execution graph of the body that RC11 allows is run exactly once.
-//             A report without a failure has seen them all.
+//             A proved report has seen them all.
 // Progress:   explore() runs on the calling thread, one exploration at a time.
 // Cost:       One run per execution graph, some microseconds each; their number grows quickly with
 //             threads and operations. Two or three threads with two or three operations are right.
