@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// interlock/fwd.hpp - names only, for headers that hold or pass these types by reference.
+
+namespace interlock {
+
+template <class T>
+class counter;
+class striped_counter;
+class bounded_counter;
+template <class T>
+class watermark;
+
+template <class T>
+class versioned;
+class transaction;
+
+template <class T>
+class task;
+class async_mutex;
+
+template <class Key, class Response, class Hash, class Equal>
+class idempotency_cache;
+class serial_queue;
+template <class Key, class Hash, class Equal>
+class keyed_serial_queue;
+template <class Source, class Target>
+class mirror;
+
+}  // namespace interlock

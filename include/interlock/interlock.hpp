@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// interlock/interlock.hpp - everything. Each header can be included alone and costs less.
+
+#include "async_mutex.hpp"
+#include "bounded_counter.hpp"
+#include "counter.hpp"
+#include "idempotency_cache.hpp"
+#include "keyed_serial_queue.hpp"
+#include "mirror.hpp"
+#include "serial_queue.hpp"
+#include "striped_counter.hpp"
+#include "task.hpp"
+#include "transaction.hpp"
+#include "version.hpp"
+#include "versioned.hpp"
+#include "watermark.hpp"
+#include "when_all.hpp"
