@@ -806,12 +806,18 @@ inline value_t updated(const operation& op, value_t old) {
 // the first one could have seen as well. Repeated for long, it waits for a revisit.
 inline bool engine::repeat_read(unsigned id, u16 location) {
   explored_thread& t = threads[id];
+  const event* elsewhere = nullptr;  // the newest read of the object, if another place did it
   for (u16 i = t.done; i-- > 0;) {
     const u16 position = t.at[i];
     const event& e = g_.events[position];
     if (e.what != kind::read) return false;
-    if (e.location != location || e.site != t.op.site) continue;
+    if (e.location != location) continue;
+    if (e.site != t.op.site) {
+      if (elsewhere == nullptr) elsewhere = &e;
+      continue;
+    }
     if (t.hints == 0 || i >= t.hinted_at) return false;  // no hint since
+    if (elsewhere != nullptr && elsewhere->rf != e.rf) return false;
     const value_t value = value_of(g_, e);
     if (t.op.what == op_kind::update &&
         (t.op.update != update_kind::compare || value == t.op.expected)) {

@@ -107,7 +107,9 @@ inline std::string engine::trace() const {
     text += padded(t == 0 ? "main" : "thread " + std::to_string(t));
   }
   text += '\n';
-  for (u16 i = 0; i < executed_; ++i) {
+  constexpr u16 rows = 100;
+  if (executed_ > rows) text += "... " + std::to_string(executed_ - rows) + " earlier events\n";
+  for (u16 i = executed_ > rows ? to16(executed_ - rows) : u16{0}; i < executed_; ++i) {
     const event& e = g_.events[sequence_[i]];
     std::string what;
     switch (e.what) {

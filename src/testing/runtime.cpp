@@ -6,6 +6,7 @@
 //   B  testing::atomic and testing::var
 //   both: operator new and delete, the library's park, unpark and spin_hint, sched_yield, abort
 
+#define INTERLOCK_TESTING_RUNTIME  // the hooks are defined here, not inline
 #include "interlock/testing/model.hpp"
 
 #include <csignal>
@@ -139,11 +140,10 @@ void plain(const volatile void* where, std::size_t size, u8 flags, const void* s
   if (explored() && size != 0) the_engine().plain(number(where), size, flags, site);
 }
 
-bool do_park(const void* word, std::uint32_t expected, const void* site) {
+void do_park(const void* word, std::uint32_t expected, const void* site) {
   operation& op = begin(op_kind::park, word, 4, site);
   op.expected.low = expected;
   the_engine().post();
-  return true;
 }
 
 void do_unpark(const void* word, u64 how_many, const void* site) {
@@ -197,6 +197,10 @@ unsigned choose(unsigned n) {
   op.options = n;
   the_engine().post();
   return static_cast<unsigned>(op.result.low);
+}
+
+void spin_hint() {
+  if (explored()) hint();
 }
 
 void world::start(std::function<void()>* function) {
@@ -276,6 +280,13 @@ namespace interlock::detail {
 
 void park(const std::atomic<std::uint32_t>& word, std::uint32_t expected) noexcept {
   if (explored()) do_park(&word, expected, INTERLOCK_SITE);
+}
+// Time is a choice: the deadline passes at once, or not before the wake-up.
+bool park_until(const std::atomic<std::uint32_t>& word, std::uint32_t expected,
+                std::chrono::steady_clock::time_point) noexcept {
+  if (choose(2) == 1) return false;
+  if (explored()) do_park(&word, expected, INTERLOCK_SITE);
+  return true;
 }
 void unpark_one(const std::atomic<std::uint32_t>* word) noexcept {
   if (explored()) do_unpark(word, queue_wake_one, INTERLOCK_SITE);

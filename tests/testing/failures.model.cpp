@@ -7,6 +7,8 @@
 
 #include "front.hpp"
 
+#include <interlock/detail/parking.hpp>
+
 using testing::world;
 
 namespace {

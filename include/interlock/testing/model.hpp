@@ -29,6 +29,7 @@
 // docs/internals/explorer.md explains the algorithm and what it does not cover.
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -41,14 +42,25 @@
 #include <vector>
 
 // The library waits through these alone. Kept out of line here, they are found at link time in the
-// runtime, which puts the explorer's own in their place.
+// runtime, which puts the explorer's own in their place. Clang wants to know before their definition,
+// GCC after it.
+#if !defined(__clang__) && !defined(INTERLOCK_TESTING_RUNTIME)
+#include "../detail/parking.hpp"
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wattributes"
+#endif
 namespace interlock::detail {
 [[gnu::noinline]] void park(const std::atomic<std::uint32_t>& word,
                             std::uint32_t expected) noexcept;
+[[gnu::noinline]] bool park_until(const std::atomic<std::uint32_t>& word, std::uint32_t expected,
+                                  std::chrono::steady_clock::time_point deadline) noexcept;
 [[gnu::noinline]] void unpark_one(const std::atomic<std::uint32_t>* word) noexcept;
 [[gnu::noinline]] void unpark_all(const std::atomic<std::uint32_t>* word) noexcept;
 [[gnu::noinline]] void spin_hint(unsigned round) noexcept;
 }  // namespace interlock::detail
+#if !defined(__clang__) && !defined(INTERLOCK_TESTING_RUNTIME)
+#pragma GCC diagnostic pop
+#endif
 
 namespace interlock::testing {
 
@@ -141,7 +153,7 @@ void check(bool condition, const char* sentence,
 
 // Effects: says that this thread repeats what it did until another thread acts. A loop that only
 //          reads between two hints waits for a store instead of running forever.
-inline void spin_hint() { detail::spin_hint(0); }
+void spin_hint();
 
 // Returns: the weaker orders, one step each, that could replace this one.
 [[nodiscard]] std::vector<std::memory_order> weaker_orders(const order_site& site);
