@@ -802,22 +802,18 @@ inline value_t updated(const operation& op, value_t old) {
 }
 
 // A read in a loop that waits: the same place in the code reads the same object again, the thread
-// said spin_hint() since, and did nothing but read. It is the same read: whatever it could see now,
-// the first one could have seen as well. Repeated for long, it waits for a revisit.
+// did nothing but read, said spin_hint(), and learned nothing since. It is the same read: whatever
+// it could see now, the first one could have seen as well, and those graphs are visited too.
+// Repeated for long, it waits for a revisit.
 inline bool engine::repeat_read(unsigned id, u16 location) {
   explored_thread& t = threads[id];
-  const event* elsewhere = nullptr;  // the newest read of the object, if another place did it
+  if (t.hints == 0 || t.done != t.hinted_at) return false;
   for (u16 i = t.done; i-- > 0;) {
     const u16 position = t.at[i];
     const event& e = g_.events[position];
     if (e.what != kind::read) return false;
-    if (e.location != location) continue;
-    if (e.site != t.op.site) {
-      if (elsewhere == nullptr) elsewhere = &e;
-      continue;
-    }
-    if (t.hints == 0 || i >= t.hinted_at) return false;  // no hint since
-    if (elsewhere != nullptr && elsewhere->rf != e.rf) return false;
+    if (e.location != location || e.site != t.op.site) continue;
+    if (g_.co_of_source(e) < lower_bound(g_, location, t.seen)) return false;  // too old by now
     const value_t value = value_of(g_, e);
     if (t.op.what == op_kind::update &&
         (t.op.update != update_kind::compare || value == t.op.expected)) {

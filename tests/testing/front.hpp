@@ -58,7 +58,7 @@ testing::report proved(Body body) {
   testing::options how;
   how.count_distinct = true;
   testing::report report = testing::explore(how, body);
-  INFO(report.text());
+  CAPTURE(report.text());
   CHECK(report.proved());
   CHECK(report.distinct == report.executions);
   return report;
