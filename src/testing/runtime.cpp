@@ -364,7 +364,7 @@ int sched_yield() noexcept {
   return 0;
 }
 
-[[noreturn]] void abort() noexcept {
+__attribute__((noreturn)) void abort() noexcept {
   if (explored()) the_engine().fail_here("abort() was called", INTERLOCK_SITE);
   std::signal(SIGABRT, SIG_DFL);
   std::raise(SIGABRT);
