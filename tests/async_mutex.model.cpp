@@ -96,3 +96,7 @@ TEST_CASE("async_mutex: try_lock sees what the last owner did") {
     w.finally([&] { testing::check(inside >= 1, "the blocking one was inside"); });
   });
 }
+
+TEST_CASE("async_mutex: each memory order is needed") {
+  CHECK(survivors([](world& w) { threads_lock(w, 2, 2); }) == "");
+}

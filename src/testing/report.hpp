@@ -164,16 +164,31 @@ std::vector<mutant> weaken_each_order(const options& how,
   options first = how;
   first.collect_sites = true;
   const report unchanged = explore(first, body);
-  std::vector<mutant> result;
+  struct order_in_source {
+    std::string place;
+    order_site first;
+    std::vector<const void*> sites;
+  };
+  std::vector<order_in_source> orders;
   for (const order_site& site : unchanged.sites) {
-    for (const std::memory_order weaker : weaker_orders(site)) {
-      if (site.what == order_site::access::fence && weaker == std::memory_order_relaxed) continue;
+    const std::string place = source_line(site.address);
+    order_in_source* same = nullptr;
+    for (order_in_source& one : orders) {
+      if (one.place == place && one.first.order == site.order && one.first.what == site.what) {
+        same = &one;
+      }
+    }
+    if (same == nullptr) same = &orders.emplace_back(order_in_source{place, site, {}});
+    same->sites.push_back(site.address);
+  }
+  std::vector<mutant> result;
+  for (const order_in_source& one : orders) {
+    for (const std::memory_order weaker : weaker_orders(one.first)) {
       options with = how;
-      with.weaken_site = site.address;
+      with.weaken_sites = one.sites;
       with.weaken_to = weaker;
       const report after = explore(with, body);
-      result.push_back({source_line(site.address), site.order, weaker, !after.failure.empty(),
-                        after.failure});
+      result.push_back({one.place, one.first.order, weaker, !after.failure.empty(), after.failure});
     }
   }
   return result;

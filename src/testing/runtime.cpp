@@ -35,10 +35,17 @@ u8 code_of(int order) noexcept {
   return codes[order & 7];
 }
 
+bool weakened(const void* site) noexcept {
+  for (const void* const one : the_engine().how.weaken_sites) {
+    if (one == site) return true;
+  }
+  return false;
+}
+
 // The order that is in force here: the given one, or what a mutation puts in its place.
 u8 order_at(const void* site, int order, order_site::access what) {
   engine& e = the_engine();
-  if (e.how.weaken_site == site && site != nullptr) {
+  if (weakened(site)) {
     order = static_cast<int>(e.how.weaken_to);
   } else if (e.how.collect_sites) {
     sites_seen::add({site, static_cast<std::memory_order>(order), what});
@@ -119,7 +126,7 @@ bool do_compare(volatile void* where, unsigned size, value_t& expected, value_t 
   op.update = update_kind::compare;
   op.order = order_at(site, order, order_site::access::update);
   op.order_fail = code_of(failure);
-  if (the_engine().how.weaken_site == site) {
+  if (weakened(site)) {
     op.order_fail = weakest_failure(op.order, op.order_fail);
   }
   op.operand = desired;

@@ -72,3 +72,22 @@ testing::report failing(Body body) {
   CHECK_FALSE(report.failure.empty());
   return report;
 }
+
+// Weakens each memory order in the source by one step, alone.
+// Returns: those that none of the bodies notices, as "file:line acquire -> relaxed".
+template <class... Bodies>
+std::string survivors(Bodies... bodies) {
+  constexpr const char* names[] = {"relaxed", "consume", "acquire", "release", "acq_rel", "seq_cst"};
+  outcomes alive, killed;
+  const auto run = [&](auto& body) {
+    for (const testing::mutant& m : testing::weaken_each_order(testing::options{}, body)) {
+      const std::string name = m.place + " " + names[static_cast<int>(m.from)] + " -> " +
+                               names[static_cast<int>(m.to)];
+      (m.killed ? killed : alive).insert(name);
+    }
+  };
+  (run(bodies), ...);
+  CHECK(!killed.empty());
+  for (const std::string& one : killed) alive.erase(one);
+  return joined(alive);
+}

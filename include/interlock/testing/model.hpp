@@ -70,8 +70,8 @@ struct options {
   bool leaks = true;                // a complete execution has freed what it allocated
   bool count_distinct = false;      // hash each complete graph, so as to see one that comes twice
   bool collect_sites = false;       // list the memory orders that were used, and where
-  const void* weaken_site = nullptr;  // one of those places ...
-  std::memory_order weaken_to = std::memory_order_relaxed;  // ... gets this order instead
+  std::vector<const void*> weaken_sites;  // some of those places ...
+  std::memory_order weaken_to = std::memory_order_relaxed;  // ... get this order instead
 };
 
 // One place in the code that gave a memory order.
@@ -167,7 +167,8 @@ struct mutant {
 };
 
 // Effects: explores the body with each memory order weakened by one step, one after the other.
-//          Finds out whether the body would notice.
+//          Finds out whether the body would notice. An order is a line of the source, with all the
+//          places that it was inlined to; without debug information, each place by itself.
 std::vector<mutant> weaken_each_order(const options& how, const std::function<void(world&)>& body);
 
 // ---- Front end B ---------------------------------------------------------------------------------
