@@ -2,7 +2,7 @@
 // idempotency_cache: its guarantees, the failure policy, tickets, bounds, and the bugs of its kind,
 // each by its name in the literature: [skipped-fingerprint] [late-owner] [lost-leader]
 // [wake-before-unlink] [invalidate-while-loading] [throw-hangs] [re-entry] [expiry]
-// [evict-in-flight] [throwing-response].
+// [evict-in-flight] [throwing-response] [woken-then-destroyed] [settled-ticket].
 
 #include <interlock/idempotency_cache.hpp>
 #include <interlock/task.hpp>
@@ -13,6 +13,7 @@
 #include <atomic>
 #include <memory>
 #include <optional>
+#include <semaphore>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -760,6 +761,107 @@ TEST_CASE("a joiner that is destroyed while suspended leaves the others in line"
   }
 }
 
+TEST_CASE("[woken-then-destroyed] a joiner may be destroyed between its wake-up and its turn") {
+  for (const bool hand_over : {false, true}) {
+    cache_type cache;
+    result next;
+    const auto join = [](cache_type& c, result& got) -> detached {
+      auto claimed = co_await c.async_claim("k", pay);
+      got = claimed.answer ? claimed.answer : claimed.owner.complete(3);
+    };
+    const auto own = [&](cache_type& c, bool gives_up) -> task<int> {
+      auto claimed = co_await c.async_claim("k", pay);
+      const owned_frame joiner = hold(c, "k");
+      join(c, next);
+      if (gives_up) {
+        claimed.owner = {};
+      } else {
+        claimed.owner.complete(2);
+      }
+      joiner.frame.destroy();  // woken, but this coroutine has not suspended yet
+      co_return 0;
+    };
+    sync_wait(own(cache, hand_over));
+    if (hand_over) {
+      CHECK(is(next, executed, 3));  // what the joiner had become the owner of went on
+      CHECK(next.attempt == 3);
+    } else {
+      CHECK(is(next, joined, 2));
+    }
+    CHECK(is(cache.try_run("k", pay, [] { return -1; }), replayed, hand_over ? 3 : 2));
+  }
+}
+
+TEST_CASE("[woken-then-destroyed] a joiner may destroy the one behind it") {
+  cache_type cache;
+  auto claimed = cache.claim("k", pay);
+  owned_frame second{};
+  const auto first = [](cache_type& c, owned_frame& other) -> detached {
+    const auto got = co_await c.async_claim("k", pay);
+    other.frame.destroy();
+  };
+  first(cache, second);
+  second = hold(cache, "k");
+  claimed.owner.complete(1);  // by a thread, outside every coroutine
+  CHECK(is(cache.try_run("k", pay, [] { return -1; }), replayed, 1));
+}
+
+// A joiner that ends the very ticket that is being settled.
+detached end_the_ticket(cache_type& cache, std::unique_ptr<cache_type::ticket>& owner, bool empty) {
+  try {
+    const auto got = co_await cache.async_claim("k", pay);
+  } catch (const std::runtime_error&) {
+  }
+  if (empty) *owner = {};
+  owner.reset();
+}
+
+TEST_CASE("[settled-ticket] a joiner that ends the ticket does not take the answer back") {
+  for (const bool empties_it_first : {false, true}) {
+    cache_type cache;
+    auto owner = std::make_unique<cache_type::ticket>(cache.claim("k", pay).owner);
+    end_the_ticket(cache, owner, empties_it_first);
+    cache_type::ticket& settling = *owner;
+    CHECK(is(settling.complete(7), executed, 7));
+    CHECK(owner == nullptr);
+    CHECK(is(cache.try_run("k", pay, [] { return -1; }), replayed, 7));
+  }
+}
+
+TEST_CASE("[settled-ticket] a joiner that ends the ticket does not take the failure back") {
+  for (const bool empties_it_first : {false, true}) {
+    cache_type cache({.is_final_failure = [](const std::exception_ptr&) { return true; }});
+    auto owner = std::make_unique<cache_type::ticket>(cache.claim("k", pay).owner);
+    end_the_ticket(cache, owner, empties_it_first);
+    cache_type::ticket& settling = *owner;
+    settling.fail(std::make_exception_ptr(std::runtime_error("declined")));
+    CHECK(owner == nullptr);
+    CHECK(thrown_by([&] { cache.run("k", pay, [] { return -1; }); }) == "declined");
+  }
+}
+
+TEST_CASE("a thread does not wait for the coroutine that joined before it") {
+  cache_type cache;
+  auto claimed = cache.claim("k", pay);
+  std::binary_semaphore thread_has_its_answer{0};
+  bool came = false;
+  const auto slow = [](cache_type& c, std::binary_semaphore& other, bool& in_time) -> detached {
+    const auto got = co_await c.async_claim("k", pay);
+    in_time = other.try_acquire_for(std::chrono::seconds(10));  // runs inside complete()
+  };
+  slow(cache, thread_has_its_answer, came);
+  result behind;
+  std::thread thread([&] {
+    behind = cache.run("k", pay, [] { return -1; });
+    thread_has_its_answer.release();
+  });
+  wait_for_joiners(cache, 2);
+  claimed.owner.complete(5);
+  thread.join();
+  CHECK(came);
+  CHECK(is(behind, joined, 5));
+}
+
 // ---- bounds, statistics, static properties
 // ---------------------------------------------------------
 
@@ -776,6 +878,18 @@ TEST_CASE("the cache never holds more than its capacity") {
     const auto counted = cache.statistics();
     CHECK(counted.executed == 3 * capacity);
     CHECK(counted.executed - counted.evicted == cache.size_approx());
+  }
+}
+
+TEST_CASE("runs in flight can fill the whole capacity, whatever it is divided by") {
+  for (const std::size_t capacity : {1U, 513U, 1'023U, 1'300U}) {
+    idempotency_cache<std::size_t, int> cache({.capacity = capacity});
+    std::vector<idempotency_cache<std::size_t, int>::ticket> running;
+    for (std::size_t i = 0; i < 20 * capacity; ++i) {
+      auto claimed = cache.try_claim(i, pay);
+      if (claimed.owner) running.push_back(std::move(claimed.owner));
+    }
+    CHECK(running.size() == capacity);
   }
 }
 

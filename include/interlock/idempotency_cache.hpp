@@ -13,11 +13,12 @@
 // Progress    Joiners block, or suspend. All else: short locks of one shard, never held while f, a
 //             Hash, a constructor or a destructor of yours runs.
 // Cost        A hit: a lock, a look-up, a clock read, two reference counts. A miss: one allocation.
-//             8 to 16 bytes per entry of capacity up front. The oldest answers are evicted first.
+//             8 to 16 bytes per entry of capacity up front. Shards evict the oldest answers first.
 // Lifetime    The cache outlives its runs and tickets. A response lives on with whoever holds it.
 // Not for     Surviving a crash: it is all in memory. Runs that wait for each other in a circle.
 // Resumes on  The thread that settles or gives up the run, from its list of ready coroutines.
-// Cancellation A joiner may be destroyed while suspended. An owner that is destroyed gives up.
+// Cancellation A suspended joiner may be destroyed, unless another thread settles or gives up its
+//             run, or did so. An owner that is destroyed gives up.
 //
 // Example     idempotency_cache<std::string, receipt> payments;  // examples/idempotency_cache.cpp
 //             const auto got = payments.run(key, fingerprint_of(body), [&] { return pay(body); });
@@ -64,7 +65,7 @@ enum class idempotency_outcome : std::uint8_t {
   payload_mismatch,  // the key is known with another fingerprint
   in_flight,         // another call is running f, and this one does not wait
   reentered,         // this thread is inside f of this very key: waiting would never end
-  over_capacity,     // every entry is in flight, and those are never evicted
+  over_capacity,     // every entry of the key's shard is in flight: those are never evicted
 };
 
 struct idempotency_statistics {
@@ -84,7 +85,9 @@ class idempotency_cache {
 
 public:
   struct options {
-    std::size_t capacity = 65'536;                          // entries, running ones included
+    // Entries, running ones included. Dealt out evenly to 1 shard per 256, at most 64, rounded
+    // down to a power of two; each evicts its own oldest, and refuses when all of its are running.
+    std::size_t capacity = 65'536;
     std::chrono::nanoseconds ttl = std::chrono::hours(24);  // counted from the answer
     std::chrono::nanoseconds failure_ttl = ttl;             // the same for failures that are kept
     // Whether an outcome is final, hence kept. By default every response is and no failure is; what
@@ -142,10 +145,17 @@ public:
   // to settle, or the answer. Throws: as run. claim waits as run does, try_claim as try_run.
   claim_result claim(const Key& key, fingerprint payload) {
     detail::thread_waiter node;
-    return claim(key, payload, &node);
+    record_ptr seat;
+    const request asked = ask(key, payload, &node, true);
+    const idempotency_outcome seen = table_.enter(asked, seat);
+    if (seen == idempotency_outcome::joined) node.wait();
+    return conclude(seen, std::move(seat), asked.now);
   }
   claim_result try_claim(const Key& key, fingerprint payload) {
-    return claim(key, payload, nullptr);
+    record_ptr seat;
+    const request asked = ask(key, payload, nullptr, true);
+    const idempotency_outcome seen = table_.enter(asked, seat);
+    return conclude(seen, std::move(seat), asked.now);
   }
   // Preconditions: the key lives until the await is over, as a temporary in the co_await does.
   [[nodiscard("write co_await")]] auto async_claim(const Key& key, fingerprint payload) {
@@ -178,14 +188,6 @@ private:
     std::uint64_t hash = hash_(key);
     hash = (hash ^ (hash >> 32U)) * 0x9e3779b97f4a7c15U;
     return hash ^ (hash >> 32U);
-  }
-
-  claim_result claim(const Key& key, fingerprint payload, detail::thread_waiter* node) {
-    record_ptr seat;
-    const request asked = ask(key, payload, node, true);
-    const idempotency_outcome seen = table_.enter(asked, seat);
-    if (seen == idempotency_outcome::joined) node->wait();
-    return conclude(seen, std::move(seat), asked.now);
   }
 
   // A joiner that wakes up to a running record is its owner now.
@@ -248,10 +250,12 @@ public:
     if (run_ == nullptr) return {nullptr, idempotency_outcome::lost_ownership};
     const Response& built = run_->response.emplace(std::in_place, std::forward<F>(make)).value;
     const bool keep = !cache_->how_.is_final_response || cache_->how_.is_final_response(built);
-    const bool owned = cache_->table_.settle(*run_, phase::answered, keep, cache_->now());
-    const std::uint32_t attempt = run_->attempt;
+    const std::chrono::nanoseconds at = cache_->now();
+    record_ptr run = std::move(run_);  // a joiner that goes on may end this ticket
+    const bool owned = cache_->table_.settle(*run, phase::answered, keep, at);
+    const std::uint32_t attempt = run->attempt;
     using enum idempotency_outcome;
-    return {{std::move(run_), &built}, owned ? executed : lost_ownership, attempt};
+    return {{std::move(run), &built}, owned ? executed : lost_ownership, attempt};
   }
 
   // Effects: throws the failure at the joiners and, if it is final, at later callers. A null one
@@ -260,8 +264,9 @@ public:
     if (run_ == nullptr || failure == nullptr) return void(*this = ticket());
     const bool keep = cache_->how_.is_final_failure && cache_->how_.is_final_failure(failure);
     run_->failure = std::move(failure);
-    cache_->table_.settle(*run_, phase::failed, keep, cache_->now());
-    run_.reset();
+    const std::chrono::nanoseconds at = cache_->now();
+    const record_ptr run = std::move(run_);  // a joiner that goes on may end this ticket
+    cache_->table_.settle(*run, phase::failed, keep, at);
   }
 
 private:
@@ -277,8 +282,12 @@ class idempotency_cache<Key, Response, Hash, Equal>::async_claim_awaiter {
 public:
   async_claim_awaiter(idempotency_cache& cache, const Key& key, fingerprint payload)
       : cache_(cache), asked_(cache.ask(key, payload, &node_, false)) {}
+  // Destroyed while suspended: it leaves the line, or, if it was woken and waits for its turn on
+  // this thread, the thread's ready coroutines; then it may have become the owner.
   ~async_claim_awaiter() {
-    if (seat_ != nullptr) cache_.table_.leave(*seat_, node_);  // destroyed while suspended
+    if (seat_ == nullptr || cache_.table_.leave(*seat_, node_)) return;
+    detail::trampoline::forget(node_);
+    if (seat_->phase == phase::running) cache_.table_.abandon(*seat_);
   }
 
   bool await_ready() const noexcept { return false; }

@@ -118,6 +118,43 @@ TEST_CASE("waiters are woken in the order of the list") {
   CHECK(order == std::vector<int>{0, 1, 2, 3, 4});
 }
 
+TEST_CASE("a coroutine that is woken with others goes on after the last of them is woken") {
+  std::vector<il::waiter*> line;
+  std::vector<int> order;
+  for (int id = 0; id < 3; ++id) append_when_woken(line, order, id);
+  il::trampoline::together([&] {
+    line[1]->wake();
+    line[0]->wake();
+    CHECK(order.empty());
+    il::trampoline::together([&] { line[2]->wake(); });
+    CHECK(order.empty());
+  });
+  CHECK(order == std::vector<int>{1, 0, 2});
+}
+
+TEST_CASE("a coroutine that is ready can be forgotten, wherever it is in the line") {
+  for (const std::size_t gone : {0U, 1U, 2U, 3U}) {
+    std::vector<il::waiter*> line;
+    std::vector<int> order;
+    for (int id = 0; id < 3; ++id) append_when_woken(line, order, id);
+    std::vector<int> expected{0, 1, 2};
+    il::trampoline::together([&] {
+      for (il::waiter* each : line) each->wake();
+      if (gone < 3) {
+        auto& node = static_cast<il::coroutine_waiter&>(*line[gone]);
+        il::trampoline::forget(node);
+        node.continuation.destroy();
+        expected.erase(expected.begin() + static_cast<std::ptrdiff_t>(gone));
+      }
+      line.clear();
+      append_when_woken(line, order, 7);
+      line[0]->wake();  // lands behind those that are left
+      expected.push_back(7);
+    });
+    CHECK(order == expected);
+  }
+}
+
 TEST_CASE("misuse ends the process with its sentence") {
   CHECK(support::death_message([] { il::misuse("do this instead"); }) ==
         "interlock: do this instead\n");

@@ -18,7 +18,8 @@
 //   - Only admit() lets a caller at a record, and it compares the fingerprint first.
 //   - Eviction sees the age ring alone, where no running record is.
 //   - Unlinking comes before waking. Waking and freeing come after the lock is released: of the
-//     user's code only Equal runs under it.
+//     user's code only Equal runs under it. A coroutine that goes on may end the ticket that woke
+//     it, so settle() touches nothing of its caller's after the wake-up, nor does the caller.
 //   - A joiner that wakes up to a running record owns it now; all others wake up to a settled one.
 //     Neither is anyone else's to change, so they read it without the lock.
 
@@ -122,10 +123,12 @@ public:
 
   idempotency_table(std::size_t capacity, nanoseconds answer_ttl, nanoseconds failure_ttl)
       : shards_(std::clamp<std::size_t>(std::bit_floor(capacity / 256), 1, 64)),
-        share_(capacity / shards_.size()),
         answer_ttl_(answer_ttl),
         failure_ttl_(failure_ttl) {
-    for (shard& each : shards_) each.buckets.resize(std::bit_ceil(share_));
+    for (std::size_t i = 0; i < shards_.size(); ++i) {
+      shards_[i].room = capacity / shards_.size() + (i < capacity % shards_.size() ? 1 : 0);
+      shards_[i].buckets.resize(std::bit_ceil(shards_[i].room));
+    }
   }
 
   // Effects: finds the key's record or makes one, and puts it into seat.
@@ -143,10 +146,10 @@ public:
           if (!is_expired(*present, asked.now)) return admit(home, *present, asked, seat);
           ++home.happened.expired;
           gone = unlink(home, *present);
-        } else if (home.size == share_ && home.by_age.newer == &home.by_age) {
+        } else if (home.size == home.room && home.by_age.newer == &home.by_age) {
           ++home.happened.refused;
           return Outcome::over_capacity;
-        } else if (fresh == nullptr || home.size == share_) {
+        } else if (fresh == nullptr || home.size == home.room) {
           gone = make_room(home, asked.now);
         }
         if (fresh != nullptr && gone == nullptr) {
@@ -199,15 +202,16 @@ public:
     if (heir != nullptr) heir->wake();
   }
 
-  // Effects: takes back a node that is queued.
-  void leave(record& run, waiter& node) noexcept {
+  // Effects: takes back a node that is queued. Returns: false if it is not: it was woken.
+  bool leave(record& run, waiter& node) noexcept {
     const std::lock_guard lock(shard_of(run.hash).mutex);
     waiter* before = nullptr;
     waiter** at = &run.first;
     while (*at != nullptr && *at != &node) at = &(before = *at)->next;
-    if (*at == nullptr) return;
+    if (*at == nullptr) return false;
     *at = node.next;
     if (run.last == &node) run.last = before;
+    return true;
   }
 
   // Effects: unlinks the key's record; a running one only by force. Returns: whether it did.
@@ -249,6 +253,7 @@ private:
 
     mutable futex_mutex mutex;  // protects all below
     std::size_t size = 0;
+    std::size_t room = 0;  // its part of the capacity
     std::vector<record*> buckets;
     age_link by_age;  // the settled records
     Statistics happened{};
@@ -310,7 +315,7 @@ private:
     while (home.by_age.newer != &home.by_age) {
       auto& oldest = static_cast<record&>(*home.by_age.newer);
       const bool dead = is_expired(oldest, now);
-      if (!dead && home.size < share_) return nullptr;
+      if (!dead && home.size < home.room) return nullptr;
       if (dead || !std::exchange(oldest.was_replayed, false)) {
         ++(dead ? home.happened.expired : home.happened.evicted);
         return unlink(home, oldest);
@@ -322,7 +327,6 @@ private:
   }
 
   std::vector<shard> shards_;
-  const std::size_t share_;  // of the capacity, for each shard
   const nanoseconds answer_ttl_, failure_ttl_;
   const Equal equal_{};
 };

@@ -14,6 +14,7 @@
 #include <atomic>
 #include <coroutine>
 #include <cstdint>
+#include <utility>
 
 #include "parking.hpp"
 
@@ -48,15 +49,6 @@ inline waiter* reverse(waiter* list) noexcept {
     list = rest;
   }
   return reversed;
-}
-
-// Effects: wakes every node of the list, first to last.
-inline void wake_all(waiter* list) noexcept {
-  while (list != nullptr) {
-    waiter* const rest = list->next;
-    list->wake();
-    list = rest;
-  }
 }
 
 class coroutine_waiter : public waiter {
@@ -105,18 +97,28 @@ public:
   //          even if called by one of them: for a thread that is about to block.
   [[gnu::noinline]] static void run_ready() noexcept { of_this_thread().drain(); }
 
-  // Effects: resumes the coroutine now, and afterwards those that this made ready, unless a
-  //          coroutine further up this stack already does so.
-  [[gnu::noinline]] static void start(std::coroutine_handle<> handle) noexcept {
+  // Effects: calls wake(); the coroutines that it wakes get ready and go on when it is done. For
+  //          whoever wakes a whole list: otherwise the first one runs before the others, and the
+  //          threads among them, are woken, and may end a waiter that is still in the list.
+  template <class F>
+  [[gnu::noinline]] static void together(F wake) noexcept {
     trampoline& here = of_this_thread();
-    if (here.running_) {
-      handle.resume();
-      return;
-    }
-    here.running_ = true;
-    handle.resume();
-    here.drain();
-    here.running_ = false;
+    const bool nested = std::exchange(here.running_, true);
+    wake();
+    if (!nested) here.drain();
+    here.running_ = nested;
+  }
+
+  // Effects: takes back a coroutine that is ready on this thread, for one that is destroyed before
+  //          its turn. No effect if it is not among them. Complexity: the coroutines before it.
+  [[gnu::noinline]] static void forget(coroutine_waiter& gone) noexcept {
+    trampoline& here = of_this_thread();
+    waiter* before = nullptr;
+    waiter** at = &here.first_;
+    while (*at != nullptr && *at != &gone) at = &(before = *at)->next;
+    if (*at == nullptr) return;
+    *at = gone.next;
+    if (here.last_ == &gone) here.last_ = before;
   }
 
 private:
@@ -143,6 +145,13 @@ private:
 
 inline void coroutine_waiter::resume_soon(waiter& self) noexcept {
   trampoline::resume(static_cast<coroutine_waiter&>(self));
+}
+
+// Effects: wakes every node of the list, first to last. Coroutines go on after the last wake-up.
+inline void wake_all(waiter* list) noexcept {
+  trampoline::together([list]() mutable noexcept {
+    while (list != nullptr) std::exchange(list, list->next)->wake();
+  });
 }
 
 class thread_waiter : public waiter {
