@@ -14,9 +14,11 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <semaphore>
 #include <stdexcept>
 #include <string>
 #include <system_error>
+#include <thread>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -282,6 +284,19 @@ TEST_CASE("unsafe_touch starts a write when none is due") {
   CHECK(on.written == std::vector<int>{1});
 }
 
+TEST_CASE("a touch that is refused is not counted") {
+  bench on;
+  mirror copy(on.source(), on.target(), on.options());
+  CHECK(copy.touch());
+  on.jobs.run_all();
+  on.jobs.open = false;
+  CHECK(copy.close() == mirror_flush_result::flushed);
+  for (int i = 0; i < 5; ++i) CHECK_FALSE(copy.touch());
+  CHECK_FALSE(copy.unsafe_touch());
+  CHECK(copy.flush() == mirror_flush_result::closed);
+  CHECK(copy.statistics().touches == 1);
+}
+
 TEST_CASE("an exception of the source or the target is a failed write") {
   int calls = 0;
   std::vector<std::string> errors;
@@ -459,6 +474,61 @@ TEST_CASE("an awaited flush that is answered before it suspends goes on once") {
   CHECK(on.written == std::vector<int>{1});
 }
 
+TEST_CASE("a flush of a thread does not wait for the coroutine that was answered before it") {
+  std::binary_semaphore thread_has_its_answer{0};
+  bool came = false;
+  std::thread behind;
+  {
+    bench on;
+    mirror copy(on.source(), on.target(), on.options());
+    const ends_here end{on.jobs};
+    const auto flush = [](auto& mirrored, std::binary_semaphore& other, bool& in_time) -> detached {
+      const auto result = co_await mirrored.async_flush();
+      in_time = result == mirror_flush_result::flushed &&
+                other.try_acquire_for(std::chrono::seconds(10));  // runs inside the job
+    };
+    flush(copy, thread_has_its_answer, came);
+    behind = std::thread([&] {
+      static_cast<void>(copy.flush());
+      thread_has_its_answer.release();
+    });
+    while (copy.statistics().touches < 2) std::this_thread::yield();
+    on.jobs.run_all();
+    behind.join();
+  }
+  CHECK(came);
+}
+
+TEST_CASE("a coroutine that was answered ends the mirror on another thread") {
+  struct move_to_new_thread {
+    std::thread& runner;
+    bool await_ready() const noexcept { return false; }
+    void await_suspend(std::coroutine_handle<> self) const {
+      runner = std::thread([self] { self.resume(); });
+    }
+    void await_resume() const noexcept {}
+  };
+  std::thread runner;
+  std::binary_semaphore done{0};
+  int written = 0;
+  const auto local = [](std::thread& other, std::binary_semaphore& ended, int& row) -> detached {
+    {
+      mirror copy([] { return snapshot{4, 1}; },
+                  [&row](int sent, int) {
+                    row = sent;
+                    return mirror_write_result::applied;
+                  });
+      static_cast<void>(co_await copy.async_flush());
+      co_await move_to_new_thread{other};
+    }
+    ended.release();
+  };
+  local(runner, done, written);
+  done.acquire();
+  runner.join();
+  CHECK(written == 4);
+}
+
 TEST_CASE("a coroutine may end a closed mirror") {
   jobs_by_hand jobs;
   using any_mirror = mirror<std::function<snapshot()>, std::function<mirror_write_result(int, int)>>;
@@ -517,6 +587,22 @@ TEST_CASE("a mirror that may try nothing is refused") {
   mirror_options options;
   options.attempts = 0;
   CHECK_THROWS_AS(mirror([] { return snapshot{1, 1}; }, target, options), std::invalid_argument);
+}
+
+TEST_CASE("destroying a mirror where async_flush resumed stops the program with the same remedy") {
+  CHECK(support::death_message([] {
+          jobs_by_hand jobs;
+          mirror_options options;
+          options.schedule = jobs.schedule();
+          const auto local = [](mirror_options how) -> detached {
+            mirror copy([] { return snapshot{1, 1}; },
+                        [](int, int) { return mirror_write_result::applied; }, std::move(how));
+            static_cast<void>(co_await copy.async_flush());
+          };
+          local(std::move(options));
+          jobs.run_all();
+        }) ==
+        "interlock: mirror: destroyed on the thread that is sending; destroy it on another one\n");
 }
 
 TEST_CASE("destroying a mirror inside one of its writes stops the program with the remedy") {

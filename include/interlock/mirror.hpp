@@ -17,7 +17,8 @@
 // Cost        touch is one fetch_add, unsafe_touch one load while a write is due. One thread, or
 //             none with an executor. Nothing is queued: touches take no memory.
 // Lifetime    Outlives its calls and, with an executor, each job: close() waits for them. The last
-//             flush is tried in the destructor. Source and target outlive the mirror.
+//             flush is tried in the destructor. Source and target outlive the mirror. A coroutine
+//             that async_flush resumed ends it only after it has moved to another thread.
 // Resumes on  async_flush: the thread that sends, after the write.
 // Cancellation none: a flush ends with the write that it waits for, or when the mirror is closed.
 // Not for     Changes that must all arrive, one by one (serial_queue). Several processes writing
@@ -80,13 +81,14 @@ struct mirror_options {
   std::function<std::chrono::nanoseconds(std::size_t failures)> delay = {};
 
   // Runs the job once, `delay` from now or later, not within the call: each job is one write.
-  // If it throws, the thread that called it writes. Empty: a thread of the mirror's own.
+  // If it throws, the thread that called it writes. Empty: a thread of the mirror's own. close()
+  // waits for the job that is out: it cannot cut its delay short, as it does for the own thread.
   std::function<void(std::chrono::nanoseconds delay, std::function<void()> job)> schedule = {};
 };
 
 // Each count is exact once the mirror is idle; until then they may be of different moments.
 struct mirror_statistics {
-  std::uint64_t touches;   // and flushes; without those that unsafe_touch found due already
+  std::uint64_t touches;   // and flushes; not those refused, or that unsafe_touch found due already
   std::uint64_t writes;    // applied
   std::uint64_t stale;     // refused by the target
   std::uint64_t skipped;   // not written: the version was confirmed already
@@ -134,7 +136,8 @@ public:
   mirror& operator=(const mirror&) = delete;
 
   // Effects: close().
-  // Preconditions: not called by source, target, on_failure, or a coroutine that they resume.
+  // Preconditions: not called by source, target, on_failure, or a coroutine that they resume; nor
+  // by one that async_flush resumed, until it has moved to another thread.
   ~mirror() = default;
 
   // Effects: to be called after each change of the source: has a write follow.

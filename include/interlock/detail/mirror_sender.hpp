@@ -56,12 +56,15 @@ public:
     return arrived_.exchange(true, std::memory_order_acq_rel);
   }
 
+  // Coroutines go on after the last one has its answer: no thread waits for one before it.
   static void answer(send_request* list, send_result result) noexcept {
-    while (list != nullptr) {
-      send_request& each = *std::exchange(list, list->next);
-      each.result = result;
-      if (each.arrive()) each.who_.wake();
-    }
+    trampoline::together([=]() mutable noexcept {
+      while (list != nullptr) {
+        send_request& each = *std::exchange(list, list->next);
+        each.result = result;
+        if (each.arrive()) each.who_.wake();
+      }
+    });
   }
 
   send_request* next = nullptr;
@@ -102,7 +105,10 @@ public:
     // order: release [mirror.request] pairs with [mirror.begin]: the send that takes it up sees the change
     const std::uint64_t before = word_.fetch_add(one_request, std::memory_order_release);
     if (before == idle) start();
-    return (before & closed) == 0;
+    if ((before & closed) == 0) return true;
+    // order: relaxed: statistics, publishes nothing
+    refused_.fetch_add(1, std::memory_order_relaxed);
+    return false;
   }
 
   // Returns: true if a send will begin after this call, under the conditions named at the top.
@@ -139,7 +145,7 @@ public:
     forbid_sender("interlock::mirror: close() on the thread that sends would wait for itself");
     // order: release [mirror.close] pairs with [mirror.begin]: the last send sees what came before
     const std::uint64_t before = word_.fetch_or(closed, std::memory_order_release);
-    before == idle ? start() : signal();  // the signal cuts a wait after a failure short
+    before == idle ? start() : signal();  // the signal cuts worker_'s wait after a failure short
     for (;;) {
       thread_waiter thread;
       send_request mine(thread);
@@ -148,12 +154,15 @@ public:
     }
   }
 
-  // Returns: the number of requests so far.
+  // Returns: the number of requests so far, but for the refused.
   std::uint64_t requests() const noexcept {
+    // order: relaxed: statistics, publishes nothing
+    const std::uint64_t refused = refused_.load(std::memory_order_relaxed);
     // order: relaxed: statistics, publishes nothing
     const std::uint64_t waiting = word_.load(std::memory_order_relaxed) / one_request;
     // order: relaxed: statistics, publishes nothing
-    return waiting + taken_up_.load(std::memory_order_relaxed);
+    const std::uint64_t all = waiting + taken_up_.load(std::memory_order_relaxed);
+    return all - std::min(all, refused);  // what begin() is counting just now may be missing
   }
 
 private:
@@ -233,6 +242,7 @@ private:
   park_word signal_{0};                           // 1: the worker has something to look at
   std::atomic<std::thread::id> sender_{};         // who is inside step()
   std::atomic<std::uint64_t> taken_up_{0};        // requests that begin() has seen
+  std::atomic<std::uint64_t> refused_{0};         // requests after close()
 
   // Of whoever sends; handed to the next through word_, or by the executor to its next job:
   send_request* waiting_ = nullptr;             // oldest first
