@@ -5,9 +5,9 @@
 //
 // M. Kokologiannakis, I. Marmanis, V. Gladstein, V. Vafeiadis, "Truly Stateless, Optimal Dynamic
 // Partial Order Reduction", POPL 2022, run natively: a graph is replayed by running the code on
-// fibers in an order that follows po and rf, then extended event by event. Each alternative (another
-// store to read from, another place in co, an earlier read that could see a new store) is a copy of
-// the graph on a stack of work.
+// fibers in an order that follows po and rf, then extended event by event. Each alternative
+// (another store to read from, another place in co, an earlier read that could see a new store) is
+// a copy of the graph on a stack of work.
 //
 // A fiber posts an operation and leaves; all that follows happens here, on the host's stack.
 
@@ -26,7 +26,9 @@
 namespace interlock::testing {
 namespace {
 
-enum class op_kind : u8 { none, load, store, update, fence, choice, park, unpark, join, plain, end };
+enum class op_kind : u8 {
+  none, load, store, update, fence, choice, park, unpark, join, plain, end
+};
 enum class update_kind : u8 { exchange, add, subtract, bit_and, bit_or, bit_xor, nand, compare };
 
 struct operation {
@@ -243,7 +245,7 @@ inline engine& the_engine() {
   return *instance;
 }
 
-// ---- places --------------------------------------------------------------------------------------
+// ---- places -------------------------------------------------------------------------------------
 
 inline u16 engine::place_of(std::uintptr_t address, u8 size, bool hidden) {
   if (places_ == nullptr) places_ = static_cast<place*>(std::calloc(max_places, sizeof(place)));
@@ -308,7 +310,7 @@ inline void engine::fetch(place& p) {
   }
 }
 
-// ---- plain memory --------------------------------------------------------------------------------
+// ---- plain memory -------------------------------------------------------------------------------
 
 inline const char* engine::touch(std::uintptr_t address, std::size_t size, u8 flags,
                                  const void* site, explored_thread& t, bool& of_atomic) {
@@ -376,7 +378,7 @@ inline bool engine::touch_atomic(unsigned id, u16 location, u8 flags) {
   return true;
 }
 
-// ---- graph ---------------------------------------------------------------------------------------
+// ---- graph --------------------------------------------------------------------------------------
 
 inline value_t engine::value_of(const graph& g, const event& reader) const {
   return reader.rf == initial ? places_[reader.location].initial_value
@@ -654,7 +656,7 @@ inline bool engine::write(unsigned id, u16 location, u8 order, value_t value, bo
   return true;
 }
 
-// ---- backward revisits ---------------------------------------------------------------------------
+// ---- backward revisits --------------------------------------------------------------------------
 
 // Returns: whether e, at its position, is what would have been added anyhow had w not come: it
 // reads, or is, the newest store among what was there before it and what w depends on.
@@ -774,7 +776,7 @@ inline void engine::restrict_and_push(u16 read_at, u16 write_at) {
   }
 }
 
-// ---- operations ----------------------------------------------------------------------------------
+// ---- operations ---------------------------------------------------------------------------------
 
 inline value_t masked(value_t v, unsigned size) {
   if (size < 8) v.low &= (u64{1} << (size * 8)) - 1;
@@ -1030,7 +1032,7 @@ inline bool engine::process(unsigned id) {
   return false;
 }
 
-// ---- runs ----------------------------------------------------------------------------------------
+// ---- runs ---------------------------------------------------------------------------------------
 
 inline void fiber_entry() {
   engine& e = the_engine();
@@ -1060,7 +1062,9 @@ inline void fiber_entry() {
   for (;;) e.post();
 }
 
-inline void engine::prepare(explored_thread& t) { t.stack.prepare(&fiber_entry, tls, initial_tls_); }
+inline void engine::prepare(explored_thread& t) {
+  t.stack.prepare(&fiber_entry, tls, initial_tls_);
+}
 
 inline void engine::start_run(const work_item* item) {
   ++run_;

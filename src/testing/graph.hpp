@@ -98,7 +98,7 @@ inline bool is_access(const event& e) noexcept {
   return e.what == kind::read || e.what == kind::write;
 }
 
-// ---- seq_cst: psc of RC11 has no cycle -----------------------------------------------------------
+// ---- seq_cst: psc of RC11 has no cycle ----------------------------------------------------------
 // O. Lahav, V. Vafeiadis, J. Kang, C.-K. Hur, D. Dreyer, "Repairing Sequential Consistency in
 // C/C++11", PLDI 2017, section 3.2; C++20 took it over as P0668.
 class seq_cst_check {

@@ -3,9 +3,9 @@
 
 // src/testing/memory.hpp - what explored code allocates, and who touched which byte last.
 //
-// Arena: each thread allocates from its own region, so addresses depend on that thread alone and are
-// the same in every execution with the same prefix. Nothing is reused within an execution; all is
-// dropped at its end.
+// Arena: each thread allocates from its own region, so addresses depend on that thread alone and
+// are the same in every execution with the same prefix. Nothing is reused within an execution; all
+// is dropped at its end.
 //
 // Shadow: for each 8 bytes, the accesses that a later access could race with (as FastTrack keeps
 // them, with all reads). A new execution invalidates all of it by its number.

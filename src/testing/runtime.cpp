@@ -6,7 +6,6 @@
 //   B  testing::atomic and testing::var
 //   both: operator new and delete, the library's park, unpark and spin_hint, sched_yield, abort
 
-#define INTERLOCK_TESTING_RUNTIME  // the hooks are defined here, not inline
 #include "interlock/testing/model.hpp"
 
 #include <csignal>
@@ -172,7 +171,7 @@ void hint() {
 
 }  // namespace
 
-// ---- the public interface ------------------------------------------------------------------------
+// ---- the public interface -----------------------------------------------------------------------
 
 report explore(const options& how, const std::function<void(world&)>& body) {
   report result;
@@ -188,7 +187,8 @@ report explore(const options& how, const std::function<void(world&)>& body) {
 void check(bool condition, const char* sentence, std::source_location where) {
   if (condition) return;
   char place[256];
-  std::snprintf(place, sizeof place, " (%s:%u)", where.file_name(), static_cast<unsigned>(where.line()));
+  std::snprintf(place, sizeof place, " (%s:%u)", where.file_name(),
+                static_cast<unsigned>(where.line()));
   if (explored()) {
     static char text[512];
     std::snprintf(text, sizeof text, "check failed: %s%s", sentence, place);
@@ -235,7 +235,7 @@ void world::record_outcome(const long long* numbers, std::size_t count) {
   }
 }
 
-// ---- front end B ---------------------------------------------------------------------------------
+// ---- front end B --------------------------------------------------------------------------------
 
 namespace model_detail {
 
@@ -281,7 +281,7 @@ void plain_write(void* where, std::size_t size) {
 
 using namespace interlock::testing;  // NOLINT: the rest is outside of any namespace by its nature
 
-// ---- the library's hooks: these take the place of the inline ones of detail/parking.hpp ----------
+// ---- the library's hooks: these take the place of the inline ones of detail/parking.hpp ---------
 
 namespace interlock::detail {
 
@@ -307,7 +307,7 @@ void spin_hint(unsigned) noexcept {
 
 }  // namespace interlock::detail
 
-// ---- memory --------------------------------------------------------------------------------------
+// ---- memory -------------------------------------------------------------------------------------
 
 namespace {
 
@@ -362,7 +362,7 @@ void operator delete[](void* memory, std::size_t, std::align_val_t) noexcept {
   deallocate(memory, INTERLOCK_SITE);
 }
 
-// ---- the C library -------------------------------------------------------------------------------
+// ---- the C library ------------------------------------------------------------------------------
 
 extern "C" {
 
@@ -385,7 +385,7 @@ __attribute__((noreturn)) void abort() noexcept {
   abort();
 }
 
-// ---- front end A: what -fsanitize=thread calls ---------------------------------------------------
+// ---- front end A: what -fsanitize=thread calls --------------------------------------------------
 
 void __tsan_init() {}
 void __tsan_func_entry(void*) {}

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// The waiting primitives in every execution: exclusion, no lost wake-up, destruction by the last user.
+// The waiting primitives in every execution: exclusion, no lost wake-up, early destruction.
 
 #include "testing/front.hpp"
 

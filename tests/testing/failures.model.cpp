@@ -2,6 +2,7 @@
 // What the explorer has to find, and what it must not report: one case for each mistake that an
 // explorer can make or that it is there to see.
 
+#include <cstdlib>
 #include <stdexcept>
 #include <vector>
 
@@ -17,6 +18,8 @@ bool says(const testing::report& report, const char* words) {
   INFO(report.text());
   return report.failure.find(words) != std::string::npos;
 }
+
+[[gnu::noinline]] void throwing() { throw std::runtime_error("broken"); }
 
 }  // namespace
 
@@ -156,10 +159,23 @@ TEST_CASE("the last owner may free: a reference count with release and acquire i
 
 TEST_CASE("an uncaught exception is found, a caught one is the code's own affair") {
   CHECK(says(failing([](world& w) {
-               w.thread([] { throw std::runtime_error("broken"); });
+               w.thread([] { throwing(); });
                w.finally([] {});
              }),
              "uncaught exception: broken"));
+}
+
+TEST_CASE("abort, a failed assert and std::terminate are found") {
+  CHECK(says(failing([](world& w) {
+               w.thread([] { std::abort(); });
+               w.finally([] {});
+             }),
+             "abort() was called"));
+  CHECK(says(failing([](world& w) {
+               w.thread([]() noexcept { throwing(); });
+               w.finally([] {});
+             }),
+             "std::terminate"));
 }
 
 TEST_CASE("a spinning thread waits: a lock with a spin loop ends in every execution") {
@@ -297,7 +313,7 @@ TEST_CASE("a budget of runs ends the exploration without a claim") {
   CHECK(report.failure.empty());
 }
 
-// ---- parking -------------------------------------------------------------------------------------
+// ---- parking ------------------------------------------------------------------------------------
 
 #if !defined(INTERLOCK_FRONT_B)  // a parking word is a std::atomic
 
@@ -410,7 +426,7 @@ TEST_CASE("notifying through an object that the waiter may have destroyed is fou
              "free"));
 }
 
-// ---- what the compiler's instrumentation alone can see -------------------------------------------
+// ---- what the compiler's instrumentation alone can see ------------------------------------------
 
 TEST_CASE("a race inside a standard container is found") {
   CHECK(says(failing([](world& w) {

@@ -77,7 +77,8 @@ testing::report failing(Body body) {
 // Returns: those that none of the bodies notices, as "file:line acquire -> relaxed".
 template <class... Bodies>
 std::string survivors(Bodies... bodies) {
-  constexpr const char* names[] = {"relaxed", "consume", "acquire", "release", "acq_rel", "seq_cst"};
+  constexpr const char* names[] = {"relaxed", "consume", "acquire",
+                                   "release", "acq_rel", "seq_cst"};
   outcomes alive, killed;
   const auto run = [&](auto& body) {
     for (const testing::mutant& m : testing::weaken_each_order(testing::options{}, body)) {

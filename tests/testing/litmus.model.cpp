@@ -54,7 +54,7 @@ outcomes all_bits_but(int n, const outcomes& forbidden) {
 
 }  // namespace
 
-// ---- SB: store buffering -------------------------------------------------------------------------
+// ---- SB: store buffering ------------------------------------------------------------------------
 
 namespace {
 void sb(std::memory_order store, std::memory_order load, bool fences, bool allowed) {
@@ -111,6 +111,19 @@ TEST_CASE("SB: a seq_cst fence on one side alone does not forbid both old") {
       });
 }
 
+TEST_CASE("SB: a seq_cst fence on one side and seq_cst accesses on the other forbid both old") {
+  const auto fenced = [](shared& s) {
+    s.x.store(1, rlx);
+    fence(sc);
+    s.r[0] = s.y.load(rlx);
+  };
+  const auto accesses = [](shared& s) {
+    s.y.store(1, sc);
+    s.r[1] = s.x.load(sc);
+  };
+  litmus(all_bits_but(2, {"0 0"}), 3, 2, fenced, accesses);
+}
+
 TEST_CASE("SB: updates of one object in between order it, acquire and release") {
   litmus(
       all_bits_but(2, {"0 0"}), 4, 2,
@@ -144,7 +157,7 @@ TEST_CASE("SB: a failed compare_exchange may read an old value") {
   litmus(all_bits(2), 4, 2, left, by_cas(acq));
 }
 
-// ---- MP: message passing -------------------------------------------------------------------------
+// ---- MP: message passing ------------------------------------------------------------------------
 
 namespace {
 void mp(std::memory_order store, std::memory_order load, bool allowed) {
@@ -235,7 +248,7 @@ TEST_CASE("MP: a failed compare_exchange acquires by its failure order") {
   with(acq, false);
 }
 
-// ---- release sequences ---------------------------------------------------------------------------
+// ---- release sequences --------------------------------------------------------------------------
 
 TEST_CASE("release sequence: updates by anyone continue it") {
   litmus(
@@ -279,7 +292,7 @@ TEST_CASE("release sequence: an update of a relaxed store carries nothing") {
       });
 }
 
-// ---- coherence -----------------------------------------------------------------------------------
+// ---- coherence ----------------------------------------------------------------------------------
 
 TEST_CASE("CoRR: one object is never seen backwards") {
   litmus(
@@ -344,7 +357,7 @@ TEST_CASE("history: a read may see the fifth newest store") {
       [](shared& s) { s.r[0] = s.x.load(rlx); });
 }
 
-// ---- order of stores -----------------------------------------------------------------------------
+// ---- order of stores ----------------------------------------------------------------------------
 
 TEST_CASE("2+2W: both first stores may win unless seq_cst") {
   const auto with = [](std::memory_order order, const outcomes& allowed, std::uint64_t n) {
@@ -415,7 +428,7 @@ TEST_CASE("R: seq_cst fences order a store against a load") {
   with(true, 3);
 }
 
-// ---- load buffering ------------------------------------------------------------------------------
+// ---- load buffering -----------------------------------------------------------------------------
 
 TEST_CASE("LB: out of thin air and load buffering are outside of RC11") {
   litmus(
@@ -430,7 +443,7 @@ TEST_CASE("LB: out of thin air and load buffering are outside of RC11") {
       });
 }
 
-// ---- three and four threads ----------------------------------------------------------------------
+// ---- three and four threads ---------------------------------------------------------------------
 
 namespace {
 void iriw(std::memory_order store, std::memory_order load, bool fences, bool allowed) {
@@ -579,7 +592,7 @@ TEST_CASE("parking lot: a release store and a seq_cst load of another object do 
   with(true);
 }
 
-// ---- updates -------------------------------------------------------------------------------------
+// ---- updates ------------------------------------------------------------------------------------
 
 TEST_CASE("updates never see the same value") {
   litmus(

@@ -232,8 +232,9 @@ private:
       if (e(a).thread < 0) return e(b).thread >= 0;
       return e(a).thread == e(b).thread && e(a).position < e(b).position;
     });
-    const matrix rf =
-        where([&](int a, int b) { return e(b).reads && source_[static_cast<std::size_t>(b)] == a; });
+    const matrix rf = where([&](int a, int b) {
+      return e(b).reads && source_[static_cast<std::size_t>(b)] == a;
+    });
     const matrix porf = closure(either(po, rf));
     if (!irreflexive(porf)) return false;
     if (!values_hold(porf)) return false;
@@ -279,7 +280,8 @@ private:
     });
     const matrix po_other = where([&](int a, int b) { return get(po, a, b) && !get(same, a, b); });
     const matrix scb =
-        either(po, either(then(po_other, then(hb, po_other)), either(both(hb, same), either(co, rb))));
+        either(po, either(then(po_other, then(hb, po_other)),
+                          either(both(hb, same), either(co, rb))));
     const auto is_sc = [](const ev& x) { return x.thread >= 0 && x.strong == seq_cst; };
     const matrix access = only([&](const ev& x) { return is_sc(x) && !x.fence; });
     const matrix fence = only([&](const ev& x) { return is_sc(x) && x.fence; });

@@ -30,7 +30,7 @@ struct generator {
     using namespace oracle;
     const int place = static_cast<int>(below(static_cast<unsigned>(places)));
     const int value = 1 + static_cast<int>(below(3));
-    switch (below(10)) {
+    switch (below(seq_cst_often ? 13 : 10)) {  // 9 and more: a fence
       case 0:
       case 1:
       case 2: return {what::load, place, pick({relaxed, acquire, seq_cst}), relaxed, 0, 0};

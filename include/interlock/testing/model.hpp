@@ -1,32 +1,25 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// interlock/testing/model.hpp - runs a small concurrent test in every way that C++20 allows.
+// interlock/testing/model.hpp - runs a small concurrent test in every way that C++20 allows, but for
+// load buffering.
 //
-// Problem:    A stress test sees the interleavings and the stale values that one machine happens to
+// Problem     A stress test sees the interleavings and the stale values that one machine happens to
 //             produce today. A wrong memory order passes it for years.
-// Guarantee:  Each execution graph of the body that RC11 allows is run exactly once.
+// Guarantee   Each execution graph of the body that RC11 allows is run exactly once.
 //             A proved report has seen them all.
-// Progress:   explore() runs on the calling thread, one exploration at a time.
-// Cost:       One run per execution graph, some microseconds each; their number grows quickly with
-//             threads and operations. Two or three threads with two or three operations are right.
-// Lifetime:   The body and what it refers to live as long as explore().
-// Not for:    I/O, clocks, locks of the operating system, or more than seven threads.
-// Example:
-//   // tests/testing/example.model.cpp
-//   const auto report = testing::explore([](testing::world& world) {
-//     std::atomic<int> hits{0};
-//     for (int i = 0; i < 2; ++i) world.thread([&] { hits.fetch_add(1, std::memory_order_relaxed); });
-//     world.finally([&] { testing::check(hits.load(std::memory_order_relaxed) == 2, "no hit is lost"); });
-//   });
+// Progress    blocking: explore() runs on the calling thread, one exploration at a time.
+// Cost        One run for each execution, some microseconds each. Their number grows quickly: two
+//             or three threads of two or three operations are right.
+// Lifetime    The body, and what it refers to, outlive explore().
+// Not for     I/O, clocks, locks of the operating system, more than seven threads.
 //
-// Two ways to make the engine see the code under test:
-//   A  compile it with -fsanitize=thread and link the target interlock::testing instead of the
-//      sanitizer (that is: do not pass the flag to the linker). Unmodified std::atomic, plain
-//      fields and coroutine frames are all seen. Include this header first.
-//   B  write it with testing::atomic<T> and testing::var<T>. Works without compiler support.
-//
-// docs/internals/explorer.md explains the algorithm and what it does not cover.
+// Example     // examples/testing/model.cpp
+//             const auto report = testing::explore([](testing::world& w) {
+//               testing::atomic<int> hits{0};
+//               for (int i = 0; i < 2; ++i) w.thread([&] { hits.fetch_add(1); });
+//               w.finally([&] { testing::check(hits.load() == 2, "no hit is lost"); });
+//             });
 
 #include <atomic>
 #include <chrono>
@@ -41,14 +34,16 @@
 #include <utility>
 #include <vector>
 
+// Two ways to make the engine see the code under test:
+//   A  compile it with -fsanitize=thread and link the target interlock::testing instead of the
+//      sanitizer (that is: do not pass the flag to the linker). Unmodified std::atomic, plain
+//      fields and coroutine frames are all seen. Include this header first.
+//   B  write it with testing::atomic<T> and testing::var<T>. Works without compiler support.
+//
+// docs/internals/explorer.md explains the algorithm and what it does not cover.
+
 // The library waits through these alone. Kept out of line here, they are found at link time in the
-// runtime, which puts the explorer's own in their place. Clang wants to know before their definition,
-// GCC after it.
-#if !defined(__clang__) && !defined(INTERLOCK_TESTING_RUNTIME)
-#include "../detail/parking.hpp"
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wattributes"
-#endif
+// runtime, which puts the explorer's own in their place.
 namespace interlock::detail {
 [[gnu::noinline]] void park(const std::atomic<std::uint32_t>& word,
                             std::uint32_t expected) noexcept;
@@ -58,9 +53,6 @@ namespace interlock::detail {
 [[gnu::noinline]] void unpark_all(const std::atomic<std::uint32_t>* word) noexcept;
 [[gnu::noinline]] void spin_hint(unsigned round) noexcept;
 }  // namespace interlock::detail
-#if !defined(__clang__) && !defined(INTERLOCK_TESTING_RUNTIME)
-#pragma GCC diagnostic pop
-#endif
 
 namespace interlock::testing {
 
@@ -70,7 +62,7 @@ struct options {
   bool leaks = true;                // a complete execution has freed what it allocated
   bool count_distinct = false;      // hash each complete graph, so as to see one that comes twice
   bool collect_sites = false;       // list the memory orders that were used, and where
-  std::vector<const void*> weaken_sites;  // some of those places ...
+  std::vector<const void*> weaken_sites;   // some of those places ...
   std::memory_order weaken_to = std::memory_order_relaxed;  // ... get this order instead
 };
 
@@ -171,7 +163,7 @@ struct mutant {
 //          places that it was inlined to; without debug information, each place by itself.
 std::vector<mutant> weaken_each_order(const options& how, const std::function<void(world&)>& body);
 
-// ---- Front end B ---------------------------------------------------------------------------------
+// ---- Front end B --------------------------------------------------------------------------------
 
 namespace model_detail {
 enum class update { exchange, add, subtract, bit_and, bit_or, bit_xor, bit_nand };
@@ -191,7 +183,7 @@ constexpr std::memory_order failure_order(std::memory_order success) {
 }
 }  // namespace model_detail
 
-// As std::atomic<T>, for T of 1, 2, 4, 8 or 16 bytes without padding.
+// As std::atomic<T>, for a T of 1, 2, 4, 8 or 16 bytes without padding.
 template <class T>
 class atomic {
   static_assert(std::is_trivially_copyable_v<T> && sizeof(T) <= 16 &&
