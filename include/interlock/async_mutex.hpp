@@ -35,6 +35,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "detail/awaitable.hpp"
 #include "detail/misuse.hpp"
 #include "detail/parking.hpp"
 #include "detail/waiter.hpp"
@@ -50,9 +51,7 @@ concept coroutine_function =
 
 // A callable whose result is something else to await, which would outlive the lock.
 template <class F>
-concept awaitable_function =
-    requires(F& f) { f().await_ready(); } || requires(F& f) { f().operator co_await(); } ||
-    requires(F& f) { operator co_await(f()); };
+concept awaitable_function = awaitable<std::invoke_result_t<F&>>;
 
 }  // namespace detail
 

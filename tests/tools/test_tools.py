@@ -258,6 +258,10 @@ class Layers(Tree):
         files = {f"include/interlock/detail/{n}.hpp": WORD.replace("word.hpp", f"{n}.hpp") for n in names}
         files[DETAIL] = WORD + "".join(f'#include "{n}.hpp"\n' for n in names)
         self.assert_found(files, "over-budget")
+        files["include/interlock/detail/parking_linux.hpp"] = WORD.replace("word.hpp", "parking_linux.hpp")
+        del files["include/interlock/detail/e.hpp"]
+        files[DETAIL] = files[DETAIL].replace("e.hpp", "parking_linux.hpp")
+        self.assert_clean(files)  # half of a header
         self.assert_found({DETAIL: WORD + "int f();\n" * 340}, "too-long")
         self.assert_clean({DETAIL: WORD + "//\n" * 340})
 
