@@ -21,6 +21,7 @@
 
 #include "support/catch.hpp"
 #include "support/death.hpp"
+#include "support/detached.hpp"
 #include "support/threads.hpp"
 
 using interlock::post_result;
@@ -133,17 +134,6 @@ private:
   std::binary_semaphore started_{0};
   std::binary_semaphore release_{0};
   std::thread thread_;
-};
-
-// A coroutine that starts at once and frees itself.
-struct detached {
-  struct promise_type {
-    detached get_return_object() noexcept { return {}; }
-    std::suspend_never initial_suspend() noexcept { return {}; }
-    std::suspend_never final_suspend() noexcept { return {}; }
-    void return_void() noexcept {}
-    void unhandled_exception() noexcept { std::terminate(); }
-  };
 };
 
 struct counted {  // counts its copies that are alive
@@ -487,7 +477,7 @@ TEST_CASE("cancel_pending ends what has not started and tells who waits") {
     int ran = 0;
     std::binary_semaphore told{0};
     std::errc code{};
-    const auto client = [&]() -> detached {
+    const auto client = [&]() -> support::detached {
       try {
         co_await queue.submit([&] { ++ran; });
       } catch (const std::system_error& e) {
@@ -690,12 +680,45 @@ TEST_CASE("Destroying a queue from its own task ends the program with a sentence
   CHECK(message.find("waits for the queue that runs it") != std::string::npos);
 }
 
+TEST_CASE("A coroutine that goes on on the worker cannot wait for the queue, but may await it") {
+  serial_queue queue({.workers = 1});
+  std::array<std::errc, 2> code{};
+  const auto client = [&]() -> task<bool> {
+    const auto worker = co_await queue.submit([] { return std::this_thread::get_id(); });
+    if (worker != std::this_thread::get_id()) co_return false;
+    code[0] = code_of([&] { queue.drain(); });
+    occupied busy(queue);  // only this thread could get on with what is queued now
+    const post_result posted = queue.post([] {});
+    code[1] = code_of([&] { queue.run([] {}); });
+    busy.release();
+    const int after = co_await queue.submit([] { return 7; });
+    co_return posted == post_result::accepted && after == 7;
+  };
+  const bool right = sync_wait(client());
+  CHECK(right);
+  for (const std::errc c : code) CHECK(c == std::errc::resource_deadlock_would_occur);
+  queue.drain();
+  check_sums(queue);
+}
+
+TEST_CASE("Destroying a queue on its own worker ends the program with a sentence") {
+  const std::string message = support::death_message([] {
+    const auto owner = []() -> task<int> {
+      serial_queue queue({.workers = 1});
+      co_await queue.submit([] {});
+      co_return 5;
+    };
+    (void)sync_wait(owner());
+  });
+  CHECK(message.find("let another thread destroy the queue") != std::string::npos);
+}
+
 TEST_CASE("Coroutines that a queue releases do not nest") {
   // Each resumed coroutine enters the idle queue again, and so releases the next one.
   serial_queue queue;
   const int n = static_cast<int>(support::rounds(20'000));
   int resumed = 0;
-  const auto client = [](serial_queue& q, int& count) -> detached {
+  const auto client = [](serial_queue& q, int& count) -> support::detached {
     for (int i = 0; i < 3; ++i) co_await q.submit([] {});
     ++count;
   };

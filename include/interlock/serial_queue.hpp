@@ -11,16 +11,20 @@
 //             close. A task that waits for its own queue gets an error.
 // Progress    run, drain: blocking. try_run: never waits. post, submit: lock-free; without worker
 //             and executor whoever finds the queue idle does work, for others up to the quantum and
-//             on until somebody waits who can take over.
-// Cost        Idle: run is two CAS around your function. Busy: one CAS; no allocation but for post
-//             (the task) and for a coroutine that submit runs (a frame).
+//             on until somebody waits who can take over: use a worker where that matters.
+// Cost        Idle: run is two CAS around your function. Busy: one CAS. Allocates for post (the
+//             task), for a coroutine that submit runs (a frame), and for the copy, per hand-over,
+//             of an executor that std::function cannot hold inline.
 // Lifetime    The destructor closes and drains. The executor must outlive the queue and run what it
-//             took. A coroutine must not be destroyed while it waits here.
-// Resumes on  The thread that ran the task, once it is no longer the queue's runner.
+//             took. A coroutine must not be destroyed while it waits here, nor destroy the queue on
+//             its worker.
+// Resumes on  The thread that ran the task, once it is no longer the queue's runner, and before the
+//             call that it was in returns. On the queue's worker, who would wait for the queue gets
+//             the error, as in a task.
 // Cancellation cancel_pending() ends what has not started.
 // Not for     A caller that holds a lock which tasks take. A coroutine that awaits its own queue
 //             from inside, or queues that wait for each other on two threads: not detected, they
-//             hang.
+//             hang. Tasks that post to a queue without worker whose tasks wait for them: an error.
 //
 // Example     serial_queue ledger;  // examples/serial_queue.cpp
 //             const auto posted = ledger.post([&] { balance += 500; });    // fire and forget
@@ -29,11 +33,12 @@
 
 #include <atomic>
 #include <coroutine>
-#include <memory>
-#include <stdexcept>
+#include <functional>
+#include <optional>
 #include <thread>
 #include <utility>
 
+#include "detail/awaitable.hpp"
 #include "detail/lane.hpp"
 #include "detail/waiter.hpp"
 
@@ -112,27 +117,15 @@ private:
 
 namespace detail {
 
-template <class T>
-decltype(auto) awaiter_from(T&& t) {
-  if constexpr (requires { std::forward<T>(t).operator co_await(); }) {
-    return std::forward<T>(t).operator co_await();
-  } else if constexpr (requires { operator co_await(std::forward<T>(t)); }) {
-    return operator co_await(std::forward<T>(t));
-  } else {
-    return std::forward<T>(t);
-  }
-}
-
 // What submit(f) gives: f's result, or that of the awaitable which f returns.
 template <class R>
 struct submitted {
   using type = R;
   static constexpr bool awaits = false;
 };
-template <class R>
-  requires requires(R&& r) { awaiter_from(std::forward<R>(r)).await_ready(); }
+template <awaitable R>
 struct submitted<R> {
-  using type = decltype(awaiter_from(std::declval<R>()).await_resume());
+  using type = await_result_t<R>;
   static constexpr bool awaits = true;
 };
 
@@ -229,6 +222,11 @@ inline serial_queue::serial_queue(queue_options options)
 
 inline serial_queue::~serial_queue() {
   close();
+  if (worker_.get_id() == std::this_thread::get_id()) {
+    detail::throw_error(std::errc::resource_deadlock_would_occur,
+                        "interlock::~serial_queue: called on the queue's own worker, by a "
+                        "coroutine that awaited it; let another thread destroy the queue");
+  }
   drain();
   if (!worker_.joinable()) return;
   call_worker(stop);
@@ -236,6 +234,7 @@ inline serial_queue::~serial_queue() {
 }
 
 inline void serial_queue::work() {
+  const detail::inside here(&lane_);  // also for the coroutines that go on here, off the lane
   for (unsigned round = 0;; ++round) {
     // order: acquire [serial_queue.work] pairs with [serial_queue.call]: takes over the role of runner
     const std::uint32_t call = call_.exchange(nothing, std::memory_order_acquire);

@@ -296,10 +296,14 @@ private:
   std::uint32_t help() const noexcept { return options_.executor ? 0 : options_.quantum; }
 
   bool take_place() noexcept {
-    // order: relaxed: a number only
-    if (waiting_posts_.fetch_add(1, std::memory_order_relaxed) < options_.capacity) return true;
-    free_place();
-    return false;
+    // order: relaxed: a guess that the exchange below verifies
+    std::size_t taken = waiting_posts_.load(std::memory_order_relaxed);
+    do {
+      if (taken >= options_.capacity) return false;
+      // order: relaxed/relaxed: a number only
+    } while (!waiting_posts_.compare_exchange_weak(taken, taken + 1, std::memory_order_relaxed,
+                                                   std::memory_order_relaxed));
+    return true;
   }
   void free_place() noexcept {
     // order: relaxed: a number only
