@@ -163,7 +163,7 @@ TEST_CASE("Queued tasks of a key run in the order in which they were queued") {
   });
 }
 
-TEST_CASE("A key never waits for the task of another key") {
+TEST_CASE("Tasks of different keys run at the same time if there is a thread for each") {
   each_way([](const queue_options& options) {
     keyed_serial_queue<int, same_hash> queue(options);  // not even if their hashes are equal
     occupied busy(queue, 1);
@@ -177,6 +177,19 @@ TEST_CASE("A key never waits for the task of another key") {
     CHECK_FALSE(queue.try_run(1, [&] { ++ran; }));
     CHECK(ran == 3);
   });
+
+  // Each task ends only if the other one has begun. Two workers, one task each.
+  keyed_serial_queue<int, same_hash> queue({.workers = 2});
+  std::array<std::binary_semaphore, 2> begun{std::binary_semaphore(0), std::binary_semaphore(0)};
+  for (const std::size_t own : {std::size_t{0}, std::size_t{1}}) {
+    const post_result posted = queue.post(static_cast<int>(own), [&begun, own] {
+      begun[own].release();
+      begun[1 - own].acquire();
+    });
+    CHECK(posted == post_result::accepted);
+  }
+  queue.drain();
+  CHECK(queue.stats().completed == 2);
 }
 
 TEST_CASE("What a keyed task returns or throws reaches the caller of run") {
@@ -398,6 +411,28 @@ TEST_CASE("What a posted keyed task throws goes to on_error") {
     queue.drain();
     CHECK(errors == 10);
     CHECK(queue.stats().failed == 10);
+  });
+}
+
+TEST_CASE("A task whose copy throws was not accepted and leaves the keyed queue usable") {
+  struct bad_copy {
+    bad_copy() = default;
+    bad_copy(const bad_copy&) { throw std::runtime_error("copy"); }
+    void operator()() const {}
+  };
+  each_way([](const queue_options& options) {
+    keyed_serial_queue<int> queue(options);
+    const bad_copy task;
+    CHECK_THROWS_AS(queue.post(1, task), std::runtime_error);
+    {
+      occupied busy(queue, 1);
+      CHECK_THROWS_AS(queue.post(1, task), std::runtime_error);
+    }
+    CHECK(queue.run(1, [] { return 4; }) == 4);
+    queue.drain();
+    CHECK(queue.stats().accepted == 2);
+    CHECK(queue.active_keys_approx() == 0);
+    check_sums(queue);
   });
 }
 

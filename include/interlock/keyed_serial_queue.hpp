@@ -6,19 +6,22 @@
 // Problem     The payments of one account must not overlap or overtake each other; those of other
 //             accounts must not wait for them. A queue per account is memory that only grows.
 // Guarantee   No two tasks of one key run at the same time. Queued tasks of a key run in the order
-//             in which they were queued. A key never waits for the task of another key. What a
-//             keyed task returns or throws reaches the caller of run. Every accepted keyed task
-//             runs to its end unless it is cancelled. Keys without work are forgotten.
+//             in which they were queued. Tasks of different keys run at the same time if there is a
+//             thread for each. What a keyed task returns or throws reaches the caller of run. Every
+//             accepted keyed task runs to its end unless it is cancelled. Keys without work are
+//             forgotten.
 // Progress    run, drain: blocking. try_run, post: a lock for a few instructions; without workers
 //             and executor whoever finds the key idle does work, for others up to the quantum and
-//             on until somebody waits who can take over.
-// Cost        Key idle: run is a look-up and two short locks around your function. No allocation
-//             but for a queued post (the task) and for more active keys than there ever were.
+//             on until somebody waits who can take over: use workers where that matters.
+// Cost        Key idle: run is a look-up and two short locks around your function. Allocates for a
+//             queued post (the task), for what a copy of the key allocates, and for active keys
+//             beyond the 16 spare entries that each of 32 shards keeps.
 // Lifetime    The destructor closes and drains. The executor must outlive the queue and run what it
 //             took.
 // Not for     A handful of keys that never change: one serial_queue each is cheaper. Hash, Equal
-//             and the copy of a key run under a lock and must not use the queue. Tasks of two keys
-//             that wait for each other on two threads: not detected, they hang.
+//             and the copy of a key run under a lock and must not use the queue. Tasks that wait
+//             for other keys in a circle, or on every worker: not detected, they hang. Without
+//             workers, chains of posts through ever new keys: each nests inside the one before.
 //
 // Example     // examples/keyed_serial_queue.cpp
 //             keyed_serial_queue<std::string> accounts({.workers = 2});
@@ -95,7 +98,7 @@ public:
     }
   }
 
-  // Effects: has a copy of f run; at once and on this thread if the key is idle and the queue has
+  // Effects: has a copy of f run; at once, inside this call, if the key is idle and the queue has
   //          neither workers nor executor. What the copy throws goes to on_error. A full queue
   //          refuses, or waits as run() does. A refused f may have been moved from.
   template <class F>
@@ -198,7 +201,10 @@ private:
 
   // The role of runner of a key that was idle, for one task that is not queued.
   struct turn {
-    ~turn() { queue.serve(mine, nullptr, queue.help(), how); }
+    ~turn() {
+      if (how == ending::none) queue.discount(mine);  // the task could not even be copied
+      queue.serve(mine, nullptr, queue.help(), how);
+    }
     keyed_serial_queue& queue;
     entry& mine;
     ending how = ending::none;
@@ -225,6 +231,12 @@ private:
     entry& fresh = home.keys.insert(hash, key);
     ++home.numbers.accepted;
     return &fresh;
+  }
+
+  void discount(const entry& e) noexcept {
+    shard& home = home_of(e.hash);
+    const std::lock_guard lock(home.mutex);
+    --home.numbers.accepted;
   }
 
   template <class F>
@@ -269,10 +281,14 @@ private:
 
   bool take_place(const entry& e) noexcept {
     if (e.posts >= options_.capacity) return false;
-    // order: relaxed: a number only
-    if (places_taken_.fetch_add(1, std::memory_order_relaxed) < total_capacity_) return true;
-    free_place();
-    return false;
+    // order: relaxed: a guess that the exchange below verifies
+    std::size_t taken = places_taken_.load(std::memory_order_relaxed);
+    do {
+      if (taken >= total_capacity_) return false;
+      // order: relaxed/relaxed: a number only
+    } while (!places_taken_.compare_exchange_weak(taken, taken + 1, std::memory_order_relaxed,
+                                                  std::memory_order_relaxed));
+    return true;
   }
   void free_place() noexcept {
     // order: relaxed: a number only

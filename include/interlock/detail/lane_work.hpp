@@ -29,14 +29,17 @@ struct queue_options {
   when_full full = when_full::reject;  // what post() does beyond that
   std::uint32_t quantum = 64;          // tasks that a thread does for others before it hands over
   std::size_t workers = 0;             // threads of the queue's own that do what is queued
-  std::function<void(std::function<void()>)> executor{};  // or this does it; neither: the callers
+  // Or this has the work done: it runs the job once, on some thread, not within the call, which
+  // may come from inside a task and would nest once for each quantum. Neither: the callers do it.
+  std::function<void(std::function<void()>)> executor{};
   // Gets what posted tasks throw, and what the executor throws if it does not take a job: then the
   // thread that asked does the work. Without it such an exception ends the program.
   std::function<void(std::exception_ptr)> on_error{};
 };
 
 // When nothing is queued or running: accepted == completed + failed + cancelled. Before that each
-// number is right by itself. A task counts as accepted once a runner has picked it up.
+// number is right by itself. A task counts as accepted once a runner has picked it up
+// (serial_queue) or as soon as it is in the line of its key (keyed_serial_queue).
 struct queue_stats {
   std::uint64_t accepted = 0;
   std::uint64_t completed = 0;  // returned
