@@ -902,6 +902,16 @@ TEST_CASE("an answer that was asked for again outlives one that was not") {
   CHECK(cache.try_run(1, pay, [] { return 1; }).outcome == executed);
 }
 
+TEST_CASE("the default clock moves: an answer with a ttl below its tick is soon forgotten") {
+  cache_type cache({.ttl = nanoseconds(1)});
+  int executions = 0;
+  const auto charge = [&] { return ++executions; };
+  cache.run("k", pay, charge);
+  while (cache.run("k", pay, charge).outcome == replayed) std::this_thread::yield();
+  CHECK(executions == 2);
+  CHECK(cache.statistics().expired == 1);
+}
+
 TEST_CASE("expired answers make room before anything else is evicted") {
   manual_clock clock;
   cache_type cache(with_clock(clock, 3));

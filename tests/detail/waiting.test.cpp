@@ -5,6 +5,7 @@
 #include <interlock/detail/misuse.hpp>
 #include <interlock/detail/waiter.hpp>
 
+#include <chrono>
 #include <mutex>
 #include <vector>
 
@@ -64,6 +65,19 @@ TEST_CASE("park_until returns false once the deadline has passed") {
   CHECK(std::chrono::steady_clock::now() >= deadline);
   CHECK_FALSE(il::park_until(word, 0, std::chrono::steady_clock::time_point::min()));
   CHECK(il::park_until(word, 7, std::chrono::steady_clock::time_point::max()));
+}
+
+TEST_CASE("coarse_now goes on, never back, and never ahead of steady_clock") {
+  const auto steady = [] { return std::chrono::steady_clock::now().time_since_epoch(); };
+  const std::chrono::nanoseconds begin = il::coarse_now();
+  std::chrono::nanoseconds last = begin;
+  bool in_order = true;
+  while (last - begin < std::chrono::milliseconds(20)) {
+    const std::chrono::nanoseconds now = il::coarse_now();
+    in_order = in_order && last <= now && now <= steady();
+    last = now;
+  }
+  CHECK(in_order);
 }
 
 TEST_CASE("futex_mutex lets one thread in at a time") {

@@ -10,7 +10,8 @@
 // (its owner saw the new value without sleeping and left). What then shares the address is
 // woken for no reason, which the rule above allows.
 //
-// One file per platform; algorithms hold no #ifdef.
+// One file per platform; algorithms hold no #ifdef. The same file has coarse_now(), a clock for
+// those who read it on every call and need no more than milliseconds.
 
 #if defined(__linux__)
 #include "parking_linux.hpp"

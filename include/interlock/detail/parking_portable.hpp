@@ -58,4 +58,8 @@ inline void pause_core() noexcept {}
 
 inline void yield_thread() noexcept { std::this_thread::yield(); }
 
+inline std::chrono::nanoseconds coarse_now() noexcept {
+  return std::chrono::steady_clock::now().time_since_epoch();
+}
+
 }  // namespace interlock::detail
