@@ -112,6 +112,19 @@ TEST_CASE("use after free, double free and leak are found") {
              }),
              "free"));
   CHECK(says(failing([](world& w) {
+               auto* const x = new atomic<int>(0);
+               atomic<int> gone{0};
+               w.thread([&] {
+                 delete x;
+                 gone.store(1, rel);
+               });
+               w.thread([&] {
+                 if (gone.load(acq) == 1) x->store(1, rlx);
+               });
+               w.finally([] {});
+             }),
+             "use after free"));
+  CHECK(says(failing([](world& w) {
                atomic<int*> shared_pointer{new int(1)};
                for (int i = 0; i < 2; ++i) {
                  w.thread([&] {

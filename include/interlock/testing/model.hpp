@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// interlock/testing/model.hpp - runs a small concurrent test in every way that C++20 allows, but for
-// load buffering.
+// interlock/testing/model.hpp - runs a small concurrent test in every way that RC11 allows: C++20
+// without load buffering.
 //
 // Problem     A stress test sees the interleavings and the stale values that one machine happens to
 //             produce today. A wrong memory order passes it for years.
