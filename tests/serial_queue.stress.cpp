@@ -66,7 +66,7 @@ TEST_CASE("run, post and submit together keep the order of every thread and lose
     for (const std::size_t threads : {2U, 4U, 8U}) {
       serial_queue queue(options);
       ledger book;
-      const std::uint64_t each = support::rounds(20'000) / threads;
+      const std::uint64_t each = support::rounds(80'000) / threads;
       std::atomic<std::uint64_t> refused{0};
       support::run_threads(threads, [&](std::size_t id) {
         if (id % 4 == 3) {
@@ -123,7 +123,9 @@ TEST_CASE("close racing with posts leaves nothing accepted that does not run") {
           queue.drain();
           return;
         }
-        while (queue.post([&] { ++ran; }) == post_result::accepted) ++accepted;
+        for (int i = 0; i < 200; ++i) {
+          if (queue.post([&] { ++ran; }) == post_result::accepted) ++accepted;
+        }
       });
       const std::uint64_t after_drain =
           ran;  // the posters are back, and drain() came after close()
