@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-// keyed_serial_queue under threads: the order of every producer for every key, keys that come and go
-// all the time, close and cancel racing, and the pool without keys seen to break the order.
+// keyed_serial_queue under threads: the order of every producer for every key, keys that come
+// and go all the time, close and cancel racing, and the pool without keys seen to break the order.
 
 #include <interlock/keyed_serial_queue.hpp>
 
