@@ -132,7 +132,8 @@ struct inside {
       if (i->which != lane) continue;
       throw_error(std::errc::resource_deadlock_would_occur,
                   "interlock: a task waits for the queue that runs it, which never ends; call the "
-                  "function directly, or post() it to run afterwards");
+                  "function directly, or post() it to run afterwards; on the worker of a "
+                  "serial_queue, outside its tasks, co_await submit() instead");
     }
   }
 
