@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // Two threads count a hit each. Prints:
-//   2 executions, 0 blocked, 1 pruned
+//   2 executions, 0 blocked, 0 pruned
 //   the naive form: check failed: no hit is lost
 // and for the naive form the execution that loses one.
 

@@ -93,6 +93,31 @@ struct work_item {
   event events[1];
 };
 
+inline value_t masked(value_t v, unsigned size) {
+  if (size < 8) v.low &= (u64{1} << (size * 8)) - 1;
+  if (size <= 8) v.high = 0;
+  return v;
+}
+
+inline value_t updated(const operation& op, value_t old) {
+  const value_t& x = op.operand;
+  switch (op.update) {
+    case update_kind::exchange:
+    case update_kind::compare: return x;
+    case update_kind::add: {
+      const u64 low = old.low + x.low;
+      return masked({low, old.high + x.high + (low < old.low ? 1U : 0U)}, op.size);
+    }
+    case update_kind::subtract:
+      return masked({old.low - x.low, old.high - x.high - (old.low < x.low ? 1U : 0U)}, op.size);
+    case update_kind::bit_and: return {old.low & x.low, old.high & x.high};
+    case update_kind::bit_or: return {old.low | x.low, old.high | x.high};
+    case update_kind::bit_xor: return {old.low ^ x.low, old.high ^ x.high};
+    case update_kind::nand: return masked({~(old.low & x.low), ~(old.high & x.high)}, op.size);
+  }
+  return old;
+}
+
 class engine {
 public:
   static constexpr unsigned max_places = 2000;
@@ -188,6 +213,10 @@ private:
   event fresh(unsigned id, kind what, u16 location, u8 order);
   void complete_read(const graph& g, event& e);
   [[nodiscard]] value_t value_of(const graph& g, const event& reader) const;
+  void complete_write(event& e) const;
+  [[nodiscard]] bool already_updated(const place& p, int at, const operation& op,
+                                     const event& option) const;
+  void revisit_only(u16 position);
   void backward_revisits(u16 position);
   [[nodiscard]] bool maximal(const event& e, u16 at, const event& w) const;
   void restrict_and_push(u16 read_at, u16 write_at);
@@ -571,7 +600,9 @@ inline bool engine::read(unsigned id, u16 location, u8 order, bool compares, u8 
     complete_read(g_, option);
     g_.events[position] = option;
     if (!sc_.consistent(g_)) continue;
-    if (found) {
+    if (already_updated(p, at, t.op, option)) {
+      revisit_only(position);
+    } else if (found) {
       push(g_);
     } else {
       found = true;
@@ -605,18 +636,8 @@ inline bool engine::write(unsigned id, u16 location, u8 order, value_t value, bo
   e.partner = partner;
   e.value = value;
   e.hidden = p.hidden;
-  if (!p.hidden) e.rel = releases(order) ? e.hb : t.fence_hb;
-  e.rel_seen = releases(order) ? e.seen : t.fence_seen;
-  u16 source = 0;
-  if (exclusive) {
-    const event& reader = g_.events[partner];
-    if (reader.rf != initial) {
-      const event& head = g_.events[reader.rf];
-      if (!p.hidden) e.rel.join(head.rel);
-      e.rel_seen.join(head.rel_seen);
-    }
-    source = g_.co_of_source(reader);
-  }
+  complete_write(e);
+  const u16 source = exclusive ? g_.co_of_source(g_.events[partner]) : u16{0};
   const u16 bound = lower_bound(g_, location, e.seen);
   const u16 position = append(e);
   if (position == initial) return false;
@@ -654,6 +675,48 @@ inline bool engine::write(unsigned id, u16 location, u8 order, value_t value, bo
   g_.events[position].co = chosen;
   execute(id, position);
   return true;
+}
+
+// Effects: sets what a reader of this store acquires.
+inline void engine::complete_write(event& e) const {
+  const explored_thread& t = threads[e.thread];
+  if (!e.hidden) e.rel = releases(e.order) ? e.hb : t.fence_hb;
+  e.rel_seen = releases(e.order) ? e.seen : t.fence_seen;
+  if (!e.exclusive) return;
+  const event& reader = g_.events[e.partner];
+  if (reader.rf == initial) return;
+  const event& head = g_.events[reader.rf];  // C++20: updates continue a release sequence
+  if (!e.hidden) e.rel.join(head.rel);
+  e.rel_seen.join(head.rel_seen);
+}
+
+// Returns: whether this update would write although another one has updated the same value. That is
+// no execution; but the other one may read what this one writes.
+inline bool engine::already_updated(const place& p, int at, const operation& op,
+                                    const event& option) const {
+  if (op.what != op_kind::update || at >= p.stores || !g_.events[p.co[at]].exclusive) return false;
+  return op.update != update_kind::compare || value_of(g_, option) == op.expected;
+}
+
+// Effects: adds the write of the update whose read was just added, for its revisits alone.
+inline void engine::revisit_only(u16 position) {
+  const event& reader = g_.events[position];
+  const operation& op = threads[reader.thread].op;
+  event e = reader;
+  e.what = kind::write;
+  e.order = e.order_done = op.order;
+  e.compares = false;
+  e.exclusive = true;
+  e.partner = position;
+  e.value = updated(op, value_of(g_, reader));
+  e.rf = initial;
+  ++e.index;
+  e.hb.at[e.thread] = e.seen.at[e.thread] = e.porf.at[e.thread] = e.index;
+  complete_write(e);
+  const u16 write = append(e);
+  if (write == initial) return;
+  backward_revisits(write);
+  --g_.size;
 }
 
 // ---- backward revisits --------------------------------------------------------------------------
@@ -777,31 +840,6 @@ inline void engine::restrict_and_push(u16 read_at, u16 write_at) {
 }
 
 // ---- operations ---------------------------------------------------------------------------------
-
-inline value_t masked(value_t v, unsigned size) {
-  if (size < 8) v.low &= (u64{1} << (size * 8)) - 1;
-  if (size <= 8) v.high = 0;
-  return v;
-}
-
-inline value_t updated(const operation& op, value_t old) {
-  const value_t& x = op.operand;
-  switch (op.update) {
-    case update_kind::exchange:
-    case update_kind::compare: return x;
-    case update_kind::add: {
-      const u64 low = old.low + x.low;
-      return masked({low, old.high + x.high + (low < old.low ? 1U : 0U)}, op.size);
-    }
-    case update_kind::subtract:
-      return masked({old.low - x.low, old.high - x.high - (old.low < x.low ? 1U : 0U)}, op.size);
-    case update_kind::bit_and: return {old.low & x.low, old.high & x.high};
-    case update_kind::bit_or: return {old.low | x.low, old.high | x.high};
-    case update_kind::bit_xor: return {old.low ^ x.low, old.high ^ x.high};
-    case update_kind::nand: return masked({~(old.low & x.low), ~(old.high & x.high)}, op.size);
-  }
-  return old;
-}
 
 // A read in a loop that waits: the same place in the code reads the same object again, the thread
 // did nothing but read, said spin_hint(), and learned nothing since. It is the same read: whatever

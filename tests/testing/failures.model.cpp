@@ -64,6 +64,29 @@ TEST_CASE("a plain object published by a relaxed store is a data race, by a rele
   CHECK(proved(publish(rel)).executions == 2);
 }
 
+TEST_CASE("fences publish a plain object: no race; one fence alone is not enough") {
+  const auto publish = [](bool first, bool second) {
+    return [first, second](world& w) {
+      plain<int> data{0};
+      atomic<int> ready{0};
+      w.thread([&, first] {
+        data = 42;
+        if (first) fence(rel);
+        ready.store(1, rlx);
+      });
+      w.thread([&, second] {
+        const bool is_ready = ready.load(rlx) == 1;
+        if (second) fence(acq);
+        if (is_ready) testing::check(data == 42, "the data is there");
+      });
+      w.finally([] {});
+    };
+  };
+  proved(publish(true, true));
+  CHECK(says(failing(publish(true, false)), "data race"));
+  CHECK(says(failing(publish(false, true)), "data race"));
+}
+
 TEST_CASE("an object that is published before its atomic member is made is a data race") {
   struct node {
     atomic<int> value{7};
