@@ -4,6 +4,7 @@
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 command_name=scripts/$(basename "$0")
+caller_dir=$PWD  # where the caller's relative file names are
 cd "$root" || exit 2
 
 stop() {  # stop MESSAGE: one line that names the thing and the remedy
@@ -64,7 +65,12 @@ need() {  # need PACKAGE...: installs those that are missing; no apt call when n
 configure_and_build() {  # configure_and_build BUILD_DIR TARGETS CMAKE_ARGUMENT...
   local dir=$1 targets=$2 log
   shift 2
-  local generator=()
+  local generator=() made_with
+  made_with=$(sed -n 's/^CMAKE_CXX_COMPILER:[A-Z]*=//p' "$dir/CMakeCache.txt" 2>/dev/null)
+  if [ -n "${CXX:-}" ] && [ -n "$made_with" ] &&
+    [ "$(readlink -f "$(command -v "$CXX")")" != "$(readlink -f "$(command -v "$made_with")")" ]; then
+    stop "${dir#"$root"/} was built with $made_with and not with $CXX; remove it or set INTERLOCK_BUILD"
+  fi
   [ -f "$dir/CMakeCache.txt" ] || { command -v ninja >/dev/null && generator=(-G Ninja); }
   mkdir -p "$dir"
   log=$dir/build.log

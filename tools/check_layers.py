@@ -16,7 +16,7 @@ Rules
   preamble         not SPDX, #pragma once, "// interlock/NAME.hpp - what it does"
   no-such-type     no type, concept or function at namespace level is named as the file
   missing-label    a contract label that is not there (Problem ... Example)
-  label-order      the labels are not in the order of style.md, or their texts not aligned
+  label-order      the labels are not in the order of tools/source_text.py, or their texts not aligned
 """
 
 import re

@@ -7,7 +7,7 @@ import re
 import sys
 from typing import NamedTuple
 
-# In the order of style.md; coroutine types add the two after Lifetime.
+# In this order; coroutine types add the two after Lifetime.
 LABELS = ("Problem", "Guarantee", "Progress", "Cost", "Lifetime", "Resumes on", "Cancellation",
           "Not for", "Example")
 

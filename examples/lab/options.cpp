@@ -67,7 +67,7 @@ const scenario* find(std::string_view typed, const std::vector<scenario>& known)
   }
   const std::string guess = nearest(typed, names);
   throw usage_error("unknown scenario " + in_quotes(typed) + "; " +
-                    (guess.empty() ? "" : guess + "? ") + "'lab --list' names them all");
+                    (guess.empty() ? "" : guess + "? ") + "--list names them all");
 }
 
 template <class Integer>
@@ -170,7 +170,7 @@ private:
                                                  "--help", "--version"};
     const std::string guess = nearest(name, names);
     throw usage_error("unknown option " + in_quotes(name) + "; " +
-                      (guess.empty() ? "" : guess + "? ") + "'lab --help' explains them all");
+                      (guess.empty() ? "" : guess + "? ") + "--help explains them all");
   }
 
   std::string_view value(std::string_view option) {
@@ -180,7 +180,7 @@ private:
       return text;
     }
     if (at_ == arguments_.size()) {
-      throw usage_error("option " + in_quotes(option) + " needs a value; 'lab --help' shows which");
+      throw usage_error("option " + in_quotes(option) + " needs a value; --help shows which");
     }
     return arguments_[at_++];
   }
@@ -239,7 +239,7 @@ usage: lab [OPTION...] [SCENARIO...]      every scenario if none is named
                   standard error
   --html FILE     write the report with pictures there (default lab-report.html)
   --no-html       write no report
-  --engine NAME   run on a server (redis, postgres, sqlite) where the build has that engine
+  --engine NAME   run on a server; this version has no engine and refuses every name
   --help          this text
   --version       the version
 

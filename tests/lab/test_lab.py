@@ -60,19 +60,19 @@ class BadInput(Folder):
 
     def test_unknown_scenario_names_the_nearest(self):
         self.refused("fifty_click", naming="'fifty_click'", remedy="did you mean fifty_clicks?")
-        self.refused("FIFTY-CLICKS", naming="'FIFTY-CLICKS'", remedy="lab --list")
+        self.refused("FIFTY-CLICKS", naming="'FIFTY-CLICKS'", remedy="--list")
         self.refused("clicks", naming="'clicks'", remedy="did you mean fifty_clicks?")
-        self.refused("xyzzy", naming="'xyzzy'", remedy="lab --list")
-        self.refused(RACE, "", naming="''", remedy="lab --list")
+        self.refused("xyzzy", naming="'xyzzy'", remedy="--list")
+        self.refused(RACE, "", naming="''", remedy="--list")
 
     def test_a_name_cannot_break_the_line(self):
-        self.refused("two\nlines\x1b[31m", naming="'two?lines?[31m'", remedy="lab --list")
-        self.refused("x" * 5000, naming="xxx...'", remedy="lab --list")
+        self.refused("two\nlines\x1b[31m", naming="'two?lines?[31m'", remedy="--list")
+        self.refused("x" * 5000, naming="xxx...'", remedy="--list")
 
     def test_unknown_option_names_the_nearest(self):
         self.refused("--thread", "4", naming="'--thread'", remedy="did you mean --threads?")
-        self.refused("-x", naming="'-x'", remedy="lab --help")
-        self.refused("--quiet=1", naming="'--quiet'", remedy="lab --help")
+        self.refused("-x", naming="'-x'", remedy="--help")
+        self.refused("--quiet=1", naming="'--quiet'", remedy="--help")
 
     def test_bad_numbers(self):
         for bad in ("0", "1", "65", "-4", "four", "", "4.5", "99999999999999999999"):
