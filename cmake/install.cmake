@@ -11,6 +11,8 @@ endif()
 
 # INCLUDES DESTINATION because a FILE_SET's directory is lost on a consumer with CMake < 3.23.
 file(GLOB_RECURSE interlock_headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/*.hpp)
+# The explorer needs its runtime, which is built from the source tree only.
+list(FILTER interlock_headers EXCLUDE REGEX "/interlock/testing/")
 if(CMAKE_VERSION VERSION_GREATER_EQUAL 3.23)
   target_sources(interlock INTERFACE FILE_SET HEADERS
     BASE_DIRS ${PROJECT_SOURCE_DIR}/include FILES ${interlock_headers})
@@ -20,7 +22,8 @@ if(INTERLOCK_INSTALL)
   if(CMAKE_VERSION VERSION_GREATER_EQUAL 3.23)
     set(interlock_file_set FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
   else()
-    install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+    install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
+      PATTERN testing EXCLUDE)
   endif()
   install(TARGETS interlock EXPORT interlock-targets
     ${interlock_file_set}
