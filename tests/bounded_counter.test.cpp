@@ -118,12 +118,12 @@ TEST_CASE("A refused request writes nothing") {
 }
 
 TEST_CASE("bounded_counter refuses bounds that make no sense and says what to do") {
-  CHECK(complaint([] { bounded_counter(0, 1, -1); }) ==
-        "interlock::bounded_counter: min is above max; swap them");
-  CHECK(complaint([] { bounded_counter(-1, 0, 10); }) ==
-        "interlock::bounded_counter: the initial value is outside [min, max]; widen the bounds");
-  CHECK(complaint([] { bounded_counter(11, 0, 10); }) ==
-        "interlock::bounded_counter: the initial value is outside [min, max]; widen the bounds");
+  const std::string order =
+      "interlock::bounded_counter(initial, min, max): needs min <= initial <= max, got initial ";
+  CHECK(complaint([] { bounded_counter(0, 100, 50); }) == order + "0, min 100, max 50");
+  CHECK(complaint([] { bounded_counter(0, 1, -1); }) == order + "0, min 1, max -1");
+  CHECK(complaint([] { bounded_counter(-1, 0, 10); }) == order + "-1, min 0, max 10");
+  CHECK(complaint([] { bounded_counter(11, 0, 10); }) == order + "11, min 0, max 10");
   CHECK(complaint([] { bounded_counter(3, 3, 3); }) == "(none)");
 }
 

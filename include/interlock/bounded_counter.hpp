@@ -23,6 +23,7 @@
 #include <atomic>
 #include <cstdint>
 #include <stdexcept>
+#include <string>
 
 namespace interlock {
 
@@ -33,8 +34,7 @@ public:
   // Throws: std::invalid_argument unless min <= initial <= max.
   bounded_counter(std::int64_t initial, std::int64_t min, std::int64_t max)
       : min_(min), max_(max), value_(initial) {
-    if (min > max) throw_min_above_max();
-    if (initial < min || initial > max) throw_initial_outside();
+    if (!(min <= initial && initial <= max)) throw_out_of_order(initial, min, max);
   }
   bounded_counter(const bounded_counter&) = delete;
   bounded_counter& operator=(const bounded_counter&) = delete;
@@ -88,12 +88,12 @@ private:
                                         std::memory_order_seq_cst);
   }
 
-  [[noreturn, gnu::cold, gnu::noinline]] static void throw_min_above_max() {
-    throw std::invalid_argument("interlock::bounded_counter: min is above max; swap them");
-  }
-  [[noreturn, gnu::cold, gnu::noinline]] static void throw_initial_outside() {
+  [[noreturn, gnu::cold, gnu::noinline]] static void throw_out_of_order(std::int64_t initial,
+                                                                        std::int64_t min,
+                                                                        std::int64_t max) {
     throw std::invalid_argument(
-        "interlock::bounded_counter: the initial value is outside [min, max]; widen the bounds");
+        "interlock::bounded_counter(initial, min, max): needs min <= initial <= max, got initial " +
+        std::to_string(initial) + ", min " + std::to_string(min) + ", max " + std::to_string(max));
   }
   [[noreturn, gnu::cold, gnu::noinline]] static void throw_negative() {
     throw std::invalid_argument(
