@@ -273,7 +273,7 @@ TEST_CASE("update takes a function that returns the new value or changes it in p
   cell.update(function);
   CHECK(cell.load().value == 40);
   versioned<std::uint8_t> narrow(255);
-  narrow.update([](std::uint8_t n) { return n + 1; });
+  narrow.update([](std::uint8_t n) { return static_cast<std::uint8_t>(n + 1); });
   CHECK(narrow.load().value == 0);
   versioned<std::string> text;
   text.update([](std::string_view old) { return std::string(old) + "x"; });

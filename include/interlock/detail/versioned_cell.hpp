@@ -317,10 +317,17 @@ T updated(const T& value, F& f) {
     T changed(value);
     std::invoke(f, changed);
     return changed;
+  } else if constexpr (std::is_invocable_v<F&, const T&>) {
+    // Nothing is converted: an f that returns a comparison is a mistake, and a sum may be wider.
+    using result = std::remove_cvref_t<std::invoke_result_t<F&, const T&>>;
+    static_assert(std::is_same_v<result, T>,
+                  "interlock: f returns the new value, a T; convert it yourself");
+    return std::invoke(f, value);
   } else {
-    static_assert(std::is_convertible_v<std::invoke_result_t<F&, const T&>, T>,
-                  "interlock: f returns the new value, a T, or void after changing it in place");
-    return static_cast<T>(std::invoke(f, value));
+    static_assert(!std::is_invocable_v<F&, T&>,
+                  "interlock: an f that returns the new value takes const T&; one that changes it "
+                  "in place returns nothing");
+    return value;
   }
 }
 
