@@ -38,6 +38,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "detail/awaitable.hpp"
 #include "detail/idempotency_table.hpp"
 #include "detail/parking.hpp"
 #include "detail/waiter.hpp"
@@ -204,6 +205,8 @@ private:
 
   template <class F>
   static result execute(claim_result claimed, F&& f) {
+    static_assert(!detail::awaitable<std::invoke_result_t<F>>,
+                  "interlock: nothing would await what f returns here; use async_run()");
     if (!claimed.owner) return std::move(claimed.answer);
     claimed.owner.run_->runs_here();
     try {

@@ -78,6 +78,7 @@ public:
   // (called by a task of this key), broken_pipe (closed) or operation_canceled.
   template <class F>
   std::invoke_result_t<F> run(const Key& key, F&& f) {
+    detail::refuse_coroutine<F>();
     if (entry* const mine = enter(key)) return run_here(*mine, std::forward<F>(f));
     detail::called_work<F> node(f);
     if (push_and_wait(key, node) == post_result::closed) detail::throw_closed();
@@ -88,6 +89,7 @@ public:
   // Returns: an optional with what f returned; true if that is void. Empty, false: busy or closed.
   template <class F>
   [[nodiscard("an empty answer means that f has not run")]] auto try_run(const Key& key, F&& f) {
+    detail::refuse_coroutine<F>();
     entry* const mine = enter(key);
     if constexpr (std::is_void_v<std::invoke_result_t<F>>) {
       if (mine != nullptr) run_here(*mine, std::forward<F>(f));
@@ -104,6 +106,7 @@ public:
   template <class F>
   [[nodiscard("a full or closed queue refuses the task")]] post_result post(const Key& key, F&& f) {
     using task = std::decay_t<F>;
+    detail::refuse_coroutine<task>();
     if (entry* const mine = elsewhere() ? nullptr : enter(key)) {
       turn now{*this, *mine};
       const detail::inside queue(this);

@@ -29,6 +29,7 @@ public:
 
   template <class F>
   std::invoke_result_t<F> run(F&& f) {
+    refuse_coroutine<F>();
     if (enter()) return run_here(std::forward<F>(f));
     called_work<F> node(f);
     if (!push_and_wait(node, closed_bit)) throw_closed();
@@ -37,6 +38,7 @@ public:
 
   template <class F>
   auto try_run(F&& f) {
+    refuse_coroutine<F>();
     if constexpr (std::is_void_v<std::invoke_result_t<F>>) {
       const bool entered = enter();
       if (entered) run_here(std::forward<F>(f));
@@ -50,6 +52,7 @@ public:
   template <class F>
   post_result post(F&& f) {
     using task = std::decay_t<F>;
+    refuse_coroutine<task>();
     if (!options_.executor && enter()) {
       turn mine{*this};
       const inside here(this);

@@ -52,6 +52,16 @@ namespace detail {
 [[noreturn]] inline void throw_error(std::errc code, const char* sentence) {
   throw std::system_error(std::make_error_code(code), sentence);
 }
+// Finds less than detail::awaitable, but a task, and costs no header.
+template <class R>
+concept looks_awaitable = requires(R&& r) { std::forward<R>(r).operator co_await(); } ||
+                          requires(R&& r) { r.await_ready(); };
+template <class F>
+constexpr void refuse_coroutine() noexcept {
+  static_assert(!looks_awaitable<std::invoke_result_t<F>>,
+                "interlock: nothing would await what f returns here; use serial_queue::submit()");
+}
+
 [[noreturn]] inline void throw_closed() {
   throw_error(std::errc::broken_pipe,
               "interlock: the queue is closed and takes no work; close it after its last user");
