@@ -37,6 +37,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "detail/awaitable.hpp"
 #include "detail/transaction_log.hpp"
 #include "versioned.hpp"
 
@@ -79,7 +80,7 @@ public:
   // What atomically() with an attempt limit returns: the body's result, or true if it has none;
   // empty, or false, if all attempts lost.
   template <class R>
-  using outcome = std::conditional_t<std::is_void_v<R>, bool, std::optional<R>>;
+  using outcome = std::conditional_t<std::is_void_v<R>, bool, std::optional<std::decay_t<R>>>;
 
 private:
   template <class F>
@@ -111,6 +112,9 @@ template <class F>
                                                                    std::size_t max_attempts)
     -> transaction::outcome<std::invoke_result_t<F&, transaction&>> {
   using result = std::invoke_result_t<F&, transaction&>;
+  static_assert(!detail::awaitable<result>,
+                "interlock::atomically: the body of a transaction is plain code; nothing would "
+                "await what it returns");
   static_assert(!std::is_reference_v<result>,
                 "interlock::atomically: the body returns a value, which is true of one moment; "
                 "a reference would be read later");
