@@ -66,6 +66,7 @@ public:
   // Returns: the result. Throws: what left the coroutine.
   // Preconditions: not moved from and not awaited before; a task runs once.
   auto operator co_await() && noexcept { return awaiter(*this); }
+  void operator co_await() & = delete;  // write co_await std::move(t): a task runs once
 
   void swap(task& other) noexcept { std::swap(frame_, other.frame_); }
 
@@ -84,7 +85,7 @@ private:
 // Returns: the result. Throws: what the awaitable throws.
 // Synchronization: what the awaitable did happens before the return.
 template <class T>
-T sync_wait(task<T> work);
+T sync_wait(task<T>&& work);
 template <class Awaitable>
 decltype(auto) sync_wait(Awaitable&& awaitable);
 
@@ -248,7 +249,8 @@ private:
 };
 
 template <class T>
-T sync_wait(task<T> work) {
+T sync_wait(task<T>&& given) {
+  task<T> work(std::move(given));
   detail::thread_waiter done;
   detail::trampoline::resume_next(detail::task_access::start(work, done));
   detail::trampoline::run_ready();  // for a caller that is itself a coroutine
@@ -258,7 +260,9 @@ T sync_wait(task<T> work) {
 
 template <class Awaitable>
 decltype(auto) sync_wait(Awaitable&& awaitable) {
-  static_assert(detail::awaitable<Awaitable>, "sync_wait needs something that co_await accepts");
+  static_assert(detail::awaitable<Awaitable>,
+                "interlock::sync_wait needs something that co_await accepts; a task t that has a "
+                "name is given away: sync_wait(std::move(t))");
   return sync_wait(detail::as_task(std::forward<Awaitable>(awaitable)));
 }
 
