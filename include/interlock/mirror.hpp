@@ -113,6 +113,9 @@ class mirror {
 public:
   // A value and its version, from the same moment; versions compare with < and grow.
   using snapshot = decltype(detail::read_source(std::declval<Source&>()));
+  static_assert(requires(snapshot& seen) { seen.value; seen.version; },
+                "interlock::mirror: Source answers something with .value and .version of one "
+                "moment, as versioned::load() does");
   using version_type = decltype(snapshot::version);
 
   static_assert(std::is_invocable_r_v<mirror_write_result, Target&, decltype(snapshot::value),
