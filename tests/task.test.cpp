@@ -26,6 +26,8 @@ using interlock::sync_wait;
 using interlock::task;
 using interlock::when_all;
 
+static_assert(interlock::detail::awaitable<interlock::task<int>>);
+static_assert(!interlock::detail::awaitable<interlock::task<int>&>);  // it is given away
 static_assert(!std::is_copy_constructible_v<task<int>>);
 static_assert(std::is_nothrow_move_constructible_v<task<int>>);
 static_assert(std::is_nothrow_move_assignable_v<task<int>>);
