@@ -12,7 +12,7 @@
 //             Operations on all cells take effect in one total order.
 // Progress    Blocking in the strict sense: a commit is a few stores, and who meets it half done
 //             spins, then yields. No user code, allocation or destructor of T runs in there.
-// Cost        Trivially copyable T up to 256 bytes: inline, 16 bytes more than T; a load writes
+// Cost        Trivially copyable T up to 256 bytes: inline, T rounded up and 16 more; a load writes
 //             nothing, a commit is one CAS. Any other T: one heap node for each commit, and a load
 //             is one CAS and two counts before T's own copy. No system call unless somebody waits.
 // Lifetime    Must outlive every operation on it, except a commit whose version was seen already.
