@@ -16,7 +16,12 @@
 #include <new>
 
 #include "engine.hpp"
+#include "events.hpp"
+#include "operations.hpp"
+#include "places.hpp"
 #include "report.hpp"
+#include "revisits.hpp"
+#include "runs.hpp"
 
 #define INTERLOCK_SITE __builtin_return_address(0)
 

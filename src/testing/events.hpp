@@ -1,0 +1,323 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// src/testing/events.hpp - adds the next event of a thread: which store a read may see, which place in co a
+// store may take, and the alternatives.
+
+#include "engine.hpp"
+
+namespace interlock::testing {
+namespace {
+
+inline value_t engine::value_of(const graph& g, const event& reader) const {
+  return reader.rf == initial ? places_[reader.location].initial_value
+                              : g.events[reader.rf].value;
+}
+
+inline event engine::fresh(unsigned id, kind what, u16 location, u8 order) {
+  const explored_thread& t = threads[id];
+  event e{};
+  e.what = what;
+  e.thread = static_cast<u8>(id);
+  e.order = order;
+  e.order_done = order;
+  e.index = to16(t.done + 1);
+  e.location = location;
+  e.rf = initial;
+  e.site = t.op.site;
+  e.hb = t.hb;
+  e.seen = t.seen;
+  e.porf = t.porf;
+  e.hb.at[id] = e.seen.at[id] = e.porf.at[id] = e.index;
+  return e;
+}
+
+// Effects: joins to a read's clocks what it sees of its source.
+inline void engine::complete_read(const graph& g, event& e) {
+  if (e.compares) e.order = value_of(g, e) == e.value ? e.order_done : e.order_fail;
+  if (e.rf == initial) return;
+  const event& source = g.events[e.rf];
+  e.porf.join(source.porf);
+  if (acquires(e.order)) {
+    if (!e.hidden) e.hb.join(source.rel);
+    e.seen.join(source.rel_seen);
+  }
+}
+
+// Returns: the place in co of the newest store that the clock's owner must not look behind.
+inline u16 engine::lower_bound(const graph& g, u16 location, const vector_clock& clock) const {
+  u16 bound = 0;
+  for (u16 i = 0; i < g.size; ++i) {
+    const event& e = g.events[i];
+    if (!is_access(e) || e.location != location || clock.at[e.thread] < e.index) continue;
+    const u16 at = e.what == kind::write ? e.co : g.co_of_source(e);
+    if (at > bound) bound = at;
+  }
+  return bound;
+}
+
+inline u16 engine::append(const event& e) {
+  if (g_.size == max_events) {
+    fail("an execution has more than 600 events: an unbounded loop? Tell the explorer that a loop "
+         "waits with spin_hint() or std::this_thread::yield()", e.site);
+    return initial;
+  }
+  const u16 position = g_.size++;
+  g_.events[position] = e;
+  done_[position] = false;
+  threads[e.thread].at[e.index - 1] = position;
+  return position;
+}
+
+// Effects: the thread passes this event: its clocks follow, memory holds what the event left.
+inline void engine::execute(unsigned id, u16 position) {
+  explored_thread& t = threads[id];
+  const event& e = g_.events[position];
+  sequence_[executed_++] = position;
+  done_[position] = true;
+  ++t.done;
+  t.repeats = 0;
+  t.awaited_count = 0;
+  t.hb = e.hb;
+  t.seen = e.seen;
+  t.porf = e.porf;
+  if (e.what == kind::fence && releases(e.order)) {
+    t.fence_hb = e.hb;
+    t.fence_seen = e.seen;
+  }
+  if (e.what == kind::read) {
+    if (e.rf != initial) {
+      if (!e.hidden) t.pending_hb.join(g_.events[e.rf].rel);
+      t.pending_seen.join(g_.events[e.rf].rel_seen);
+    }
+    touch_atomic(id, e.location, access_read);
+  }
+  if (e.what == kind::write) {
+    place& p = places_[e.location];
+    if (t.op.what == op_kind::plain) {
+      p.unread_plain = position;
+      p.in_memory = to16(position + 1);
+      return;
+    }
+    if (!touch_atomic(id, e.location, access_write) || p.hidden) return;
+    if (p.in_memory == 0 || g_.events[p.in_memory - 1].co < e.co) {
+      p.in_memory = to16(position + 1);
+      std::memcpy(reinterpret_cast<void*>(p.address), &e.value, p.size);
+    }
+  }
+}
+
+// Returns: the event that the graph has next for this thread; null if it has none or if it is not
+// ready. `ready` is false when the thread has to wait.
+inline const event* engine::recorded(explored_thread& t, kind what, u16 location, bool& ready) {
+  ready = true;
+  if (t.done < t.recorded) {
+    const event& e = g_.events[t.at[t.done]];
+    if (e.what != what || (is_access(e) && e.location != location)) {
+      fail("the body is not deterministic: run again with the same values read, it does something "
+           "else. Keep clocks, random numbers, addresses and leftovers of earlier runs out of it",
+           t.op.site);
+      ready = false;
+      return nullptr;
+    }
+    ready = (e.what != kind::read && e.what != kind::wake) || e.rf == initial || done_[e.rf];
+    return ready ? &e : nullptr;
+  }
+  ready = !replaying();
+  return nullptr;
+}
+
+inline void engine::push(const graph& g) {
+  auto* const item =
+      static_cast<work_item*>(std::malloc(sizeof(work_item) + g.size * sizeof(event)));
+  item->next = stack_;
+  item->size = g.size;
+  std::memcpy(static_cast<void*>(item->events), g.events, g.size * sizeof(event));
+  stack_ = item;
+}
+
+inline bool engine::simple(unsigned id, kind what, u8 order, unsigned choices, u16 from) {
+  explored_thread& t = threads[id];
+  bool ready = false;
+  const event* const old = recorded(t, what, 0, ready);
+  if (!ready) return false;
+  if (old != nullptr) {
+    execute(id, t.at[t.done]);
+    return true;
+  }
+  event e = fresh(id, what, 0, order);
+  if (what == kind::fence && acquires(order)) {
+    e.hb.join(t.pending_hb);
+    e.seen.join(t.pending_seen);
+  }
+  if (what == kind::wake) {
+    e.rf = from;
+    e.seen.join(g_.events[from].seen);
+    e.porf.join(g_.events[from].porf);
+  }
+  const u16 position = append(e);
+  if (position == initial) return false;
+  for (unsigned i = choices; i-- > 1;) {
+    g_.events[position].co = to16(i);
+    push(g_);
+  }
+  g_.events[position].co = 0;
+  if (what == kind::fence && order == seq_cst && !sc_.consistent(g_)) {
+    pruned_ = true;
+    return false;
+  }
+  execute(id, position);
+  return true;
+}
+
+inline bool engine::read(unsigned id, u16 location, u8 order, bool compares, u8 order_fail,
+                         value_t expected) {
+  explored_thread& t = threads[id];
+  place& p = places_[location];
+  bool ready = false;
+  const event* const old = recorded(t, kind::read, location, ready);
+  if (!ready) return false;
+  fetch(p);
+  if (old != nullptr) {
+    execute(id, t.at[t.done]);
+    return true;
+  }
+  event e = fresh(id, kind::read, location, order);
+  e.compares = compares;
+  e.order_fail = order_fail;
+  e.value = expected;
+  e.hidden = p.hidden;
+  const u16 position = append(e);
+  if (position == initial) return false;
+  --g_.size;
+  const u16 bound = lower_bound(g_, location, e.seen);
+  ++g_.size;
+  bool found = false;
+  event chosen{};
+  for (int at = p.stores; at >= bound; --at) {
+    event option = e;
+    option.rf = at == 0 ? initial : p.co[at - 1];
+    complete_read(g_, option);
+    g_.events[position] = option;
+    if (!sc_.consistent(g_)) continue;
+    if (already_updated(p, at, t.op, option)) {
+      revisit_only(position);
+    } else if (found) {
+      push(g_);
+    } else {
+      found = true;
+      chosen = option;
+    }
+  }
+  if (!found) {
+    pruned_ = true;
+    return false;
+  }
+  g_.events[position] = chosen;
+  p.readers[p.reads++] = position;
+  execute(id, position);
+  return true;
+}
+
+inline bool engine::write(unsigned id, u16 location, u8 order, value_t value, bool exclusive,
+                          u16 partner, bool plain) {
+  explored_thread& t = threads[id];
+  place& p = places_[location];
+  bool ready = false;
+  const event* const old = recorded(t, kind::write, location, ready);
+  if (!ready) return false;
+  fetch(p);
+  if (old != nullptr) {
+    execute(id, t.at[t.done]);
+    return true;
+  }
+  event e = fresh(id, kind::write, location, order);
+  e.exclusive = exclusive;
+  e.partner = partner;
+  e.value = value;
+  e.hidden = p.hidden;
+  complete_write(e);
+  const u16 source = exclusive ? g_.co_of_source(g_.events[partner]) : u16{0};
+  const u16 bound = lower_bound(g_, location, e.seen);
+  const u16 position = append(e);
+  if (position == initial) return false;
+  if (!plain) backward_revisits(position);
+
+  // Forward: every place in co that coherence and the read-modify-writes leave.
+  const u16 first = exclusive ? to16(source + 1) : plain ? to16(p.stores + 1) : to16(bound + 1);
+  const u16 last = exclusive ? first : to16(p.stores + 1);
+  bool found = false;
+  u16 chosen = 0;
+  for (u16 at = last; at >= first; --at) {
+    if (at <= p.stores && g_.events[p.co[at - 1]].exclusive) continue;
+    for (u16 i = to16(at - 1); i < p.stores; ++i) ++g_.events[p.co[i]].co;
+    g_.events[position].co = at;
+    if (sc_.consistent(g_)) {
+      if (found) {
+        push(g_);
+      } else {
+        found = true;
+        chosen = at;
+      }
+    }
+    for (u16 i = to16(at - 1); i < p.stores; ++i) --g_.events[p.co[i]].co;
+  }
+  if (!found) {
+    pruned_ = true;
+    return false;
+  }
+  for (u16 i = p.stores; i >= chosen; --i) {
+    p.co[i] = p.co[i - 1];
+    ++g_.events[p.co[i]].co;
+  }
+  p.co[chosen - 1] = position;
+  ++p.stores;
+  g_.events[position].co = chosen;
+  execute(id, position);
+  return true;
+}
+
+// Effects: sets what a reader of this store acquires.
+inline void engine::complete_write(event& e) const {
+  const explored_thread& t = threads[e.thread];
+  if (!e.hidden) e.rel = releases(e.order) ? e.hb : t.fence_hb;
+  e.rel_seen = releases(e.order) ? e.seen : t.fence_seen;
+  if (!e.exclusive) return;
+  const event& reader = g_.events[e.partner];
+  if (reader.rf == initial) return;
+  const event& head = g_.events[reader.rf];  // C++20: updates continue a release sequence
+  if (!e.hidden) e.rel.join(head.rel);
+  e.rel_seen.join(head.rel_seen);
+}
+
+// Returns: whether this update would write although another one has updated the same value. That is
+// no execution; but the other one may read what this one writes.
+inline bool engine::already_updated(const place& p, int at, const operation& op,
+                                    const event& option) const {
+  if (op.what != op_kind::update || at >= p.stores || !g_.events[p.co[at]].exclusive) return false;
+  return op.update != update_kind::compare || value_of(g_, option) == op.expected;
+}
+
+// Effects: adds the write of the update whose read was just added, for its revisits alone.
+inline void engine::revisit_only(u16 position) {
+  const event& reader = g_.events[position];
+  const operation& op = threads[reader.thread].op;
+  event e = reader;
+  e.what = kind::write;
+  e.order = e.order_done = op.order;
+  e.compares = false;
+  e.exclusive = true;
+  e.partner = position;
+  e.value = updated(op, value_of(g_, reader));
+  e.rf = initial;
+  ++e.index;
+  e.hb.at[e.thread] = e.seen.at[e.thread] = e.porf.at[e.thread] = e.index;
+  complete_write(e);
+  const u16 write = append(e);
+  if (write == initial) return;
+  backward_revisits(write);
+  --g_.size;
+}
+
+}  // namespace
+}  // namespace interlock::testing

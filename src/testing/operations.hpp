@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// src/testing/operations.hpp - what a thread asks for, step by step: updates, spinning, parking, joining.
+
+#include "engine.hpp"
+
+namespace interlock::testing {
+namespace {
+
+// A read in a loop that waits: the same place in the code reads the same object again, the thread
+// did nothing but read, said spin_hint(), and learned nothing since. It is the same read: whatever
+// it could see now, the first one could have seen as well, and those graphs are visited too.
+// Repeated for long, it waits for a revisit.
+inline bool engine::repeat_read(unsigned id, u16 location) {
+  explored_thread& t = threads[id];
+  if (t.hints == 0 || t.done != t.hinted_at) return false;
+  for (u16 i = t.done; i-- > 0;) {
+    const u16 position = t.at[i];
+    const event& e = g_.events[position];
+    if (e.what != kind::read) return false;
+    if (e.location != location || e.site != t.op.site) continue;
+    if (g_.co_of_source(e) < lower_bound(g_, location, t.seen)) return false;  // too old by now
+    const value_t value = value_of(g_, e);
+    if (t.op.what == op_kind::update &&
+        (t.op.update != update_kind::compare || value == t.op.expected)) {
+      return false;
+    }
+    unsigned k = 0;
+    while (k < t.awaited_count && t.awaited[k] != position) ++k;
+    if (k == max_awaited || (k < t.awaited_count && t.awaited_hint[k] == t.hints)) return false;
+    if (k == t.awaited_count) ++t.awaited_count;
+    t.awaited[k] = position;
+    t.awaited_hint[k] = t.hints;
+    if (++t.repeats > repeats_before_waiting) {
+      t.state = thread_state::awaiting;
+      return true;
+    }
+    t.op.result = value;
+    t.op.success = false;
+    answer(t);
+    return true;
+  }
+  return false;
+}
+
+inline bool engine::process_update(unsigned id) {
+  explored_thread& t = threads[id];
+  operation& op = t.op;
+  if (op.phase == 0) {
+    const bool compares = op.update == update_kind::compare;
+    if (!read(id, op.location, op.order, compares, op.order_fail, op.expected)) return false;
+    op.read_at = t.at[t.done - 1];
+    const event& e = g_.events[op.read_at];
+    op.result = value_of(g_, e);
+    op.success = !compares || op.result == op.expected;
+    if (!op.success) {
+      answer(t);
+      return true;
+    }
+    op.phase = 1;
+    return true;
+  }
+  if (!write(id, op.location, op.order, updated(op, op.result), true, op.read_at, false)) {
+    return false;
+  }
+  answer(t);
+  return true;
+}
+
+// park: { lock the word's queue; read the word; sleep in the queue, or unlock }. The queue is a
+// hidden object that sleepers and wakers update, so their order is explored. A thread that does not
+// sleep leaves no trace in it.
+constexpr u64 queue_sleep = 1, queue_wake_one = 2, queue_wake_all = 3;
+
+inline bool engine::process_park(unsigned id) {
+  explored_thread& t = threads[id];
+  operation& op = t.op;
+  const u16 queue = place_of(op.address, 0, true);
+  switch (op.phase) {
+    case 0:  // a wake-up for no reason?
+      if (t.spurious < how.spurious_wakeups) {
+        if (!simple(id, kind::choice, relaxed, 2, 0)) return false;
+        if (g_.events[t.at[t.done - 1]].co == 1) {
+          ++t.spurious;
+          answer(t);
+          return true;
+        }
+      }
+      op.phase = 1;
+      return true;
+    case 1:
+      if (!read(id, queue, acq_rel, false, relaxed, {})) return false;
+      op.read_at = t.at[t.done - 1];
+      op.phase = 2;
+      return true;
+    case 2: {
+      const u16 word = place_of(op.address, 4, false);
+      if (!read(id, word, relaxed, false, relaxed, {})) return false;
+      if (value_of(g_, g_.events[t.at[t.done - 1]]) == op.expected) {
+        op.phase = 3;
+      } else {
+        answer(t);
+      }
+      return true;
+    }
+    case 3:
+      if (!write(id, queue, acq_rel, {queue_sleep, 0}, true, op.read_at, false)) return false;
+      op.phase = 4;
+      return true;
+    default: {
+      u16 waker = initial;
+      if (t.done >= t.recorded) {
+        if (replaying()) return false;
+        waker = woken_by(t.at[t.done - 1]);
+        if (waker == initial) return false;
+      }
+      if (!simple(id, kind::wake, relaxed, 0, waker)) return false;
+      answer(t);
+      return true;
+    }
+  }
+}
+
+// Returns: the position of the unpark that took this sleeper from the queue; initial if none did.
+// The queue is first in, first out.
+inline u16 engine::woken_by(u16 sleeper) const {
+  const place& p = places_[g_.events[sleeper].location];
+  static u16 queue[max_events];
+  u16 head = 0, tail = 0;
+  for (u16 i = 0; i < p.stores; ++i) {
+    const u16 position = p.co[i];
+    const u64 what = g_.events[position].value.low;
+    if (what == queue_sleep) {
+      queue[tail++] = position;
+      continue;
+    }
+    const u16 until = what == queue_wake_all ? tail : head < tail ? to16(head + 1) : head;
+    for (; head < until; ++head) {
+      if (queue[head] == sleeper) return position;
+    }
+  }
+  return initial;
+}
+
+inline bool engine::process_unpark(unsigned id) {
+  explored_thread& t = threads[id];
+  operation& op = t.op;
+  const u16 queue = place_of(op.address, 0, true);
+  if (op.phase == 0) {
+    if (!read(id, queue, acq_rel, false, relaxed, {})) return false;
+    op.read_at = t.at[t.done - 1];
+    op.phase = 1;
+    return true;
+  }
+  if (!write(id, queue, acq_rel, op.operand, true, op.read_at, false)) return false;
+  answer(t);
+  return true;
+}
+
+// Returns: whether something was done for the thread.
+inline bool engine::process(unsigned id) {
+  explored_thread& t = threads[id];
+  operation& op = t.op;
+  switch (op.what) {
+    case op_kind::none: return false;
+    case op_kind::load:
+      op.location = place_of(op.address, op.size, false);
+      if (failed) return false;
+      if (repeat_read(id, op.location)) return true;
+      if (!read(id, op.location, op.order, false, relaxed, {})) return false;
+      op.result = value_of(g_, g_.events[t.at[t.done - 1]]);
+      answer(t);
+      return true;
+    case op_kind::store:
+      op.location = place_of(op.address, op.size, false);
+      if (failed) return false;
+      if (!write(id, op.location, op.order, op.operand, false, 0, false)) return false;
+      answer(t);
+      return true;
+    case op_kind::plain:
+      if (!write(id, op.location, relaxed, {}, false, 0, true)) return false;
+      answer(t);
+      return true;
+    case op_kind::update:
+      op.location = place_of(op.address, op.size, false);
+      if (failed) return false;
+      if (op.phase == 0 && repeat_read(id, op.location)) return true;
+      return process_update(id);
+    case op_kind::fence:
+      if (!simple(id, kind::fence, op.order, 0, 0)) return false;
+      answer(t);
+      return true;
+    case op_kind::choice:
+      if (!simple(id, kind::choice, relaxed, op.options, 0)) return false;
+      op.result.low = g_.events[t.at[t.done - 1]].co;
+      answer(t);
+      return true;
+    case op_kind::park: return process_park(id);
+    case op_kind::unpark: return process_unpark(id);
+    case op_kind::join: {
+      if (op.phase == 0) {
+        // An event of its own, so that what comes after it is not taken for known to the threads.
+        if (!simple(id, kind::fence, relaxed, 0, 0)) return false;
+        op.phase = 1;
+      }
+      for (unsigned i = 1; i < thread_count; ++i) {
+        explored_thread& other = threads[i];
+        if (other.state == thread_state::added) {
+          // The threads know what the main thread did so far.
+          other.state = thread_state::running;
+          other.hb = t.hb;
+          other.seen = t.seen;
+          other.porf = t.porf;
+          other.fence_hb = other.fence_seen = vector_clock{};
+          other.pending_hb = other.pending_seen = vector_clock{};
+        }
+      }
+      for (unsigned i = 1; i < thread_count; ++i) {
+        if (threads[i].state != thread_state::finished) return false;
+      }
+      for (unsigned i = 1; i < thread_count; ++i) {
+        const explored_thread& other = threads[i];
+        t.hb.join(other.hb);
+        t.hb.at[i] = to16(other.done + 1);
+        t.seen.join(other.seen);
+        t.porf.join(other.porf);
+      }
+      answer(t);
+      return true;
+    }
+    case op_kind::end:
+      t.state = thread_state::finished;
+      op.what = op_kind::none;
+      return true;
+  }
+  return false;
+}
+
+}  // namespace
+}  // namespace interlock::testing

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// src/testing/places.hpp - which objects explored code touches: atomic ones, parking words' hidden queues, and
+// plain memory with its races.
+
+#include "engine.hpp"
+
+namespace interlock::testing {
+namespace {
+
+inline u16 engine::place_of(std::uintptr_t address, u8 size, bool hidden) {
+  if (places_ == nullptr) places_ = static_cast<place*>(std::calloc(max_places, sizeof(place)));
+  const std::uintptr_t key = address * 2 + (hidden ? 1 : 0);
+  std::size_t slot = (key * 0x9E3779B97F4A7C15U) >> 51U;
+  for (;; slot = (slot + 1) % 8192) {
+    const u16 id = place_index_[slot];
+    if (id == 0) break;
+    place& p = places_[id - 1];
+    if (p.address == address && p.hidden == hidden) {
+      if (p.size != size && !hidden) {
+        if (p.execution == run_ && (p.stores != 0 || p.reads != 0 || p.known)) {
+          fail("an object is accessed by atomic operations of different sizes", nullptr);
+        }
+        p.size = size;
+      }
+      return to16(id - 1);
+    }
+  }
+  if (place_count_ == max_places) {
+    std::fputs("interlock::testing: more than 2000 atomic objects\n", stderr);
+    std::exit(3);
+  }
+  place& p = places_[place_count_];
+  p.address = address;
+  p.size = size;
+  p.hidden = hidden;
+  place_index_[slot] = ++place_count_;
+  return to16(place_count_ - 1);
+}
+
+inline void engine::activate(place& p) {
+  if (p.execution == run_) return;
+  p.execution = run_;
+  p.known = false;
+  p.unread_plain = initial;
+  p.stores = 0;
+  p.reads = 0;
+  p.in_memory = 0;
+}
+
+inline value_t load_memory(std::uintptr_t address, unsigned size) noexcept {
+  value_t v;
+  std::memcpy(&v, reinterpret_cast<const void*>(address), size);
+  return v;
+}
+
+// Effects: takes over what plain code wrote: the initial value, or a plain store's.
+inline void engine::fetch(place& p) {
+  activate(p);
+  if (p.hidden) {
+    p.known = true;
+    return;
+  }
+  if (!p.known) {
+    p.known = true;
+    p.initial_value = load_memory(p.address, p.size);
+  }
+  if (p.unread_plain != initial) {
+    g_.events[p.unread_plain].value = load_memory(p.address, p.size);
+    p.unread_plain = initial;
+  }
+}
+
+// ---- plain memory -------------------------------------------------------------------------------
+
+inline const char* engine::touch(std::uintptr_t address, std::size_t size, u8 flags,
+                                 const void* site, explored_thread& t, bool& of_atomic) {
+  const auto id = static_cast<u8>(&t - threads);
+  const std::uintptr_t last = address + size - 1;
+  for (std::uintptr_t granule = address / 8; granule <= last / 8; ++granule) {
+    const unsigned first_byte = granule == address / 8 ? address % 8 : 0;
+    const unsigned last_byte = granule == last / 8 ? last % 8 : 7;
+    const auto mask = static_cast<u8>((0xFFU << first_byte) & (0xFFU >> (7 - last_byte)));
+    const auto epoch = to16((flags & access_atomic) != 0 ? t.done : t.done + 1);
+    const access now{id, mask, flags, epoch, site};
+    access other{};
+    switch (shadow_.record(granule, now, t.hb, other)) {
+      case shadow::verdict::fine: break;
+      case shadow::verdict::too_many: return "too many threads touch the same 8 bytes";
+      case shadow::verdict::after_free:
+        return (flags & access_free) != 0 ? "double free" : "use after free";
+      case shadow::verdict::race:
+        if ((flags & access_free) != 0) return "memory is freed while another thread uses it";
+        return (flags & other.flags & access_write) != 0
+                   ? "data race: two threads write a plain object"
+                   : "data race: a plain object is read and written by two threads";
+    }
+    if ((flags & access_atomic) == 0 && (flags & access_write) != 0) {
+      const shadow::cell& c = shadow_.at(granule);
+      for (const u16 location : c.location) of_atomic = of_atomic || location != 0;
+    }
+  }
+  return nullptr;
+}
+
+// A plain write to what was an atomic before: an object's memory is used again, or it is assigned
+// by its owner. It becomes a store of its own; the value is fetched from memory at the next access.
+inline void engine::overwrite_atomics(std::uintptr_t address, std::size_t size, const void* site) {
+  for (std::uintptr_t granule = address / 8; granule <= (address + size - 1) / 8; ++granule) {
+    for (unsigned byte = 0; byte < 8; ++byte) {
+      const u16 id = shadow_.at(granule).location[byte];
+      if (id == 0) continue;
+      place& p = places_[id - 1];
+      if (p.address + p.size <= address || p.address >= address + size) continue;
+      if (p.unread_plain != initial) continue;  // the value is fetched later anyway
+      current->op = operation{};
+      current->op.what = op_kind::plain;
+      current->op.location = to16(id - 1);
+      current->op.site = site;
+      post();
+    }
+  }
+}
+
+inline bool engine::touch_atomic(unsigned id, u16 location, u8 flags) {
+  place& p = places_[location];
+  if (p.hidden) return true;
+  explored_thread& t = threads[id];
+  if (!tls.holds(p.address)) {
+    bool unused = false;
+    const char* const problem = touch(p.address, p.size, static_cast<u8>(flags | access_atomic),
+                                      t.op.site, t, unused);
+    if (problem != nullptr) {
+      fail(problem, t.op.site);
+      return false;
+    }
+    shadow_.at(p.address / 8).location[p.address % 8] = to16(location + 1);
+  }
+  return true;
+}
+
+}  // namespace
+}  // namespace interlock::testing

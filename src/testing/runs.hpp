@@ -1,0 +1,256 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// src/testing/runs.hpp - one run from a graph; the loop over all.
+
+#include "engine.hpp"
+
+namespace interlock::testing {
+namespace {
+
+inline void fiber_entry() {
+  engine& e = the_engine();
+  explored_thread* const self = e.current;
+  try {
+    if (e.current_id == 0) {
+      {
+        world w;
+        (*e.body_)(w);
+      }
+      for (unsigned i = 1; i < e.thread_count; ++i) {
+        if (e.threads[i].state != thread_state::finished) {
+          e.fail_here("the body returned before its threads ended: call world.finally or "
+                      "world.join at its end", nullptr);
+        }
+      }
+    } else {
+      (*self->function)();
+    }
+  } catch (const std::exception& error) {
+    e.fail_here("uncaught exception: ", nullptr, error.what());
+  } catch (...) {
+    e.fail_here("uncaught exception", nullptr);
+  }
+  self->op = operation{};
+  self->op.what = op_kind::end;
+  for (;;) e.post();
+}
+
+inline void engine::prepare(explored_thread& t) {
+  t.stack.prepare(&fiber_entry, tls, initial_tls_);
+}
+
+inline void engine::start_run(const work_item* item) {
+  ++run_;
+  shadow_.next_execution();
+  heap.reset();
+  pruned_ = false;
+  executed_ = 0;
+  g_.size = 0;
+  outcome[0] = 0;
+  thread_count = 1;
+  for (explored_thread& t : threads) {
+    t.state = thread_state::unused;
+    t.done = t.recorded = 0;
+    t.hinted_at = 0;
+    t.hints = 0;
+    t.repeats = 0;
+    t.awaited_count = 0;
+    t.spurious = 0;
+    t.op = operation{};
+  }
+  explored_thread& m = threads[0];
+  m.hb = m.seen = m.porf = vector_clock{};
+  m.pending_hb = m.pending_seen = m.fence_hb = m.fence_seen = vector_clock{};
+  m.state = thread_state::running;
+  prepare(m);
+  if (item != nullptr) {
+    g_.size = item->size;
+    std::memcpy(static_cast<void*>(g_.events), item->events, item->size * sizeof(event));
+  }
+  loaded_ = g_.size;
+  for (u16 i = 0; i < g_.size; ++i) {
+    const event& e = g_.events[i];
+    explored_thread& t = threads[e.thread];
+    t.at[e.index - 1] = i;
+    ++t.recorded;
+    done_[i] = false;
+    if (!is_access(e)) continue;
+    place& p = places_[e.location];
+    activate(p);
+    if (e.what == kind::read) {
+      p.readers[p.reads++] = i;
+      continue;
+    }
+    u16 at = p.stores++;
+    for (; at > 0 && g_.events[p.co[at - 1]].co > e.co; --at) p.co[at] = p.co[at - 1];
+    p.co[at] = i;
+  }
+}
+
+inline void engine::resume(unsigned id) {
+  current = &threads[id];
+  current_id = id;
+  current->stack.enter(tls);
+  current = nullptr;
+  current_id = no_thread;
+  if (failure_pending_) {
+    failure_pending_ = false;
+    fail(failure_text_, failure_site_);
+  }
+}
+
+// A thread inside an update (or the kernel's) goes on first, then the leftmost one that can: what
+// comes next is a function of the graph.
+inline bool engine::inside(unsigned id) const {
+  const operation& op = threads[id].op;
+  if (op.what == op_kind::update || op.what == op_kind::unpark) return op.phase == 1;
+  return op.what == op_kind::park && (op.phase == 2 || op.phase == 3);
+}
+
+inline void engine::run_loop() {
+  while (threads[0].state != thread_state::finished) {
+    bool progress = false;
+    for (int pass = 0; pass < 2 && !progress; ++pass) {
+      for (unsigned id = 0; id < thread_count && !progress; ++id) {
+        explored_thread& t = threads[id];
+        if (pass == 0 && !inside(id)) continue;
+        if (t.state == thread_state::running) resume(id);
+        if (failed) return;
+        if (t.state != thread_state::posted) continue;
+        progress = process(id);
+        if (failed || pruned_) return;
+      }
+    }
+    if (!progress) return;
+  }
+}
+
+inline void engine::end_of_run() {
+  if (failed) return;
+  if (pruned_) {
+    ++out->pruned;
+    return;
+  }
+  if (executed_ < g_.size) {
+    fail("the body is not deterministic: a thread did less than in an earlier run", nullptr);
+    return;
+  }
+  if (threads[0].state == thread_state::finished) {
+    if (how.leaks) {
+      if (const arena::block* const block = heap.leak()) {
+        fail("leak: " + std::to_string(block->size) + " bytes were not freed", block->site);
+        return;
+      }
+    }
+    ++out->executions;
+    if (outcome[0] != 0) ++out->outcomes[outcome];
+    if (how.count_distinct && remember(hash())) ++out->distinct;
+    return;
+  }
+  // Nobody can go on. It is a deadlock if nobody will see anything newer either.
+  std::string who;
+  for (unsigned i = 0; i < thread_count; ++i) {
+    const explored_thread& t = threads[i];
+    if (t.state == thread_state::finished || t.op.what == op_kind::join) continue;
+    if (t.state == thread_state::awaiting) {
+      for (unsigned k = 0; k < t.awaited_count; ++k) {
+        const event& e = g_.events[t.awaited[k]];
+        if (g_.co_of_source(e) != places_[e.location].stores) {
+          ++out->blocked;
+          return;
+        }
+      }
+      who += " thread " + std::to_string(i) + " spins on what nobody will store;";
+    } else {
+      who += " thread " + std::to_string(i) + " is parked and nobody will unpark it;";
+    }
+  }
+  if (!who.empty()) who.pop_back();
+  fail("deadlock:" + who, nullptr);
+}
+
+inline u64 engine::hash() const {
+  // Independent of stamps: each event with its thread, index, source and place.
+  u64 total = 0;
+  for (u16 i = 0; i < g_.size; ++i) {
+    const event& e = g_.events[i];
+    u64 h = (u64{e.thread} << 48U) | (u64{e.index} << 32U) | (u64{static_cast<u8>(e.what)} << 24U) |
+            e.location;
+    h = h * 0x9E3779B97F4A7C15U ^ (h >> 29U);
+    u64 from = 1;
+    if ((e.what == kind::read || e.what == kind::wake) && e.rf != initial) {
+      from = (u64{g_.events[e.rf].thread} << 20U) + g_.events[e.rf].index + 2;
+    }
+    h ^= from * 0xBF58476D1CE4E5B9U;
+    h ^= (e.what == kind::read ? u64{0} : u64{e.co} + 1) * 0x94D049BB133111EBU;
+    h ^= h >> 31U;
+    h *= 0xD6E8FEB86659FD93U;
+    h ^= h >> 32U;
+    total += h * 0x2545F4914F6CDD1DU;
+  }
+  return total | 1U;
+}
+
+// Returns: whether the hash is new.
+inline bool engine::remember(u64 h) {
+  if ((hash_count_ + 1) * 2 > hash_capacity_) {
+    const std::size_t bigger = hash_capacity_ == 0 ? 1024 : hash_capacity_ * 2;
+    auto* const table = static_cast<u64*>(std::calloc(bigger, sizeof(u64)));
+    for (std::size_t i = 0; i < hash_capacity_; ++i) {
+      if (hashes_[i] == 0) continue;
+      std::size_t slot = hashes_[i] % bigger;
+      while (table[slot] != 0) slot = (slot + 1) % bigger;
+      table[slot] = hashes_[i];
+    }
+    std::free(hashes_);
+    hashes_ = table;
+    hash_capacity_ = bigger;
+  }
+  std::size_t slot = h % hash_capacity_;
+  for (; hashes_[slot] != 0; slot = (slot + 1) % hash_capacity_) {
+    if (hashes_[slot] == h) return false;
+  }
+  hashes_[slot] = h;
+  ++hash_count_;
+  return true;
+}
+
+inline void engine::explore(const std::function<void(world&)>& body, const options& what,
+                            report& result) {
+  how = what;
+  out = &result;
+  body_ = &body;
+  failed = false;
+  hash_count_ = 0;
+  if (hashes_ != nullptr) std::memset(hashes_, 0, hash_capacity_ * sizeof(u64));
+  tls = tls_block::of_program();
+  if (initial_tls_ == nullptr && tls.size != 0) {
+    initial_tls_ = static_cast<char*>(std::malloc(tls.size));
+    std::memcpy(initial_tls_, tls.begin, tls.size);
+  }
+  u64 runs = 0;
+  work_item* item = nullptr;
+  for (;;) {
+    // Two patterns in fresh memory: who reads it uninitialised does different things.
+    poison = (runs & 1U) != 0 ? 0x01 : 0xFF;
+    start_run(item);
+    std::free(item);
+    run_loop();
+    end_of_run();
+    ++runs;
+    item = stack_;
+    if (failed || item == nullptr || (what.max_runs != 0 && runs >= what.max_runs)) break;
+    stack_ = item->next;
+  }
+  result.exhausted = !failed && item == nullptr;
+  while (stack_ != nullptr) {
+    work_item* const next = stack_->next;
+    std::free(stack_);
+    stack_ = next;
+  }
+  out = nullptr;
+}
+
+}  // namespace
+}  // namespace interlock::testing
