@@ -71,6 +71,7 @@ struct explored_thread {
   unsigned awaited_hint[max_awaited];     // `hints` when they last were
   unsigned awaited_count = 0;
   unsigned spurious = 0;
+  unsigned moments = 0;                   // calls of here()
 };
 
 struct place {  // an atomic object, or the hidden queue of a parking word

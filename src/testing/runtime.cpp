@@ -215,6 +215,18 @@ void spin_hint() {
   if (explored()) hint();
 }
 
+moment here() {
+  check(explored(), "here() is called in an explored thread");
+  explored_thread& t = *the_engine().current;
+  moment result;
+  static_assert(sizeof result.known == sizeof t.hb.at);
+  result.thread = the_engine().current_id;
+  result.events = t.done;
+  result.number = ++t.moments;
+  std::memcpy(result.known.data(), t.hb.at, sizeof t.hb.at);
+  return result;
+}
+
 void world::start(std::function<void()>* function) {
   engine& e = the_engine();
   if (e.current_id != 0) e.fail_here("only the body itself adds threads", nullptr);

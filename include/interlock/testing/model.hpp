@@ -21,6 +21,7 @@
 //               w.finally([&] { testing::check(hits.load() == 2, "no hit is lost"); });
 //             });
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -146,6 +147,25 @@ void check(bool condition, const char* sentence,
 // Effects: says that this thread repeats what it did until another thread acts. A loop that only
 //          reads between two hints waits for a store instead of running forever.
 void spin_hint();
+
+// A point of an explored thread. What lies between two of them is ordered by happens-before, which
+// is all the time that there is under a weak memory model.
+struct moment {
+  std::uint32_t thread = 0;               // in the order of world::thread; 0 is the body
+  std::uint32_t events = 0;               // of this thread, before
+  std::uint32_t number = 0;               // of this thread's moments, from 1
+  std::array<std::uint16_t, 8> known{};   // events of each thread that happen before
+};
+
+// Effects: none on the exploration: it is no event and orders nothing.
+// Preconditions: called in an explored thread.
+[[nodiscard]] moment here();
+
+// Returns: whether all that comes before `a` in its thread, and `a` itself, happens before `b`:
+//          the thread did something after `a` that `b`'s thread has synchronized with.
+[[nodiscard]] inline bool precedes(const moment& a, const moment& b) noexcept {
+  return a.thread == b.thread ? a.number < b.number : b.known[a.thread] > a.events;
+}
 
 // Returns: the weaker orders, one step each, that could replace this one.
 [[nodiscard]] std::vector<std::memory_order> weaker_orders(const order_site& site);
