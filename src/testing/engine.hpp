@@ -16,6 +16,7 @@
 #include <functional>
 #include <new>
 #include <string>
+#include <vector>
 
 #include "interlock/testing/model.hpp"
 
@@ -88,6 +89,14 @@ struct place {  // an atomic object, or the hidden queue of a parking word
   u16 readers[max_events];
 };
 
+struct remark {  // what note() was told
+  u8 thread;
+  u16 after;  // how many events its thread had done
+  u16 text;   // where it begins in `remark_text`
+  const char* file;
+  unsigned line;
+};
+
 struct work_item {
   work_item* next;
   u16 size;
@@ -152,6 +161,16 @@ public:
     if (of_atomic && (flags & access_write) != 0 && (flags & access_free) == 0) {
       overwrite_atomics(address, size, site);
     }
+  }
+
+  // Called on a fiber: the text is copied to what is not the arena's.
+  void note(const char* text, const char* file, unsigned line) {
+    const std::size_t size = std::strlen(text) + 1;
+    if (remark_count_ == max_remarks || remark_used_ + size > sizeof remark_text_) return;
+    std::memcpy(remark_text_ + remark_used_, text, size);
+    remarks_[remark_count_++] = {static_cast<u8>(current_id), current->done, to16(remark_used_),
+                                 file, line};
+    remark_used_ += size;
   }
 
   void prepare(explored_thread& t);
@@ -235,7 +254,10 @@ private:
   bool touch_atomic(unsigned id, u16 location, u8 flags);
 
   void fail(const std::string& text, const void* site);
-  [[nodiscard]] std::string trace() const;
+  [[nodiscard]] std::vector<u16> sequence(bool& interleaved) const;
+  [[nodiscard]] bool precedes(const event& a, const event& b) const;
+  [[nodiscard]] std::vector<step> steps(bool& interleaved) const;
+  [[nodiscard]] std::string trace(const std::vector<step>& rows) const;
   [[nodiscard]] u64 hash() const;
 
 public:
@@ -263,6 +285,11 @@ private:
   char failure_text_[512] = {};
   const void* failure_site_ = nullptr;
   bool failure_pending_ = false;
+  static constexpr unsigned max_remarks = 300;
+  remark remarks_[max_remarks];  // of this run
+  unsigned remark_count_ = 0;
+  char remark_text_[16384];
+  std::size_t remark_used_ = 0;
   u64* hashes_ = nullptr;
   std::size_t hash_capacity_ = 0, hash_count_ = 0;
 

@@ -4,9 +4,11 @@
 // src/testing/report.hpp - what people read: the failing execution as a table, source lines, the
 // list of memory orders and their mutants.
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -87,38 +89,74 @@ inline void engine::fail(const std::string& text, const void* site) {
   if (failed) return;
   failed = true;
   out->failure = text;
-  if (site != nullptr) out->failure += " (" + source_line(site) + ")";
-  out->trace = trace();
+  if (site != nullptr && how.source_lines) out->failure += " (" + source_line(site) + ")";
+  out->steps = steps(out->interleaved);
+  out->trace = trace(out->steps);
 }
 
-// One row for each event in the order in which it was run, a column for each thread.
-inline std::string engine::trace() const {
-  constexpr std::size_t width = 26;
-  const auto padded = [](std::string s) {
-    s.resize(s.size() < width ? width : s.size() + 1, ' ');
-    return s;
-  };
+// Returns: whether a comes before b in every interleaving that could be this execution.
+inline bool engine::precedes(const event& a, const event& b) const {
+  if (happens_before(a, b)) return true;
+  if (b.what == kind::wake) return b.rf != initial && &g_.events[b.rf] == &a;
+  if (!is_access(a) || !is_access(b) || a.location != b.location) return false;
+  if (a.what == kind::read) return b.what == kind::write && g_.co_of_source(a) < b.co;
+  return b.what == kind::write ? a.co < b.co : a.co <= g_.co_of_source(b);
+}
+
+// Returns: the events as an interleaving in which each read sees the newest store, with few
+// switches between threads. If there is none: in the order in which they were run.
+inline std::vector<u16> engine::sequence(bool& interleaved) const {
+  std::vector<u16> left(sequence_, sequence_ + executed_), result;
+  unsigned thread = no_thread;
+  while (!left.empty()) {
+    std::size_t best = left.size();
+    for (std::size_t i = 0; i < left.size(); ++i) {
+      const event& e = g_.events[left[i]];
+      if (best != left.size() && e.thread != thread) continue;
+      bool first = true;
+      for (const u16 other : left) {
+        first = first && (other == left[i] || !precedes(g_.events[other], e));
+      }
+      if (!first) continue;
+      best = i;
+      if (e.thread == thread) break;
+    }
+    interleaved = best != left.size();
+    if (!interleaved) return {sequence_, sequence_ + executed_};
+    thread = g_.events[left[best]].thread;
+    result.push_back(left[best]);
+    left.erase(left.begin() + static_cast<std::ptrdiff_t>(best));
+  }
+  return result;
+}
+
+// One for each event, and behind it the notes on it.
+inline std::vector<step> engine::steps(bool& interleaved) const {
   std::map<u16, std::string> names;
   const auto name = [&](u16 location) {
     std::string& n = names[location];
     if (n.empty()) n = (places_[location].hidden ? "queue" : "x") + std::to_string(names.size());
     return n;
   };
-  std::string text;
-  for (unsigned t = 0; t < thread_count; ++t) {
-    text += padded(t == 0 ? "main" : "thread " + std::to_string(t));
-  }
-  text += '\n';
-  constexpr u16 rows = 100;
-  if (executed_ > rows) text += "... " + std::to_string(executed_ - rows) + " earlier events\n";
-  for (u16 i = executed_ > rows ? to16(executed_ - rows) : u16{0}; i < executed_; ++i) {
-    const event& e = g_.events[sequence_[i]];
+  std::vector<step> result;
+  const auto add_notes = [&](unsigned thread, u16 after) {
+    for (const remark& r : std::span(remarks_, remark_count_)) {
+      if (r.thread != thread || r.after != after) continue;
+      const std::string file = r.file;
+      result.push_back({thread, remark_text_ + r.text,
+                        file.substr(file.rfind('/') + 1) + ":" + std::to_string(r.line), true});
+    }
+  };
+  std::map<u16, u16> newest;  // of each location, at this step
+  for (const u16 position : sequence(interleaved)) {
+    const event& e = g_.events[position];
+    if (e.index == 1) add_notes(e.thread, 0);
     std::string what;
     switch (e.what) {
       case kind::read:
         what = name(e.location) + " -> " + std::to_string(value_of(g_, e).low) + " ";
         if (!e.hidden) what += name_of(e.order);
-        if (g_.co_of_source(e) != places_[e.location].stores) what += " (old)";
+        if (g_.co_of_source(e) < newest[e.location]) what += " (old)";
         break;
       case kind::write:
         what = name(e.location) + " := " + std::to_string(e.value.low) + " ";
@@ -127,14 +165,36 @@ inline std::string engine::trace() const {
         } else {
           what += name_of(e.order);
         }
-        if (e.co != places_[e.location].stores) what += " #" + std::to_string(e.co);
+        if (e.co < newest[e.location]) what += " #" + std::to_string(e.co);
+        newest[e.location] = std::max(newest[e.location], e.co);
         break;
       case kind::fence: what = std::string("fence ") + name_of(e.order); break;
       case kind::choice: what = "choice " + std::to_string(e.co); break;
       case kind::wake: what = "woken"; break;
     }
-    for (unsigned t = 0; t < thread_count; ++t) text += padded(t == e.thread ? what : "");
-    text += source_line(e.site) + '\n';
+    result.push_back({e.thread, what, how.source_lines ? source_line(e.site) : ""});
+    add_notes(e.thread, e.index);
+  }
+  return result;
+}
+
+// A row for each step, a column for each thread.
+inline std::string engine::trace(const std::vector<step>& rows) const {
+  constexpr std::size_t width = 26, most = 100;
+  const auto padded = [](std::string s) {
+    s.resize(s.size() < width ? width : s.size() + 1, ' ');
+    return s;
+  };
+  std::string text;
+  for (unsigned t = 0; t < thread_count; ++t) {
+    text += padded(t == 0 ? "main" : "thread " + std::to_string(t));
+  }
+  text += '\n';
+  const std::size_t skipped = rows.size() > most ? rows.size() - most : 0;
+  if (skipped != 0) text += "... " + std::to_string(skipped) + " earlier steps\n";
+  for (const step& row : std::span(rows).subspan(skipped)) {
+    for (unsigned t = 0; t < thread_count; ++t) text += padded(t == row.thread ? row.text : "");
+    text += row.place + '\n';
   }
   return text;
 }

@@ -48,6 +48,8 @@ inline void engine::start_run(const work_item* item) {
   executed_ = 0;
   g_.size = 0;
   outcome[0] = 0;
+  remark_count_ = 0;
+  remark_used_ = 0;
   thread_count = 1;
   for (explored_thread& t : threads) {
     t.state = thread_state::unused;

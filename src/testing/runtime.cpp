@@ -211,6 +211,10 @@ unsigned choose(unsigned n) {
   return static_cast<unsigned>(op.result.low);
 }
 
+void note(const char* text, std::source_location where) {
+  if (explored()) the_engine().note(text, where.file_name(), static_cast<unsigned>(where.line()));
+}
+
 void spin_hint() {
   if (explored()) hint();
 }

@@ -35,6 +35,52 @@ TEST_CASE("a check that does not hold in one of the executions is found, with it
   CHECK_FALSE(report.proved());
 }
 
+TEST_CASE("the steps of a failing execution are an interleaving, with the notes where they belong") {
+  const auto report = failing([](world& w) {
+    atomic<int> x{0};
+    for (int i = 0; i < 2; ++i) {
+      w.thread([&] {
+        const int seen = x.load(sc);
+        testing::note(seen == 0 ? "reads 0" : "reads 1");
+        x.store(seen + 1, sc);
+        testing::note("writes");
+      });
+    }
+    w.finally([&] { testing::check(x.load(rlx) == 2, "no update is lost"); });
+  });
+  CHECK(report.interleaved);
+  std::string order;
+  for (const testing::step& one : report.steps) {
+    CHECK_FALSE(one.place.empty());
+    if (one.note) order += std::to_string(one.thread) + " " + one.text + ", ";
+  }
+  CAPTURE(report.trace);
+  CHECK((order == "1 reads 0, 2 reads 0, 1 writes, 2 writes, " ||
+         order == "1 reads 0, 2 reads 0, 2 writes, 1 writes, " ||
+         order == "2 reads 0, 1 reads 0, 1 writes, 2 writes, " ||
+         order == "2 reads 0, 1 reads 0, 2 writes, 1 writes, "));
+  CHECK(report.trace.find("(old)") == std::string::npos);
+  CHECK(report.trace.find("reads 0") != std::string::npos);
+}
+
+TEST_CASE("steps that no interleaving gives say which value was old") {
+  const auto report = failing([](world& w) {
+    atomic<int> x{0}, y{0};
+    int got[2] = {};
+    w.thread([&] {
+      x.store(1, rlx);
+      got[0] = y.load(rlx);
+    });
+    w.thread([&] {
+      y.store(1, rlx);
+      got[1] = x.load(rlx);
+    });
+    w.finally([&] { testing::check(got[0] + got[1] != 0, "one sees the other"); });
+  });
+  CHECK_FALSE(report.interleaved);
+  CHECK(report.trace.find("(old)") != std::string::npos);
+}
+
 TEST_CASE("a data race on a plain object is found") {
   CHECK(says(failing([](world& w) {
                plain<int> x{0};

@@ -62,6 +62,7 @@ struct options {
   unsigned spurious_wakeups = 0;    // how often park() returns for no reason, per thread
   bool leaks = true;                // a complete execution has freed what it allocated
   bool count_distinct = false;      // hash each complete graph, so as to see one that comes twice
+  bool source_lines = true;         // ask addr2line where the events of a failing execution are
   bool collect_sites = false;       // list the memory orders that were used, and where
   std::vector<const void*> weaken_sites;   // some of those places ...
   std::memory_order weaken_to = std::memory_order_relaxed;  // ... get this order instead
@@ -74,6 +75,14 @@ struct order_site {
   enum class access { load, store, update, fence } what;
 };
 
+// One event of the failing execution, or what note() said of the one before.
+struct step {
+  unsigned thread;    // 0 is the body
+  std::string text;   // "x1 := 5 release", or the note
+  std::string place;  // "file.cpp:12"; may be empty
+  bool note = false;
+};
+
 struct report {
   std::uint64_t executions = 0;  // complete ones
   std::uint64_t blocked = 0;     // a spinning thread waits for what this graph does not bring
@@ -82,6 +91,8 @@ struct report {
   bool exhausted = false;        // all executions were seen
   std::string failure;           // empty: none
   std::string trace;             // the failing execution, a column for each thread
+  std::vector<step> steps;       // the same as a list
+  bool interleaved = false;      // each read of the list sees the last store before it
   std::map<std::string, std::uint64_t> outcomes;  // what world::outcome() was told
   std::vector<order_site> sites;
 
@@ -139,6 +150,10 @@ inline report explore(const std::function<void(world&)>& body) { return explore(
 // Effects: ends the exploration with this failure if the condition does not hold.
 void check(bool condition, const char* sentence,
            std::source_location where = std::source_location::current());
+
+// Effects: says in the trace of a failing execution what this thread has just done, as "reads 5".
+//          Costs the copy of the text, which may be a temporary.
+void note(const char* text, std::source_location where = std::source_location::current());
 
 // Effects: 0 or up to n - 1: explores them all.
 // Preconditions: called in an explored thread.
