@@ -32,6 +32,9 @@ enum class op_kind : u8 {
 };
 enum class update_kind : u8 { exchange, add, subtract, bit_and, bit_or, bit_xor, nand, compare };
 
+// What a choice is about; kept in the event for the report.
+enum class choice_of : u8 { user, wake_up, deadline };
+
 struct operation {
   op_kind what = op_kind::none;
   update_kind update = update_kind::exchange;
@@ -39,6 +42,7 @@ struct operation {
   u8 order_fail = 0;
   u8 phase = 0;
   u8 size = 0;
+  choice_of about = choice_of::user;
   bool success = false;
   u16 location = 0;
   u16 read_at = 0;
@@ -73,6 +77,8 @@ struct explored_thread {
   unsigned awaited_count = 0;
   unsigned spurious = 0;
   unsigned moments = 0;                   // calls of here()
+  u64 time = 0;                           // ns: the latest that this thread knows to have passed
+  bool has_deadline = false;              // it is parked, but would time out
 };
 
 struct place {  // an atomic object, or the hidden queue of a parking word
@@ -279,6 +285,7 @@ private:
   u16 executed_ = 0;
   bool done_[max_events];
   u16 sequence_[max_events];  // the order in which the events were executed
+  u64 time_[max_events];      // of the thread that executed it, then
   work_item* stack_ = nullptr;
   bool pruned_ = false;
   char* initial_tls_ = nullptr;

@@ -81,6 +81,9 @@ inline void engine::execute(unsigned id, u16 position) {
   t.hb = e.hb;
   t.seen = e.seen;
   t.porf = e.porf;
+  const bool learns = e.what == kind::read || e.what == kind::wake;
+  if (learns && e.rf != initial && time_[e.rf] > t.time) t.time = time_[e.rf];
+  time_[position] = t.time;
   if (e.what == kind::fence && releases(e.order)) {
     t.fence_hb = e.hb;
     t.fence_seen = e.seen;
@@ -146,6 +149,7 @@ inline bool engine::simple(unsigned id, kind what, u8 order, unsigned choices, u
     return true;
   }
   event e = fresh(id, what, 0, order);
+  e.about = static_cast<u8>(t.op.about);
   if (what == kind::fence && acquires(order)) {
     e.hb.join(t.pending_hb);
     e.seen.join(t.pending_seen);

@@ -61,6 +61,7 @@ struct event {
   u8 order_done;
   bool exclusive;  // a write that is the second half of a read-modify-write
   bool compares;   // a read of a compare_exchange: `value` is what it expects
+  u8 about;        // choice: what it is about
   bool hidden;     // on the hidden queue of a parking word: orders, but is no synchronisation
   u16 index;       // 1 and up in its thread
   u16 location;

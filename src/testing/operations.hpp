@@ -80,6 +80,7 @@ inline bool engine::process_park(unsigned id) {
   switch (op.phase) {
     case 0:  // a wake-up for no reason?
       if (t.spurious < how.spurious_wakeups) {
+        op.about = choice_of::wake_up;
         if (!simple(id, kind::choice, relaxed, 2, 0)) return false;
         if (g_.events[t.at[t.done - 1]].co == 1) {
           ++t.spurious;
@@ -212,6 +213,7 @@ inline bool engine::process(unsigned id) {
           other.hb = t.hb;
           other.seen = t.seen;
           other.porf = t.porf;
+          other.time = t.time;
           other.fence_hb = other.fence_seen = vector_clock{};
           other.pending_hb = other.pending_seen = vector_clock{};
         }
@@ -225,6 +227,7 @@ inline bool engine::process(unsigned id) {
         t.hb.at[i] = to16(other.done + 1);
         t.seen.join(other.seen);
         t.porf.join(other.porf);
+        if (other.time > t.time) t.time = other.time;
       }
       answer(t);
       return true;

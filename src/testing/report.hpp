@@ -85,6 +85,16 @@ inline const char* name_of(u8 order) {
   return names[order];
 }
 
+inline std::string name_of(choice_of about, u16 option) {
+  const bool no = option == 0;
+  switch (about) {
+    case choice_of::user: break;
+    case choice_of::wake_up: return no ? "may park" : "wakes for no reason";
+    case choice_of::deadline: return no ? "in time" : "times out";
+  }
+  return "choice " + std::to_string(option);
+}
+
 inline void engine::fail(const std::string& text, const void* site) {
   if (failed) return;
   failed = true;
@@ -169,7 +179,7 @@ inline std::vector<step> engine::steps(bool& interleaved) const {
         newest[e.location] = std::max(newest[e.location], e.co);
         break;
       case kind::fence: what = std::string("fence ") + name_of(e.order); break;
-      case kind::choice: what = "choice " + std::to_string(e.co); break;
+      case kind::choice: what = name_of(static_cast<choice_of>(e.about), e.co); break;
       case kind::wake: what = "woken"; break;
     }
     result.push_back({e.thread, what, how.source_lines ? source_line(e.site) : ""});

@@ -59,6 +59,8 @@ inline void engine::start_run(const work_item* item) {
     t.repeats = 0;
     t.awaited_count = 0;
     t.spurious = 0;
+    t.time = 0;
+    t.has_deadline = false;
     t.op = operation{};
   }
   explored_thread& m = threads[0];
@@ -150,7 +152,7 @@ inline void engine::end_of_run() {
     if (how.count_distinct && remember(hash())) ++out->distinct;
     return;
   }
-  // Nobody can go on. It is a deadlock if nobody will see anything newer either.
+  // Nobody can go on. It is a deadlock if nobody will see anything newer either, nor time out.
   std::string who;
   for (unsigned i = 0; i < thread_count; ++i) {
     const explored_thread& t = threads[i];
@@ -164,6 +166,9 @@ inline void engine::end_of_run() {
         }
       }
       who += " thread " + std::to_string(i) + " spins on what nobody will store;";
+    } else if (t.has_deadline) {
+      ++out->blocked;
+      return;
     } else {
       who += " thread " + std::to_string(i) + " is parked and nobody will unpark it;";
     }

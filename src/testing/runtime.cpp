@@ -163,6 +163,34 @@ void do_unpark(const void* word, u64 how_many, const void* site) {
   the_engine().post();
 }
 
+unsigned do_choose(unsigned n, choice_of about, const void* site) {
+  operation& op = begin(op_kind::choice, nullptr, 1, site);
+  op.options = n;
+  op.about = about;
+  the_engine().post();
+  return static_cast<unsigned>(op.result.low);
+}
+
+// ---- time: each thread has its own, as late as it knows it to be; it passes where a wait times out
+
+constexpr u64 time_at_start = u64{24} * 3600 * 1'000'000'000;  // ns; a clock never shows zero
+constexpr u64 never = u64{1} << 61U;
+
+u64 since(u64 start, u64 time) noexcept { return time > start ? time - start : 0; }
+
+void advance_to(u64 time) noexcept {
+  explored_thread& t = *the_engine().current;
+  if (time > t.time) t.time = time < never ? time : never;
+}
+
+// Effects: a wait of this thread ends by time, or not. Ended by time, the clock is at the deadline.
+bool times_out(u64 deadline, const void* site) {
+  if (deadline <= the_engine().current->time) return true;
+  if (deadline >= never || do_choose(2, choice_of::deadline, site) == 0) return false;
+  advance_to(deadline);
+  return true;
+}
+
 void hint() {
   explored_thread& t = *the_engine().current;
   ++t.hints;
@@ -204,11 +232,13 @@ void check(bool condition, const char* sentence, std::source_location where) {
 }
 
 unsigned choose(unsigned n) {
-  if (!explored() || n < 2) return 0;
-  operation& op = begin(op_kind::choice, nullptr, 1, INTERLOCK_SITE);
-  op.options = n;
-  the_engine().post();
-  return static_cast<unsigned>(op.result.low);
+  return explored() && n > 1 ? do_choose(n, choice_of::user, INTERLOCK_SITE) : 0;
+}
+
+void advance(std::chrono::nanoseconds duration) {
+  if (explored() && duration.count() > 0) {
+    advance_to(the_engine().current->time + static_cast<u64>(duration.count()));
+  }
 }
 
 void note(const char* text, std::source_location where) {
@@ -309,11 +339,17 @@ namespace interlock::detail {
 void park(const std::atomic<std::uint32_t>& word, std::uint32_t expected) noexcept {
   if (explored()) do_park(&word, expected, INTERLOCK_SITE);
 }
-// Time is a choice: the deadline passes at once, or not before the wake-up.
+// That it times out at once stands for all moments: a sleeper that is not woken leaves no trace.
 bool park_until(const std::atomic<std::uint32_t>& word, std::uint32_t expected,
-                std::chrono::steady_clock::time_point) noexcept {
-  if (choose(2) == 1) return false;
-  if (explored()) do_park(&word, expected, INTERLOCK_SITE);
+                std::chrono::steady_clock::time_point deadline) noexcept {
+  if (!explored()) return true;
+  const auto since_epoch = std::chrono::nanoseconds(deadline.time_since_epoch()).count();
+  const u64 time = since_epoch < 0 ? 0 : since(time_at_start, static_cast<u64>(since_epoch));
+  if (times_out(time, INTERLOCK_SITE)) return false;
+  explored_thread& t = *the_engine().current;
+  t.has_deadline = time < never;
+  do_park(&word, expected, INTERLOCK_SITE);
+  t.has_deadline = false;
   return true;
 }
 void unpark_one(const std::atomic<std::uint32_t>* word) noexcept {
@@ -405,6 +441,12 @@ __attribute__((noreturn)) void abort() noexcept {
   std::fprintf(stderr, "%s:%u: assertion failed: %s\n", file, line, expression);
   abort();
 }
+
+}  // extern "C"
+
+#include "system.hpp"
+
+extern "C" {
 
 // ---- front end A: what -fsanitize=thread calls --------------------------------------------------
 

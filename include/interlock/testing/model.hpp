@@ -12,7 +12,7 @@
 // Cost        One run for each execution, some microseconds each. Their number grows quickly: two
 //             or three threads of two or three operations are right.
 // Lifetime    The body, and what it refers to, outlive explore().
-// Not for     I/O, clocks, locks of the operating system, more than seven threads.
+// Not for     I/O, locks of the operating system, more than seven threads.
 //
 // Example     // examples/testing/model.cpp
 //             const auto report = testing::explore([](testing::world& w) {
@@ -158,6 +158,12 @@ void note(const char* text, std::source_location where = std::source_location::c
 // Effects: 0 or up to n - 1: explores them all.
 // Preconditions: called in an explored thread.
 [[nodiscard]] unsigned choose(unsigned n);
+
+// Effects: lets time pass for this thread, and for those that learn of what it does next.
+// Notes:   The clocks of explored threads stand still but for this and for waits that time out.
+//          A thread's time is the latest that it knows to have passed; clocks begin at the same
+//          time in each execution. Loops that spin until a deadline need it; it is no event.
+void advance(std::chrono::nanoseconds duration);
 
 // Effects: says that this thread repeats what it did until another thread acts. A loop that only
 //          reads between two hints waits for a store instead of running forever.
