@@ -44,6 +44,7 @@ struct operation {
   u8 size = 0;
   choice_of about = choice_of::user;
   bool success = false;
+  bool unchecked = false;  // park: a mutation
   u16 location = 0;
   u16 read_at = 0;
   unsigned options = 0;
@@ -51,6 +52,18 @@ struct operation {
   value_t operand;
   value_t expected;
   value_t result;
+  const void* site = nullptr;
+};
+
+// What sleepers and wakers store into the hidden queue of a parking word.
+constexpr u64 queue_sleep = 1, queue_wake_one = 2, queue_wake_all = 3;
+
+// What a mutation holds back: src/testing/mutation.hpp.
+struct delayed_store {
+  volatile void* where = nullptr;
+  u8 size = 0;
+  u8 order = 0;
+  value_t value;
   const void* site = nullptr;
 };
 
@@ -76,6 +89,7 @@ struct explored_thread {
   unsigned awaited_hint[max_awaited];     // `hints` when they last were
   unsigned awaited_count = 0;
   unsigned spurious = 0;
+  delayed_store delayed;
   unsigned moments = 0;                   // calls of here()
   u64 time = 0;                           // ns: the latest that this thread knows to have passed
   bool has_deadline = false;              // it is parked, but would time out
@@ -180,6 +194,19 @@ public:
   }
 
   void prepare(explored_thread& t);
+
+  // Returns: whether the current thread accessed this object from another line of the code; `value`
+  // is then what it saw or left there.
+  bool last_seen(std::uintptr_t address, u8 size, const void* site, value_t& value) {
+    const u16 location = place_of(address, size, false);
+    for (u16 i = current->done; i-- > 0;) {
+      const event& e = g_.events[current->at[i]];
+      if (!is_access(e) || e.location != location) continue;
+      value = e.what == kind::write ? e.value : value_of(g_, e);
+      return e.site != site;
+    }
+    return false;
+  }
 
   void* allocate(std::size_t size, std::size_t alignment, const void* site) {
     void* const memory = heap.allocate(current_id, size, alignment, site, poison);

@@ -136,6 +136,12 @@ public:
   fiber(const fiber&) = delete;
   fiber& operator=(const fiber&) = delete;
 
+  // Returns: whether the address is on this stack.
+  [[nodiscard]] bool holds(const volatile void* address) const noexcept {
+    return static_cast<std::size_t>(static_cast<const volatile char*>(address) - stack_) <
+           stack_size;
+  }
+
   void prepare(entry_function entry, const tls_block& tls, const char* initial_tls) {
     if (stack_ == nullptr) allocate(tls.size);
     entry_ = entry;

@@ -71,7 +71,6 @@ inline bool engine::process_update(unsigned id) {
 // park: { lock the word's queue; read the word; sleep in the queue, or unlock }. The queue is a
 // hidden object that sleepers and wakers update, so their order is explored. A thread that does not
 // sleep leaves no trace in it.
-constexpr u64 queue_sleep = 1, queue_wake_one = 2, queue_wake_all = 3;
 
 inline bool engine::process_park(unsigned id) {
   explored_thread& t = threads[id];
@@ -98,7 +97,7 @@ inline bool engine::process_park(unsigned id) {
     case 2: {
       const u16 word = place_of(op.address, 4, false);
       if (!read(id, word, relaxed, false, relaxed, {})) return false;
-      if (value_of(g_, g_.events[t.at[t.done - 1]]) == op.expected) {
+      if (op.unchecked || value_of(g_, g_.events[t.at[t.done - 1]]) == op.expected) {
         op.phase = 3;
       } else {
         answer(t);

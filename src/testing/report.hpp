@@ -1,84 +1,19 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// src/testing/report.hpp - what people read: the failing execution as a table, source lines, the
-// list of memory orders and their mutants.
+// src/testing/report.hpp - what people read: the failing execution as a table.
 
 #include <algorithm>
-#include <cstdio>
-#include <cstdlib>
 #include <map>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "engine.hpp"
-
-#if defined(__linux__)
-#include <dlfcn.h>
-#include <unistd.h>
-#endif
+#include "source.hpp"
 
 namespace interlock::testing {
 namespace {
-
-// Returns: "file.cpp:12" of the outermost line that is no system header; else the address.
-inline std::string source_line(const void* site) {
-  if (site == nullptr) return "";
-  static auto& known = *new std::map<const void*, std::string>;
-  std::string& text = known[site];
-  if (!text.empty()) return text;
-  char number[32];
-  std::snprintf(number, sizeof number, "%p", site);
-  text = number;
-#if defined(__linux__)
-  Dl_info info{};
-  if (dladdr(site, &info) == 0) return text;
-  char program[1024];
-  const auto length = readlink("/proc/self/exe", program, sizeof program - 1);
-  if (length <= 0) return text;
-  program[length] = 0;
-  // The return address is behind the call.
-  const auto offset = static_cast<const char*>(site) - static_cast<const char*>(info.dli_fbase) - 1;
-  const std::string command = "addr2line -i -e '" + std::string(program) + "' 0x" + [&] {
-    char hex[32];
-    std::snprintf(hex, sizeof hex, "%lx", static_cast<unsigned long>(offset));
-    return std::string(hex);
-  }() + " 2>/dev/null";
-  std::FILE* const pipe = popen(command.c_str(), "r");
-  if (pipe == nullptr) return text;
-  char line[1024];
-  while (std::fgets(line, sizeof line, pipe) != nullptr) {
-    std::string found = line;
-    const auto end = found.find_first_of("\n ");
-    if (end != std::string::npos) found.resize(end);
-    if (found.find("??") == 0) continue;
-    if (found.find("/include/c++/") != std::string::npos) continue;
-    if (found.find("/interlock/testing/model.hpp") != std::string::npos) continue;
-    const auto slash = found.rfind('/');
-    text = slash == std::string::npos ? found : found.substr(slash + 1);
-    break;
-  }
-  pclose(pipe);
-#endif
-  return text;
-}
-
-// The memory orders that explored code used, and where.
-struct sites_seen {
-  static constexpr std::size_t capacity = 512;
-  inline static order_site seen[capacity];
-  inline static std::size_t count = 0;
-
-  static void clear() noexcept { count = 0; }
-  static void add(const order_site& site) noexcept {
-    for (std::size_t i = 0; i < count; ++i) {
-      if (seen[i].address == site.address && seen[i].order == site.order) return;
-    }
-    if (count < capacity) seen[count++] = site;
-  }
-  static void list(std::vector<order_site>& into) { into.assign(seen, seen + count); }
-};
 
 inline const char* name_of(u8 order) {
   constexpr const char* names[] = {"relaxed", "acquire", "release", "acq_rel", "seq_cst"};
@@ -100,6 +35,7 @@ inline void engine::fail(const std::string& text, const void* site) {
   failed = true;
   out->failure = text;
   if (site != nullptr && how.source_lines) out->failure += " (" + source_line(site) + ")";
+  if (how.changed != nullptr) return;  // a mutant: nobody reads how it failed
   out->steps = steps(out->interleaved);
   out->trace = trace(out->steps);
 }
@@ -148,6 +84,11 @@ inline std::vector<step> engine::steps(bool& interleaved) const {
     if (n.empty()) n = (places_[location].hidden ? "queue" : "x") + std::to_string(names.size());
     return n;
   };
+  if (how.source_lines) {
+    std::vector<const void*> sites;
+    for (u16 i = 0; i < executed_; ++i) sites.push_back(g_.events[sequence_[i]].site);
+    learn_lines(sites);
+  }
   std::vector<step> result;
   const auto add_notes = [&](unsigned thread, u16 after) {
     for (const remark& r : std::span(remarks_, remark_count_)) {
@@ -215,55 +156,6 @@ std::string report::text() const {
   if (!failure.empty()) return failure + "\n" + trace;
   return std::to_string(executions) + " executions, " + std::to_string(blocked) + " blocked, " +
          std::to_string(pruned) + " pruned" + (exhausted ? "" : ", stopped before the end");
-}
-
-std::vector<std::memory_order> weaker_orders(const order_site& site) {
-  const auto what = site.what;
-  switch (site.order) {
-    case std::memory_order_seq_cst:
-      if (what == order_site::access::load) return {std::memory_order_acquire};
-      if (what == order_site::access::store) return {std::memory_order_release};
-      return {std::memory_order_acq_rel};
-    case std::memory_order_acq_rel: return {std::memory_order_acquire, std::memory_order_release};
-    case std::memory_order_acquire:
-    case std::memory_order_release: return {std::memory_order_relaxed};
-    default: return {};
-  }
-}
-
-std::vector<mutant> weaken_each_order(const options& how,
-                                      const std::function<void(world&)>& body) {
-  options first = how;
-  first.collect_sites = true;
-  const report unchanged = explore(first, body);
-  struct order_in_source {
-    std::string place;
-    order_site first;
-    std::vector<const void*> sites;
-  };
-  std::vector<order_in_source> orders;
-  for (const order_site& site : unchanged.sites) {
-    const std::string place = source_line(site.address);
-    order_in_source* same = nullptr;
-    for (order_in_source& one : orders) {
-      if (one.place == place && one.first.order == site.order && one.first.what == site.what) {
-        same = &one;
-      }
-    }
-    if (same == nullptr) same = &orders.emplace_back(order_in_source{place, site, {}});
-    same->sites.push_back(site.address);
-  }
-  std::vector<mutant> result;
-  for (const order_in_source& one : orders) {
-    for (const std::memory_order weaker : weaker_orders(one.first)) {
-      options with = how;
-      with.weaken_sites = one.sites;
-      with.weaken_to = weaker;
-      const report after = explore(with, body);
-      result.push_back({one.place, one.first.order, weaker, !after.failure.empty(), after.failure});
-    }
-  }
-  return result;
 }
 
 }  // namespace interlock::testing

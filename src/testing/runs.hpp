@@ -38,6 +38,7 @@ inline void fiber_entry() {
 
 inline void engine::prepare(explored_thread& t) {
   t.stack.prepare(&fiber_entry, tls, initial_tls_);
+  t.delayed.where = nullptr;
 }
 
 inline void engine::start_run(const work_item* item) {

@@ -14,9 +14,11 @@
 #include <cstring>
 #include <exception>
 #include <new>
+#include <utility>
 
 #include "engine.hpp"
 #include "events.hpp"
+#include "mutation.hpp"
 #include "operations.hpp"
 #include "places.hpp"
 #include "report.hpp"
@@ -39,28 +41,17 @@ u8 code_of(int order) noexcept {
   return codes[order & 7];
 }
 
-bool weakened(const void* site) noexcept {
-  for (const void* const one : the_engine().how.weaken_sites) {
-    if (one == site) return true;
-  }
-  return false;
+const mutation* mutated(const void* site, access_kind what) noexcept {
+  const mutation* const change = the_engine().how.changed;
+  return change != nullptr && change->of == what && change->at(site) ? change : nullptr;
 }
 
 // The order that is in force here: the given one, or what a mutation puts in its place.
-u8 order_at(const void* site, int order, order_site::access what) {
-  engine& e = the_engine();
-  if (weakened(site)) {
-    order = static_cast<int>(e.how.weaken_to);
-  } else if (e.how.collect_sites) {
-    sites_seen::add({site, static_cast<std::memory_order>(order), what});
-  }
-  return code_of(order);
-}
-
-u8 weakest_failure(u8 order, u8 failure) noexcept {
-  // A weakened success order weakens a stronger failure order with it.
-  if (order == relaxed || order == release) return relaxed;
-  return order != seq_cst && failure == seq_cst ? u8{acquire} : failure;
+u8 order_at(const void* site, int order, access_kind what) {
+  const u8 code = code_of(order);
+  sites_seen::add({site, what, code});
+  const mutation* const change = mutated(site, what);
+  return change != nullptr && change->what == change_kind::weaken ? change->order : code;
 }
 
 operation& begin(op_kind what, const volatile void* where, unsigned size, const void* site) {
@@ -81,39 +72,108 @@ void set_value(volatile void* where, const value_t& v, unsigned size) noexcept {
   std::memcpy(const_cast<void*>(where), &v, size);
 }
 
-value_t do_load(const volatile void* where, unsigned size, int order, const void* site) {
-  if (!explored()) return value_at(where, size);
+value_t explored_load(const volatile void* where, unsigned size, u8 order, const void* site) {
   operation& op = begin(op_kind::load, where, size, site);
-  op.order = order_at(site, order, order_site::access::load);
+  op.order = order;
   the_engine().post();
   return op.result;
+}
+
+void explored_store(volatile void* where, unsigned size, const value_t& v, u8 order,
+                    const void* site) {
+  operation& op = begin(op_kind::store, where, size, site);
+  op.order = order;
+  op.operand = v;
+  the_engine().post();
+}
+
+// Effects: makes the store that a mutation held back.
+void finish_delayed() {
+  delayed_store& late = the_engine().current->delayed;
+  if (late.where == nullptr) return;
+  volatile void* const where = std::exchange(late.where, nullptr);
+  explored_store(where, late.size, late.value, late.order, late.site);
+}
+void finish_delayed_at(const volatile void* where) {
+  if (the_engine().current->delayed.where == where) finish_delayed();
+}
+
+value_t do_load(const volatile void* where, unsigned size, int order, const void* site) {
+  if (!explored()) return value_at(where, size);
+  finish_delayed_at(where);
+  const u8 code = order_at(site, order, access_kind::load);
+  if (const mutation* const m = mutated(site, access_kind::load);
+      m != nullptr && m->what == change_kind::repeat_load) {
+    value_t old;
+    if (the_engine().last_seen(number(where), static_cast<u8>(size), site, old)) return old;
+  }
+  return explored_load(where, size, code, site);
 }
 
 void do_store(volatile void* where, unsigned size, value_t v, int order, const void* site) {
   if (!explored()) return set_value(where, v, size);
-  operation& op = begin(op_kind::store, where, size, site);
-  op.order = order_at(site, order, order_site::access::store);
-  op.operand = v;
-  the_engine().post();
+  const u8 code = order_at(site, order, access_kind::store);
+  if (const mutation* const m = mutated(site, access_kind::store)) {
+    if (m->what == change_kind::drop_store) return;
+    delayed_store& late = the_engine().current->delayed;
+    if (m->what == change_kind::delay_store && late.where == nullptr) {
+      late = {where, static_cast<u8>(size), code, v, site};
+      return;
+    }
+  }
+  // What comes second is held back only by a store that orders what comes first.
+  if (!releases(code) || the_engine().current->delayed.where == where) finish_delayed();
+  explored_store(where, size, v, code, site);
+  finish_delayed();
+}
+
+// An update in two halves, or without effect.
+value_t changed_update(const mutation& m, volatile void* where, const operation& op,
+                       const void* site) {
+  const u8 half = op.order == seq_cst ? op.order : u8{acquires(op.order) ? acquire : relaxed};
+  const value_t old = explored_load(where, op.size, half, site);
+  if (op.update == update_kind::compare && old != op.expected) return old;
+  if (m.what == change_kind::split_update) {
+    const u8 rest = op.order == seq_cst ? op.order : u8{releases(op.order) ? release : relaxed};
+    explored_store(where, op.size, updated(op, old), rest, site);
+  }
+  return old;
+}
+
+bool changes_update(const mutation* m) noexcept {
+  return m != nullptr &&
+         (m->what == change_kind::split_update || m->what == change_kind::drop_update);
 }
 
 value_t do_update(volatile void* where, unsigned size, update_kind what, value_t v, int order,
                   const void* site) {
+  operation asked;
+  asked.what = op_kind::update;
+  asked.update = what;
+  asked.operand = v;
+  asked.size = static_cast<u8>(size);
   if (!explored()) {
-    operation op;
-    op.update = what;
-    op.operand = v;
-    op.size = static_cast<u8>(size);
     const value_t old = value_at(where, size);
-    set_value(where, updated(op, old), size);
+    set_value(where, updated(asked, old), size);
     return old;
   }
-  operation& op = begin(op_kind::update, where, size, site);
-  op.update = what;
-  op.order = order_at(site, order, order_site::access::update);
-  op.operand = v;
-  the_engine().post();
-  return op.result;
+  finish_delayed_at(where);
+  asked.order = order_at(site, order, access_kind::update);
+  if (!releases(asked.order)) finish_delayed();
+  value_t old;
+  const mutation* const m = mutated(site, access_kind::update);
+  if (changes_update(m)) {
+    old = changed_update(*m, where, asked, site);
+  } else {
+    operation& op = begin(op_kind::update, where, size, site);
+    op.update = what;
+    op.order = asked.order;
+    op.operand = v;
+    the_engine().post();
+    old = op.result;
+  }
+  finish_delayed();
+  return old;
 }
 
 // Returns: whether it replaced the value; `expected` then holds what was there.
@@ -126,24 +186,36 @@ bool do_compare(volatile void* where, unsigned size, value_t& expected, value_t 
     expected = old;
     return equal;
   }
+  finish_delayed_at(where);
+  const u8 success = order_at(site, order, access_kind::compare);
+  const u8 fail = order_at(site, failure, access_kind::failure);
+  if (!releases(success)) finish_delayed();
+  const mutation* const m = mutated(site, access_kind::compare);
   operation& op = begin(op_kind::update, where, size, site);
   op.update = update_kind::compare;
-  op.order = order_at(site, order, order_site::access::update);
-  op.order_fail = code_of(failure);
-  if (weakened(site)) {
-    op.order_fail = weakest_failure(op.order, op.order_fail);
-  }
+  op.order = success;
+  op.order_fail = fail;
   op.operand = desired;
   op.expected = expected;
-  the_engine().post();
-  expected = op.result;
-  return op.success;
+  bool done = false;
+  if (changes_update(m)) {
+    const operation asked = op;
+    const value_t old = changed_update(*m, where, asked, site);
+    done = old == expected;
+    expected = old;
+  } else {
+    the_engine().post();
+    expected = op.result;
+    done = op.success;
+  }
+  finish_delayed();
+  return done;
 }
 
 void do_fence(int order, const void* site) {
   if (!explored()) return;
   operation& op = begin(op_kind::fence, nullptr, 1, site);
-  op.order = order_at(site, order, order_site::access::fence);
+  op.order = order_at(site, order, access_kind::fence);
   the_engine().post();
 }
 
@@ -152,15 +224,25 @@ void plain(const volatile void* where, std::size_t size, u8 flags, const void* s
 }
 
 void do_park(const void* word, std::uint32_t expected, const void* site) {
+  finish_delayed();
+  sites_seen::add({site, access_kind::sleep, relaxed});
   operation& op = begin(op_kind::park, word, 4, site);
   op.expected.low = expected;
+  op.unchecked = mutated(site, access_kind::sleep) != nullptr;
   the_engine().post();
 }
 
 void do_unpark(const void* word, u64 how_many, const void* site) {
-  operation& op = begin(op_kind::unpark, word, 4, site);
-  op.operand.low = how_many;
-  the_engine().post();
+  const access_kind what =
+      how_many == queue_wake_all ? access_kind::notify_all : access_kind::notify_one;
+  sites_seen::add({site, what, relaxed});
+  const mutation* const m = mutated(site, what);
+  if (m == nullptr || m->what != change_kind::drop_notify) {
+    operation& op = begin(op_kind::unpark, word, 4, site);
+    op.operand.low = m != nullptr ? queue_wake_one : how_many;
+    the_engine().post();
+  }
+  finish_delayed();
 }
 
 unsigned do_choose(unsigned n, choice_of about, const void* site) {
@@ -209,11 +291,9 @@ void hint() {
 report explore(const options& how, const std::function<void(world&)>& body) {
   report result;
   if (explored()) the_engine().fail_here("explore() inside explore()", nullptr);
-  sites_seen::clear();
   const std::terminate_handler before = std::set_terminate(&terminate_explored);
   the_engine().explore(body, how, result);
   std::set_terminate(before);
-  if (how.collect_sites) sites_seen::list(result.sites);
   return result;
 }
 
@@ -452,7 +532,12 @@ extern "C" {
 
 void __tsan_init() {}
 void __tsan_func_entry(void*) {}
-void __tsan_func_exit() {}
+void __tsan_func_exit() {
+  // A store to a local object cannot be held back any longer.
+  if (explored() && the_engine().current->stack.holds(the_engine().current->delayed.where)) {
+    finish_delayed();
+  }
+}
 void __tsan_ignore_thread_begin() {}
 void __tsan_ignore_thread_end() {}
 

@@ -5,8 +5,13 @@
 // -fsanitize=thread, or testing::atomic.
 
 #include <interlock/testing/model.hpp>
+#include <interlock/testing/mutation.hpp>
 
 #include <atomic>
+#include <cstdlib>
+#include <fstream>
+#include <functional>
+#include <initializer_list>
 #include <set>
 #include <sstream>
 #include <string>
@@ -73,22 +78,59 @@ testing::report failing(Body body) {
   return report;
 }
 
-// Weakens each memory order in the source by one step, alone.
+inline void record(const std::string& line) {
+  if (const char* const path = std::getenv("INTERLOCK_PROVE_RECORD")) {
+    std::ofstream(path, std::ios::app) << line << '\n';
+  }
+}
+
+// Mutates the bodies: tools/mutate_orders.py runs these cases of all programs, for a mutant may be
+// one program's to kill, and judges what survives. Each body holds as it is, and some mutant dies.
+inline void mutants(std::initializer_list<std::function<void(testing::world&)>> bodies,
+                    testing::mutation_options how = {}) {
+  std::set<std::string> done;  // killed elsewhere
+  if (const char* const path = std::getenv("INTERLOCK_PROVE_SKIP")) {
+    std::ifstream file(path);
+    for (std::string line; std::getline(file, line);) done.insert(line);
+  }
+  const char* const family = std::getenv("INTERLOCK_PROVE_MUTANTS");
+  if (family != nullptr) {
+    how.orders = std::string(family) == "order";
+    how.logic = !how.orders;
+  }
+  how.wanted = [&done](const testing::mutant& m) {
+    return !done.contains(m.place + '\t' + m.change);
+  };
+  const testing::mutation_report result = testing::mutate(bodies, how);
+  CAPTURE(result.failure);
+  CHECK(result.failure.empty());
+  constexpr const char* fates[] = {"killed", "survived", "undecided"};
+  bool some_died = false;
+  for (const testing::mutant& m : result.mutants) {
+    some_died = some_died || m.killed();
+    const std::string fate = fates[static_cast<int>(m.result)];
+    record("mutant\t" + m.place + '\t' + m.change + '\t' + fate + '\t' +
+           (m.kind == testing::mutant::family::order ? "order" : "logic") + '\t' + m.failure);
+    if (!m.killed()) WARN(fate << ": " << m.place << ": " << m.change);
+  }
+  CHECK((some_died || !done.empty()));
+}
+
+// Weakens each memory order in the source, alone.
 // Returns: those that none of the bodies notices, as "file:line acquire -> relaxed".
 template <class... Bodies>
 std::string survivors(Bodies... bodies) {
-  constexpr const char* names[] = {"relaxed", "consume", "acquire",
-                                   "release", "acq_rel", "seq_cst"};
-  outcomes alive, killed;
-  const auto run = [&](auto& body) {
-    for (const testing::mutant& m : testing::weaken_each_order(testing::options{}, body)) {
-      const std::string name = m.place + " " + names[static_cast<int>(m.from)] + " -> " +
-                               names[static_cast<int>(m.to)];
-      (m.killed ? killed : alive).insert(name);
-    }
-  };
-  (run(bodies), ...);
-  CHECK(!killed.empty());
-  for (const std::string& one : killed) alive.erase(one);
+  testing::mutation_options how;
+  how.logic = false;
+  // Those of a failed compare_exchange are the mutants() cases' affair.
+  how.wanted = [](const testing::mutant& m) { return m.change.rfind("failure ", 0) != 0; };
+  const testing::mutation_report result = testing::mutate({bodies...}, how);
+  CAPTURE(result.failure);
+  CHECK(result.failure.empty());
+  CHECK(!result.mutants.empty());
+  outcomes alive;
+  for (const testing::mutant& m : result.mutants) {
+    if (!m.killed()) alive.insert(m.place + " " + m.change);
+  }
   return joined(alive);
 }

@@ -57,22 +57,15 @@ namespace interlock::detail {
 
 namespace interlock::testing {
 
+struct mutation;  // a change of the program under test: mutation.hpp
+
 struct options {
   std::uint64_t max_runs = 0;       // 0: until all are done
   unsigned spurious_wakeups = 0;    // how often park() returns for no reason, per thread
   bool leaks = true;                // a complete execution has freed what it allocated
   bool count_distinct = false;      // hash each complete graph, so as to see one that comes twice
   bool source_lines = true;         // ask addr2line where the events of a failing execution are
-  bool collect_sites = false;       // list the memory orders that were used, and where
-  std::vector<const void*> weaken_sites;   // some of those places ...
-  std::memory_order weaken_to = std::memory_order_relaxed;  // ... get this order instead
-};
-
-// One place in the code that gave a memory order.
-struct order_site {
-  const void* address;
-  std::memory_order order;
-  enum class access { load, store, update, fence } what;
+  const mutation* changed = nullptr;  // for mutate() alone
 };
 
 // One event of the failing execution, or what note() said of the one before.
@@ -94,7 +87,6 @@ struct report {
   std::vector<step> steps;       // the same as a list
   bool interleaved = false;      // each read of the list sees the last store before it
   std::map<std::string, std::uint64_t> outcomes;  // what world::outcome() was told
-  std::vector<order_site> sites;
 
   // Returns: whether every execution was seen and none failed.
   [[nodiscard]] bool proved() const noexcept { return exhausted && failure.empty(); }
@@ -187,22 +179,6 @@ struct moment {
 [[nodiscard]] inline bool precedes(const moment& a, const moment& b) noexcept {
   return a.thread == b.thread ? a.number < b.number : b.known[a.thread] > a.events;
 }
-
-// Returns: the weaker orders, one step each, that could replace this one.
-[[nodiscard]] std::vector<std::memory_order> weaker_orders(const order_site& site);
-
-struct mutant {
-  std::string place;  // file:line, or an address where there is no debug information
-  std::memory_order from;
-  std::memory_order to;
-  bool killed;          // the exploration failed with it
-  std::string failure;  // how
-};
-
-// Effects: explores the body with each memory order weakened by one step, one after the other.
-//          Finds out whether the body would notice. An order is a line of the source, with all the
-//          places that it was inlined to; without debug information, each place by itself.
-std::vector<mutant> weaken_each_order(const options& how, const std::function<void(world&)>& body);
 
 // ---- Front end B --------------------------------------------------------------------------------
 
