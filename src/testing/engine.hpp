@@ -9,7 +9,8 @@
 // (another store to read from, another place in co, an earlier read that could see a new store) is
 // a copy of the graph on a stack of work.
 //
-// A fiber posts an operation and leaves; all that follows happens here, on the host's stack.
+// A fiber posts an operation. Where the operation is the next thing to happen, it is processed at
+// once, on the fiber's stack; otherwise the fiber leaves, and the host decides who goes on.
 
 #include <cstdio>
 #include <exception>
@@ -160,7 +161,7 @@ public:
 
   void post() {
     current->state = thread_state::posted;
-    current->stack.leave();
+    if (!fibers_go_on_ || !goes_on()) current->stack.leave();
   }
 
   // Called on a fiber: keeps the text, the host makes the report. (Memory that a fiber allocates
@@ -239,7 +240,10 @@ private:
 
   void start_run(const work_item* item);
   void run_loop();
+  void run_next();
   void resume(unsigned id);
+  bool goes_on();
+  bool others_go_first(unsigned id);
   [[nodiscard]] bool inside(unsigned id) const;
   bool process(unsigned id);
   bool process_park(unsigned id);
@@ -286,7 +290,7 @@ private:
   void overwrite_atomics(std::uintptr_t address, std::size_t size, const void* site);
   bool touch_atomic(unsigned id, u16 location, u8 flags);
 
-  void fail(const std::string& text, const void* site);
+  void fail(const char* text, const void* site);
   [[nodiscard]] std::vector<u16> sequence(bool& interleaved) const;
   [[nodiscard]] bool precedes(const event& a, const event& b) const;
   [[nodiscard]] std::vector<step> steps(bool& interleaved) const;
@@ -315,6 +319,7 @@ private:
   u64 time_[max_events];      // of the thread that executed it, then
   work_item* stack_ = nullptr;
   bool pruned_ = false;
+  bool fibers_go_on_ = false;  // run_loop: a fiber that is next does not leave for the host
   char* initial_tls_ = nullptr;
   char failure_text_[512] = {};
   const void* failure_site_ = nullptr;

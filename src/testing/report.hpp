@@ -30,9 +30,15 @@ inline std::string name_of(choice_of about, u16 option) {
   return "choice " + std::to_string(option);
 }
 
-inline void engine::fail(const std::string& text, const void* site) {
+inline void engine::fail(const char* text, const void* site) {
   if (failed) return;
   failed = true;
+  if (current != nullptr) {  // on a fiber: the host makes the report
+    std::snprintf(failure_text_, sizeof failure_text_, "%s", text);
+    failure_site_ = site;
+    failure_pending_ = true;
+    return;
+  }
   out->failure = text;
   if (site != nullptr && how.source_lines) out->failure += " (" + source_line(site) + ")";
   if (how.changed != nullptr) return;  // a mutant: nobody reads how it failed

@@ -100,7 +100,7 @@ inline void engine::resume(unsigned id) {
   current = nullptr;
   current_id = no_thread;
   if (failure_pending_) {
-    failure_pending_ = false;
+    failure_pending_ = failed = false;
     fail(failure_text_, failure_site_);
   }
 }
@@ -113,17 +113,47 @@ inline bool engine::inside(unsigned id) const {
   return op.what == op_kind::park && (op.phase == 2 || op.phase == 3);
 }
 
+// Called on a fiber that has posted: does what run_next() would do as long as that concerns this
+// thread. Returns: whether it has its answer; else it has to leave.
+inline bool engine::goes_on() {
+  const unsigned id = current_id;
+  const explored_thread& self = *current;
+  while (self.state == thread_state::posted) {
+    if (!process(id) || failed || pruned_ || others_go_first(id)) return false;
+  }
+  return self.state == thread_state::running;
+}
+
+// Returns: whether another thread was to go on before this one; then it has done a step.
+inline bool engine::others_go_first(unsigned id) {
+  const bool first_pass = inside(id);
+  for (unsigned other = 0; other < thread_count; ++other) {
+    if (other == id || threads[other].state != thread_state::posted) continue;
+    const bool first = first_pass ? other < id && inside(other) : other < id || inside(other);
+    if (first && (process(other) || failed || pruned_)) return true;
+  }
+  return false;
+}
+
 inline void engine::run_loop() {
+  fibers_go_on_ = true;
+  run_next();
+  fibers_go_on_ = false;
+}
+
+inline void engine::run_next() {
   while (threads[0].state != thread_state::finished) {
     bool progress = false;
     for (int pass = 0; pass < 2 && !progress; ++pass) {
       for (unsigned id = 0; id < thread_count && !progress; ++id) {
         explored_thread& t = threads[id];
         if (pass == 0 && !inside(id)) continue;
-        if (t.state == thread_state::running) resume(id);
-        if (failed) return;
-        if (t.state != thread_state::posted) continue;
-        progress = process(id);
+        if (t.state == thread_state::running) {
+          resume(id);
+          progress = true;
+        } else if (t.state == thread_state::posted) {
+          progress = process(id);
+        }
         if (failed || pruned_) return;
       }
     }
@@ -144,7 +174,8 @@ inline void engine::end_of_run() {
   if (threads[0].state == thread_state::finished) {
     if (how.leaks) {
       if (const arena::block* const block = heap.leak()) {
-        fail("leak: " + std::to_string(block->size) + " bytes were not freed", block->site);
+        const std::string text = "leak: " + std::to_string(block->size) + " bytes were not freed";
+        fail(text.c_str(), block->site);
         return;
       }
     }
@@ -175,7 +206,7 @@ inline void engine::end_of_run() {
     }
   }
   if (!who.empty()) who.pop_back();
-  fail("deadlock:" + who, nullptr);
+  fail(("deadlock:" + who).c_str(), nullptr);
 }
 
 inline u64 engine::hash() const {
