@@ -109,7 +109,7 @@ public:
     for (u16 i = 0; i < g.size; ++i) {
       if (g.events[i].order == seq_cst && !g.events[i].hidden) sc_[count_++] = i;
     }
-    if (count_ < 2) return true;
+    if (count_ < 2 || ordered(g)) return true;
     g_ = &g;
     n_ = g.size;
     build();
@@ -119,6 +119,19 @@ public:
 private:
   static constexpr unsigned words = (max_events + 63) / 64;
   using row = u64[words];
+
+  // Returns: whether happens-before orders them all already. Then each edge of psc, which is made of
+  // hb, co and "reads before" and so contradicts no hb in a coherent graph, goes along with it.
+  [[nodiscard]] bool ordered(const graph& g) const noexcept {
+    for (unsigned i = 0; i < count_; ++i) {
+      const event& a = g.events[sc_[i]];
+      for (unsigned j = 0; j < i; ++j) {
+        const event& b = g.events[sc_[j]];
+        if (!happens_before(b, a) && !happens_before(a, b)) return false;
+      }
+    }
+    return true;
+  }
 
   static bool has(const row& r, unsigned i) noexcept { return ((r[i / 64] >> (i % 64)) & 1U) != 0; }
   static void add(row& r, unsigned i) noexcept { r[i / 64] |= u64{1} << (i % 64); }
