@@ -75,7 +75,8 @@ constexpr unsigned max_awaited = 8;
 struct explored_thread {
   fiber stack;
   thread_state state = thread_state::unused;
-  std::function<void()>* function = nullptr;
+  void (*call)(void* function) = nullptr;
+  void* function = nullptr;
   operation op;
   u16 done = 0;      // events executed in this run
   u16 recorded = 0;  // events that the graph had at the start of the run
@@ -335,10 +336,14 @@ private:
   bool remember(u64 h);
 };
 
+inline engine* engine_made = nullptr;
+
 inline engine& the_engine() {
   // Not by new: that asks here which thread allocates.
-  static engine* const instance = ::new (std::malloc(sizeof(engine))) engine;
-  return *instance;
+  if (engine_made == nullptr) [[unlikely]] {
+    engine_made = ::new (std::malloc(sizeof(engine))) engine;
+  }
+  return *engine_made;
 }
 
 }  // namespace

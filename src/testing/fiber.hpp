@@ -101,9 +101,11 @@ namespace {
 struct tls_block {
   char* begin = nullptr;
   std::size_t size = 0;
+  char* exceptions = nullptr;  // the state of those that are being handled
 
   static tls_block of_program() noexcept {
     tls_block found;
+    found.exceptions = reinterpret_cast<char*>(__cxxabiv1::__cxa_get_globals());
 #if defined(__linux__)
     dl_iterate_phdr(
         [](dl_phdr_info* info, std::size_t, void* result) -> int {
@@ -209,16 +211,18 @@ private:
 
   // Exchanges what is in place with what this object keeps.
   void exchange(const tls_block& tls) noexcept {
-    for (std::size_t i = 0; i < tls.size; ++i) {
-      const char other = tls_[i];
-      tls_[i] = tls.begin[i];
-      tls.begin[i] = other;
+    exchange(tls_, tls.begin, tls.size);
+    exchange(exceptions_, tls.exceptions, sizeof exceptions_);
+  }
+  static void exchange(char* a, char* b, std::size_t size) noexcept {
+    char other[64];
+    for (std::size_t at = 0; at < size;) {
+      const std::size_t part = size - at < sizeof other ? size - at : sizeof other;
+      std::memcpy(other, a + at, part);
+      std::memcpy(a + at, b + at, part);
+      std::memcpy(b + at, other, part);
+      at += part;
     }
-    char other[exception_state_size];
-    void* const state = __cxxabiv1::__cxa_get_globals();
-    std::memcpy(other, exceptions_, sizeof other);
-    std::memcpy(exceptions_, state, sizeof other);
-    std::memcpy(state, other, sizeof other);
   }
 
   static constexpr std::size_t guard_size = 16 * 1024;

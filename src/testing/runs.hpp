@@ -24,7 +24,7 @@ inline void fiber_entry() {
         }
       }
     } else {
-      (*self->function)();
+      self->call(self->function);
     }
   } catch (const std::exception& error) {
     e.fail_here("uncaught exception: ", nullptr, error.what());

@@ -341,12 +341,18 @@ moment here() {
   return result;
 }
 
-void world::start(std::function<void()>* function) {
+world::~world() {
+  for (std::size_t i = 0; i < count_; ++i) work_[i].destroy(work_[i].function);
+}
+
+void world::add(const work& what) {
   engine& e = the_engine();
   if (e.current_id != 0) e.fail_here("only the body itself adds threads", nullptr);
   if (e.thread_count == max_threads) e.fail_here("more than 7 threads", nullptr);
+  work_[count_++] = what;
   explored_thread& t = e.threads[e.thread_count++];
-  t.function = function;
+  t.call = what.call;
+  t.function = what.function;
   t.state = thread_state::added;
   e.prepare(t);
 }

@@ -97,14 +97,15 @@ struct report {
 class world {
 public:
   world() = default;
+  ~world();
   world(const world&) = delete;
   world& operator=(const world&) = delete;
 
   // Effects: adds a thread. It starts when the body calls join() or finally().
   template <class Function>
   void thread(Function function) {
-    threads_.push_back(std::make_unique<std::function<void()>>(std::move(function)));
-    start(threads_.back().get());
+    add({new Function(std::move(function)), [](void* f) { (*static_cast<Function*>(f))(); },
+         [](void* f) { delete static_cast<Function*>(f); }});
   }
 
   // Effects: runs the threads added so far and waits for them.
@@ -112,9 +113,9 @@ public:
 
   // Effects: join(), then runs the function: for the checks that hold at the end.
   template <class Function>
-  void finally(Function function) {
+  void finally(Function&& function) {
     join();
-    std::move(function)();
+    std::forward<Function>(function)();
   }
 
   // Effects: counts this execution under these numbers in report::outcomes, as "1 0".
@@ -125,10 +126,16 @@ public:
   }
 
 private:
-  static void start(std::function<void()>* function);
+  struct work {  // not std::function: each of its steps would be a plain access to look at
+    void* function = nullptr;
+    void (*call)(void* function) = nullptr;
+    void (*destroy)(void* function) = nullptr;
+  };
+  void add(const work& what);
   static void record_outcome(const long long* numbers, std::size_t count);
 
-  std::vector<std::unique_ptr<std::function<void()>>> threads_;
+  std::array<work, 8> work_{};
+  std::size_t count_ = 0;
 };
 
 // Effects: runs the body once for each execution graph that the memory model allows. The body makes
