@@ -34,7 +34,7 @@ enum class op_kind : u8 {
 enum class update_kind : u8 { exchange, add, subtract, bit_and, bit_or, bit_xor, nand, compare };
 
 // What a choice is about; kept in the event for the report.
-enum class choice_of : u8 { user, wake_up, deadline };
+enum class choice_of : u8 { user, wake_up, deadline, memory, allocation, exchange, sleeper };
 
 struct operation {
   op_kind what = op_kind::none;
@@ -90,7 +90,8 @@ struct explored_thread {
   u16 awaited[max_awaited];               // the reads that were
   unsigned awaited_hint[max_awaited];     // `hints` when they last were
   unsigned awaited_count = 0;
-  unsigned spurious = 0;
+  unsigned spurious = 0;                  // wake-ups for no reason
+  unsigned failed_exchanges = 0;          // for no reason
   delayed_store delayed;
   unsigned moments = 0;                   // calls of here()
   u64 time = 0;                           // ns: the latest that this thread knows to have passed
@@ -102,6 +103,7 @@ struct place {  // an atomic object, or the hidden queue of a parking word
   u8 size = 0;
   bool hidden = false;
   u64 execution = 0;  // the run in which the rest was filled
+  u16 life = 0;         // how often its memory was used again before
   bool known = false;  // whether the initial value was taken in this run
   value_t initial_value;
   u16 unread_plain = initial;  // a plain store whose value is still to be fetched
@@ -222,8 +224,11 @@ public:
     if (arena::freed(*header)) fail_here("double free", site);
     plain(reinterpret_cast<std::uintptr_t>(user), header->size == 0 ? 1 : header->size,
           access_write | access_free, site);
-    arena::mark_freed(*header);
+    heap.mark_freed(current_id, *header);
   }
+
+  void* reuse_memory(arena::block& block, std::size_t size, const void* site);
+  [[nodiscard]] unsigned failed_allocations() const;
 
   // ---- the exploration ----
 
@@ -281,6 +286,7 @@ private:
   void push(const graph& g);
   [[nodiscard]] u16 lower_bound(const graph& g, u16 location, const vector_clock& clock) const;
   [[nodiscard]] u16 woken_by(u16 sleeper) const;
+  u16 sleepers(const place& p, u16 stores, u16 sleeper, u16* queue, unsigned& count) const;
 
   // ---- places ----
   u16 place_of(std::uintptr_t address, u8 size, bool hidden);

@@ -4,8 +4,8 @@
 // src/testing/memory.hpp - what explored code allocates, and who touched which byte last.
 //
 // Arena: each thread allocates from its own region, so addresses depend on that thread alone and
-// are the same in every execution with the same prefix. Nothing is reused within an execution; all
-// is dropped at its end.
+// are the same in every execution with the same prefix. A block that the thread has freed may be
+// given to it again (options::reuse_memory). All is dropped at the end of an execution.
 //
 // Shadow: for each 8 bytes, the accesses that a later access could race with (as FastTrack keeps
 // them, with all reads). A new execution invalidates all of it by its number.
@@ -32,10 +32,13 @@ public:
     std::size_t bytes;  // from this header to the next
     const void* site;
     std::size_t live;
+    block* older;  // freed by the same thread before this one
   };
 
   void reset() noexcept {
     for (std::size_t& used : used_) used = 0;
+    for (block*& newest : freed_) newest = nullptr;
+    reused_count_ = 0;
   }
   // Returns: null when the thread's region is full.
   void* allocate(unsigned thread, std::size_t size, std::size_t alignment, const void* site,
@@ -49,7 +52,7 @@ public:
     const std::uintptr_t end = (user + size + 16 + 15) & ~std::uintptr_t{15};
     if (end - reinterpret_cast<std::uintptr_t>(region) > bytes_per_thread) return nullptr;
     // The header lies where the region was left off, so that the blocks can be walked.
-    *reinterpret_cast<block*>(here) = {size, end - here, site, user};
+    *reinterpret_cast<block*>(here) = {size, end - here, site, user, nullptr};
     used_[thread] += end - here;
     std::memset(reinterpret_cast<void*>(user), poison, size);
     return reinterpret_cast<void*>(user);
@@ -73,7 +76,42 @@ public:
     return nullptr;
   }
   static bool freed(const block& header) noexcept { return (header.live & 1U) != 0; }
-  static void mark_freed(block& header) noexcept { header.live |= 1U; }
+  void mark_freed(unsigned thread, block& header) noexcept {
+    header.live |= 1U;
+    header.older = freed_[thread];
+    freed_[thread] = &header;
+  }
+
+  // Returns: the block that the thread freed last among those that fit; null if there is none.
+  [[nodiscard]] block* reusable(unsigned thread, std::size_t size,
+                                std::size_t alignment) const noexcept {
+    if (reused_count_ == max_reused) return nullptr;
+    for (block* b = freed_[thread]; b != nullptr; b = b->older) {
+      if ((b->size + 15) / 16 == (size + 15) / 16 && (b->live - 1) % alignment == 0) return b;
+    }
+    return nullptr;
+  }
+  void* reuse(unsigned thread, block& header, std::size_t size, const void* site,
+              int poison) noexcept {
+    block** link = &freed_[thread];
+    while (*link != &header) link = &(*link)->older;
+    *link = header.older;
+    header.live &= ~std::uintptr_t{1};
+    header.size = size;
+    header.site = site;
+    reused_[reused_count_++] = {header.live, header.live + size};
+    void* const user = reinterpret_cast<void*>(header.live);
+    std::memset(user, poison, size);
+    return user;
+  }
+  // Returns: how often the memory at this address was used again.
+  [[nodiscard]] u16 lives_before(std::uintptr_t address) const noexcept {
+    u16 lives = 0;
+    for (unsigned i = 0; i < reused_count_; ++i) {
+      if (address >= reused_[i].begin && address < reused_[i].end) ++lives;
+    }
+    return lives;
+  }
   // Returns: a block that was not freed; null if there is none.
   [[nodiscard]] const block* leak() const noexcept {
     for (unsigned t = 0; t < max_threads; ++t) {
@@ -98,11 +136,25 @@ private:
     base_ = static_cast<char*>(memory);
   }
 
+  struct range {
+    std::uintptr_t begin, end;
+  };
+  static constexpr unsigned max_reused = max_events;
+
   char* base_ = nullptr;
   std::size_t used_[max_threads] = {};
+  block* freed_[max_threads] = {};  // the newest of each thread
+  range reused_[max_reused];
+  unsigned reused_count_ = 0;
 };
 
-enum access_flags : u8 { access_read = 0, access_write = 1, access_atomic = 2, access_free = 4 };
+enum access_flags : u8 {
+  access_read = 0,
+  access_write = 1,
+  access_atomic = 2,
+  access_free = 4,
+  access_reuse = 8,  // a block begins a new life: a write to all of it
+};
 
 struct access {
   u8 thread;
@@ -145,6 +197,14 @@ public:
       std::memset(c.location, 0, sizeof c.location);
       return c;
     }
+  }
+
+  // Effects: nobody has touched these 8 bytes but who took them into use again.
+  void renew(std::uintptr_t granule, const access& now) noexcept {
+    cell& c = at(granule);
+    c.count = 1;
+    c.list[0] = now;
+    std::memset(c.location, 0, sizeof c.location);
   }
 
   enum class verdict { fine, race, after_free, too_many };

@@ -122,25 +122,34 @@ inline bool engine::process_park(unsigned id) {
   }
 }
 
-// Returns: the position of the unpark that took this sleeper from the queue; initial if none did.
-// The queue is first in, first out.
-inline u16 engine::woken_by(u16 sleeper) const {
-  const place& p = places_[g_.events[sleeper].location];
-  static u16 queue[max_events];
-  u16 head = 0, tail = 0;
-  for (u16 i = 0; i < p.stores; ++i) {
+// Effects: lists who sleeps in the queue, oldest first, after the stores up to this place in co.
+// Returns: the position of the unpark that took `sleeper` from the queue; initial if none did.
+inline u16 engine::sleepers(const place& p, u16 stores, u16 sleeper, u16* queue,
+                            unsigned& count) const {
+  count = 0;
+  for (u16 i = 0; i < stores; ++i) {
     const u16 position = p.co[i];
-    const u64 what = g_.events[position].value.low;
-    if (what == queue_sleep) {
-      queue[tail++] = position;
-      continue;
-    }
-    const u16 until = what == queue_wake_all ? tail : head < tail ? to16(head + 1) : head;
-    for (; head < until; ++head) {
-      if (queue[head] == sleeper) return position;
+    const value_t& what = g_.events[position].value;
+    if (what.low == queue_sleep) {
+      queue[count++] = position;
+    } else if (what.low == queue_wake_all) {
+      for (unsigned k = 0; k < count; ++k) {
+        if (queue[k] == sleeper) return position;
+      }
+      count = 0;
+    } else if (count != 0) {
+      if (queue[what.high] == sleeper) return position;
+      std::copy(queue + what.high + 1, queue + count--, queue + what.high);
     }
   }
   return initial;
+}
+
+inline u16 engine::woken_by(u16 sleeper) const {
+  static u16 queue[max_events];
+  unsigned count = 0;
+  const place& p = places_[g_.events[sleeper].location];
+  return sleepers(p, p.stores, sleeper, queue, count);
 }
 
 inline bool engine::process_unpark(unsigned id) {
@@ -152,6 +161,20 @@ inline bool engine::process_unpark(unsigned id) {
     op.read_at = t.at[t.done - 1];
     op.phase = 1;
     return true;
+  }
+  if (op.phase == 1) {
+    op.phase = 2;
+    op.about = choice_of::sleeper;
+    static u16 sleeping[max_events];
+    const u16 stores = g_.co_of_source(g_.events[op.read_at]);
+    sleepers(places_[queue], stores, initial, sleeping, op.options);
+  }
+  if (op.phase == 2) {
+    if (op.operand.low == queue_wake_one && op.options > 1) {
+      if (!simple(id, kind::choice, relaxed, op.options, 0)) return false;
+      op.operand.high = g_.events[t.at[t.done - 1]].co;
+    }
+    op.phase = 3;
   }
   if (!write(id, queue, acq_rel, op.operand, true, op.read_at, false)) return false;
   answer(t);

@@ -11,13 +11,16 @@ namespace {
 
 inline u16 engine::place_of(std::uintptr_t address, u8 size, bool hidden) {
   if (places_ == nullptr) places_ = static_cast<place*>(std::calloc(max_places, sizeof(place)));
-  const std::uintptr_t key = address * 2 + (hidden ? 1 : 0);
+  // A parking word's queue belongs to the address: whoever unparks a word that is gone may wake a
+  // sleeper of what is there now.
+  const u16 life = hidden ? u16{0} : heap.lives_before(address);
+  const std::uintptr_t key = (address * 2 + (hidden ? 1 : 0)) ^ (std::uintptr_t{life} << 50U);
   std::size_t slot = (key * 0x9E3779B97F4A7C15U) >> 51U;
   for (;; slot = (slot + 1) % 8192) {
     const u16 id = place_index_[slot];
     if (id == 0) break;
     place& p = places_[id - 1];
-    if (p.address == address && p.hidden == hidden) {
+    if (p.address == address && p.hidden == hidden && p.life == life) {
       if (p.size != size && !hidden) {
         if (p.execution == run_ && (p.stores != 0 || p.reads != 0 || p.known)) {
           fail("an object is accessed by atomic operations of different sizes", nullptr);
@@ -35,6 +38,7 @@ inline u16 engine::place_of(std::uintptr_t address, u8 size, bool hidden) {
   p.address = address;
   p.size = size;
   p.hidden = hidden;
+  p.life = life;
   place_index_[slot] = ++place_count_;
   return to16(place_count_ - 1);
 }
@@ -91,6 +95,9 @@ inline const char* engine::touch(std::uintptr_t address, std::size_t size, u8 fl
       case shadow::verdict::after_free:
         return (flags & access_free) != 0 ? "double free" : "use after free";
       case shadow::verdict::race:
+        if ((other.flags & access_reuse) != 0) {
+          return "use after free: the memory is another object's by now";
+        }
         if ((flags & access_free) != 0) return "memory is freed while another thread uses it";
         return (flags & other.flags & access_write) != 0
                    ? "data race: two threads write a plain object"
@@ -102,6 +109,28 @@ inline const char* engine::touch(std::uintptr_t address, std::size_t size, u8 fl
     }
   }
   return nullptr;
+}
+
+inline void* engine::reuse_memory(arena::block& block, std::size_t size, const void* site) {
+  void* const memory = heap.reuse(current_id, block, size, site, poison);
+  const auto begin = reinterpret_cast<std::uintptr_t>(memory);
+  const access now{static_cast<u8>(current_id), 0xFF, access_write | access_reuse,
+                   to16(current->done + 1), site};
+  for (std::uintptr_t granule = begin / 8; granule * 8 < begin + size; ++granule) {
+    shadow_.renew(granule, now);
+  }
+  return memory;
+}
+
+// Returns: how many allocations of this execution were made to fail.
+inline unsigned engine::failed_allocations() const {
+  unsigned count = 0;
+  for (u16 i = 0; i < g_.size; ++i) {
+    const event& e = g_.events[i];
+    count += e.what == kind::choice && e.co == 1 &&
+             static_cast<choice_of>(e.about) == choice_of::allocation;
+  }
+  return count;
 }
 
 // A plain write to what was an atomic before: an object's memory is used again, or it is assigned

@@ -26,6 +26,10 @@ inline std::string name_of(choice_of about, u16 option) {
     case choice_of::user: break;
     case choice_of::wake_up: return no ? "may park" : "wakes for no reason";
     case choice_of::deadline: return no ? "in time" : "times out";
+    case choice_of::memory: return no ? "memory freed before" : "fresh memory";
+    case choice_of::allocation: return no ? "allocation" : "allocation fails";
+    case choice_of::exchange: return no ? "exchange" : "fails for no reason";
+    case choice_of::sleeper: return "wakes sleeper " + std::to_string(option + 1);
   }
   return "choice " + std::to_string(option);
 }

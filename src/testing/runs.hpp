@@ -60,6 +60,7 @@ inline void engine::start_run(const work_item* item) {
     t.repeats = 0;
     t.awaited_count = 0;
     t.spurious = 0;
+    t.failed_exchanges = 0;
     t.time = 0;
     t.has_deadline = false;
     t.op = operation{};
@@ -109,7 +110,8 @@ inline void engine::resume(unsigned id) {
 // comes next is a function of the graph.
 inline bool engine::inside(unsigned id) const {
   const operation& op = threads[id].op;
-  if (op.what == op_kind::update || op.what == op_kind::unpark) return op.phase == 1;
+  if (op.what == op_kind::update) return op.phase == 1;
+  if (op.what == op_kind::unpark) return op.phase != 0;
   return op.what == op_kind::park && (op.phase == 2 || op.phase == 3);
 }
 

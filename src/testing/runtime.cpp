@@ -176,9 +176,25 @@ value_t do_update(volatile void* where, unsigned size, update_kind what, value_t
   return old;
 }
 
+unsigned do_choose(unsigned n, choice_of about, const void* site) {
+  operation& op = begin(op_kind::choice, nullptr, 1, site);
+  op.options = n;
+  op.about = about;
+  the_engine().post();
+  return static_cast<unsigned>(op.result.low);
+}
+
+bool fails_for_no_reason(const void* site) {
+  explored_thread& t = *the_engine().current;
+  if (t.failed_exchanges >= the_engine().how.spurious_failures) return false;
+  if (do_choose(2, choice_of::exchange, site) == 0) return false;
+  ++t.failed_exchanges;
+  return true;
+}
+
 // Returns: whether it replaced the value; `expected` then holds what was there.
 bool do_compare(volatile void* where, unsigned size, value_t& expected, value_t desired, int order,
-                int failure, const void* site) {
+                int failure, const void* site, bool weak = false) {
   if (!explored()) {
     const value_t old = value_at(where, size);
     const bool equal = old == expected;
@@ -187,6 +203,10 @@ bool do_compare(volatile void* where, unsigned size, value_t& expected, value_t 
     return equal;
   }
   finish_delayed_at(where);
+  if (weak && fails_for_no_reason(site)) {
+    expected = explored_load(where, size, order_at(site, failure, access_kind::failure), site);
+    return false;
+  }
   const u8 success = order_at(site, order, access_kind::compare);
   const u8 fail = order_at(site, failure, access_kind::failure);
   if (!releases(success)) finish_delayed();
@@ -243,14 +263,6 @@ void do_unpark(const void* word, u64 how_many, const void* site) {
     the_engine().post();
   }
   finish_delayed();
-}
-
-unsigned do_choose(unsigned n, choice_of about, const void* site) {
-  operation& op = begin(op_kind::choice, nullptr, 1, site);
-  op.options = n;
-  op.about = about;
-  the_engine().post();
-  return static_cast<unsigned>(op.result.low);
 }
 
 // ---- time: each thread has its own, as late as it knows it to be; it passes where a wait times out
@@ -396,11 +408,11 @@ void modify(void* where, std::size_t size, update what, const void* operand, voi
 }
 
 bool compare_exchange(void* where, std::size_t size, void* expected, const void* desired,
-                      std::memory_order success, std::memory_order failure) {
+                      std::memory_order success, std::memory_order failure, bool weak) {
   const auto n = static_cast<unsigned>(size);
   value_t seen = value_at(expected, n);
   const bool done = do_compare(where, n, seen, value_at(desired, n), static_cast<int>(success),
-                               static_cast<int>(failure), INTERLOCK_SITE);
+                               static_cast<int>(failure), INTERLOCK_SITE, weak);
   if (!done) std::memcpy(expected, &seen, size);
   return done;
 }
@@ -454,8 +466,24 @@ void spin_hint(unsigned) noexcept {
 
 namespace {
 
+// Returns: null when options::allocation_failures makes it fail.
+void* explored_allocation(std::size_t size, std::size_t alignment, const void* site) {
+  engine& e = the_engine();
+  if (e.how.allocation_failures != 0 && e.current_id != 0) {
+    const unsigned options = e.failed_allocations() < e.how.allocation_failures ? 2 : 1;
+    if (do_choose(options, choice_of::allocation, site) == 1) return nullptr;
+  }
+  if (e.how.reuse_memory) {
+    arena::block* const freed = e.heap.reusable(e.current_id, size, alignment);
+    if (freed != nullptr && do_choose(2, choice_of::memory, site) == 0) {
+      return e.reuse_memory(*freed, size, site);
+    }
+  }
+  return e.allocate(size, alignment, site);
+}
+
 void* allocate(std::size_t size, std::size_t alignment, const void* site) {
-  if (explored()) return the_engine().allocate(size, alignment, site);
+  if (explored()) return explored_allocation(size, alignment, site);
   void* const memory =
       alignment <= 16 ? std::malloc(size == 0 ? 1 : size)
                       : std::aligned_alloc(alignment, (size + alignment - 1) & ~(alignment - 1));
@@ -463,6 +491,12 @@ void* allocate(std::size_t size, std::size_t alignment, const void* site) {
     std::fputs("interlock::testing: out of memory\n", stderr);
     std::exit(3);
   }
+  return memory;
+}
+
+void* allocate_or_throw(std::size_t size, std::size_t alignment, const void* site) {
+  void* const memory = allocate(size, alignment, site);
+  if (memory == nullptr) throw std::bad_alloc();
   return memory;
 }
 
@@ -474,8 +508,12 @@ void deallocate(void* memory, const void* site) noexcept {
 
 }  // namespace
 
-void* operator new(std::size_t size) { return allocate(size, 16, INTERLOCK_SITE); }
-void* operator new[](std::size_t size) { return allocate(size, 16, INTERLOCK_SITE); }
+void* operator new(std::size_t size) {
+  return allocate_or_throw(size, 16, INTERLOCK_SITE);
+}
+void* operator new[](std::size_t size) {
+  return allocate_or_throw(size, 16, INTERLOCK_SITE);
+}
 void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
   return allocate(size, 16, INTERLOCK_SITE);
 }
@@ -483,9 +521,15 @@ void* operator new[](std::size_t size, const std::nothrow_t&) noexcept {
   return allocate(size, 16, INTERLOCK_SITE);
 }
 void* operator new(std::size_t size, std::align_val_t alignment) {
-  return allocate(size, static_cast<std::size_t>(alignment), INTERLOCK_SITE);
+  return allocate_or_throw(size, static_cast<std::size_t>(alignment), INTERLOCK_SITE);
 }
 void* operator new[](std::size_t size, std::align_val_t alignment) {
+  return allocate_or_throw(size, static_cast<std::size_t>(alignment), INTERLOCK_SITE);
+}
+void* operator new(std::size_t size, std::align_val_t alignment, const std::nothrow_t&) noexcept {
+  return allocate(size, static_cast<std::size_t>(alignment), INTERLOCK_SITE);
+}
+void* operator new[](std::size_t size, std::align_val_t alignment, const std::nothrow_t&) noexcept {
   return allocate(size, static_cast<std::size_t>(alignment), INTERLOCK_SITE);
 }
 void operator delete(void* memory) noexcept { deallocate(memory, INTERLOCK_SITE); }
@@ -639,7 +683,9 @@ T narrow(const value_t& v) noexcept {
   int __tsan_atomic##BITS##_compare_exchange_weak(volatile tsan##BITS* p, tsan##BITS* old,      \
                                                   tsan##BITS v, int order, int failure) {       \
     value_t expected = wide(*old);                                                              \
-    if (do_compare(p, BITS / 8, expected, wide(v), order, failure, INTERLOCK_SITE)) return 1;   \
+    if (do_compare(p, BITS / 8, expected, wide(v), order, failure, INTERLOCK_SITE, true)) {     \
+      return 1;                                                                                 \
+    }                                                                                           \
     *old = narrow<tsan##BITS>(expected);                                                        \
     return 0;                                                                                   \
   }                                                                                             \

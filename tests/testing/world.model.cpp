@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 // What explored code may do besides atomic operations: ask the time, wait for a deadline.
 
+#include <array>
 #include <chrono>
+#include <memory>
+#include <new>
+#include <vector>
 
 #include "front.hpp"
 
@@ -184,6 +188,297 @@ TEST_CASE("two deadlines: each may pass first, and who is woken knows that the o
   CAPTURE(joined(seen(report)));
   CHECK(seen(report).count("1 5") == 1);
   CHECK(seen(report).count("1 1") == 1);
+}
+
+#endif
+
+// ---- memory -------------------------------------------------------------------------------------
+
+namespace {
+
+testing::options reusing(bool reuse) {
+  testing::options how;
+  how.reuse_memory = reuse;
+  how.count_distinct = true;
+  return how;
+}
+
+class spin_lock {
+public:
+  void lock() {
+    for (int open = 0; !word_.compare_exchange_strong(open, 1, acq, rlx); open = 0) {
+      testing::spin_hint();
+    }
+  }
+  void unlock() { word_.store(0, rel); }
+
+private:
+  atomic<int> word_{0};
+};
+
+// A value that is replaced by a new object each time. Who wants to change it computes outside of
+// the lock, and takes the same address for the same value.
+enum class freeing { at_once, later };
+
+void compares_addresses(world& w, freeing when) {
+  struct cell {
+    plain<int> value;
+  };
+  spin_lock mutex;
+  cell* current = new cell{1};
+  std::array<std::unique_ptr<cell>, 3> retired;
+  bool replaced = false;
+  w.thread([&] {
+    mutex.lock();
+    cell* const seen = current;
+    const int value = seen->value;
+    mutex.unlock();
+    auto mine = std::make_unique<cell>(value + 10);
+    mutex.lock();
+    replaced = current == seen;
+    if (replaced) {
+      retired[2].reset(current);
+      current = mine.release();
+    }
+    mutex.unlock();
+  });
+  w.thread([&, when] {
+    for (auto& old : {&retired[0], &retired[1]}) {
+      mutex.lock();
+      old->reset(current);
+      if (when == freeing::at_once) {
+        const int value = current->value;
+        old->reset();
+        current = new cell{value + 1};
+      } else {
+        current = new cell{current->value + 1};
+      }
+      mutex.unlock();
+    }
+  });
+  w.finally([&] {
+    testing::check(current->value == (replaced ? 13 : 3), "no update is lost");
+    delete current;
+  });
+}
+
+}  // namespace
+
+TEST_CASE("memory comes back at the same address: the same pointer is not the same object") {
+  const auto body = [](freeing when) { return [when](world& w) { compares_addresses(w, when); }; };
+  const auto found = testing::explore(reusing(true), body(freeing::at_once));
+  CHECK(says(found, "no update is lost"));
+  CHECK(found.trace.find("memory freed before") != std::string::npos);
+  CHECK(testing::explore(reusing(false), body(freeing::at_once)).proved());
+  CHECK(testing::explore(reusing(true), body(freeing::later)).proved());
+}
+
+TEST_CASE("use after free is found although the memory is another object's by now") {
+  for (const bool reuse : {false, true}) {
+    const auto late = testing::explore(reusing(reuse), [](world& w) {
+      auto* const x = new atomic<int>(0);
+      w.thread([x] {
+        delete x;
+        delete new atomic<int>(1);
+      });
+      w.thread([x] { x->store(2, rlx); });
+      w.finally([] {});
+    });
+    CHECK(says(late, "after free"));
+    const auto ordered = testing::explore(reusing(reuse), [](world& w) {
+      auto* const x = new atomic<int>(0);
+      atomic<int> gone{0};
+      w.thread([&] {
+        delete x;
+        delete new atomic<int>(1);
+        gone.store(1, rel);
+      });
+      w.thread([&] {
+        if (gone.load(acq) == 1) x->store(2, rlx);
+      });
+      w.finally([] {});
+    });
+    CHECK(says(ordered, "use after free"));
+  }
+}
+
+TEST_CASE("memory that comes back holds new objects: other sizes, no old values") {
+  const auto report = testing::explore(reusing(true), [](world& w) {
+    struct two {
+      atomic<int> a{5}, b{6};
+    };
+    struct one {
+      atomic<long long> both{7};
+    };
+    atomic<one*> shared{nullptr};
+    w.thread([&] {
+      auto first = std::make_unique<two>();
+      first->a.store(first->b.load(rlx), rlx);
+      first.reset();
+      auto second = std::make_unique<one>();
+      testing::check(second->both.load(rlx) == 7, "the value of its constructor");
+      second->both.store(8, rlx);
+      shared.store(second.release(), rel);
+    });
+    w.thread([&] {
+      one* const seen = shared.load(acq);
+      if (seen != nullptr) testing::check(seen->both.load(rlx) == 8, "published");
+    });
+    w.finally([&] { delete shared.load(rlx); });
+  });
+  CAPTURE(report.text());
+  CHECK(report.proved());
+  CHECK(report.executions == 4);  // old memory or new, seen or not
+  CHECK(report.distinct == report.executions);
+}
+
+// ---- allocations that fail ----------------------------------------------------------------------
+
+namespace {
+
+template <class Body>
+testing::report with_failures(unsigned failures, Body body) {
+  testing::options how;
+  how.allocation_failures = failures;
+  how.count_distinct = true;
+  return testing::explore(how, body);
+}
+
+// The compiler may leave out an allocation that it sees both ends of.
+[[gnu::noinline]] std::unique_ptr<int> allocated(int value) { return std::make_unique<int>(value); }
+
+void one_allocation_each(world& w) {
+  bool failed[2] = {};
+  for (bool& mine : failed) {
+    w.thread([&mine] {
+      try {
+        allocated(1);
+      } catch (const std::bad_alloc&) {
+        mine = true;
+      }
+    });
+  }
+  w.finally([&] { w.outcome(failed[0], failed[1]); });
+}
+
+}  // namespace
+
+TEST_CASE("an allocation fails in each thread, as often as allowed in one execution") {
+  CHECK(joined(seen(with_failures(0, one_allocation_each))) == "0 0");
+  const auto once = with_failures(1, one_allocation_each);
+  CHECK(joined(seen(once)) == "0 0, 0 1, 1 0");
+  CHECK(once.executions == 3);
+  CHECK(once.distinct == 3);
+  CHECK(joined(seen(with_failures(2, one_allocation_each))) == "0 0, 0 1, 1 0, 1 1");
+}
+
+TEST_CASE("nothrow new is null where the allocation fails") {
+  const auto report = with_failures(1, [](world& w) {
+    bool null = false;
+    w.thread([&] {
+      const std::unique_ptr<int> p(new (std::nothrow) int(1));
+      null = p == nullptr;
+    });
+    w.finally([&] { w.outcome(null); });
+  });
+  CHECK(joined(seen(report)) == "0, 1");
+}
+
+TEST_CASE("bad_alloc: code with the strong guarantee is proved, a leak is found") {
+  const auto report = with_failures(2, [](world& w) {
+    std::vector<int> list;
+    w.thread([&] {
+      for (int i = 0; i < 3; ++i) {
+        const std::size_t before = list.size();
+        try {
+          list.push_back(i);
+        } catch (const std::bad_alloc&) {
+          testing::check(list.size() == before, "as before");
+        }
+      }
+    });
+    w.finally([] {});
+  });
+  CAPTURE(report.text());
+  CHECK(report.proved());
+  CHECK(report.executions > 3);
+  const auto leaks = [](world& w) {
+    w.thread([] {
+      try {
+        int* const first = allocated(1).release();
+        int* const second = allocated(2).release();
+        delete second;
+        delete first;
+      } catch (const std::bad_alloc&) {  // if the second fails, the first is lost
+      }
+    });
+    w.finally([] {});
+  };
+  CHECK(with_failures(0, leaks).proved());
+  CHECK(says(with_failures(1, leaks), "leak"));
+}
+
+TEST_CASE("bad_alloc: a thread that does not expect it ends with an uncaught exception") {
+  CHECK(says(with_failures(1, [](world& w) {
+               w.thread([] { allocated(1); });
+               w.finally([] {});
+             }),
+             "uncaught exception: std::bad_alloc"));
+}
+
+// ---- compare_exchange_weak ----------------------------------------------------------------------
+
+#if defined(INTERLOCK_FRONT_B) || !defined(__clang__)  // Clang does not say which one is weak
+
+TEST_CASE("compare_exchange_weak without a loop is found, with a loop it is proved") {
+  enum class form { weak, weak_in_loop, strong };
+  const auto adding = [](form how_it_is_done) {
+    return [how_it_is_done](world& w) {
+      atomic<int> x{0};
+      w.thread([&, how_it_is_done] {
+        int old = x.load(rlx);
+        if (how_it_is_done == form::strong) {
+          x.compare_exchange_strong(old, old + 1, rlx, rlx);
+        } else {
+          while (!x.compare_exchange_weak(old, old + 1, rlx, rlx) &&
+                 how_it_is_done == form::weak_in_loop) {
+          }
+        }
+      });
+      w.finally([&] { testing::check(x.load(rlx) == 1, "counted"); });
+    };
+  };
+  testing::options how;
+  how.spurious_failures = 2;
+  CHECK(says(testing::explore(how, adding(form::weak)), "counted"));
+  CHECK(testing::explore(how, adding(form::strong)).executions == 1);
+  CHECK(testing::explore(how, adding(form::weak_in_loop)).executions == 3);
+  CHECK(testing::explore(adding(form::weak)).proved());
+}
+
+#endif
+
+// ---- who is woken -------------------------------------------------------------------------------
+
+#if !defined(INTERLOCK_FRONT_B)
+
+TEST_CASE("unpark_one wakes any of the sleepers") {
+  const auto report = proved([](world& w) {
+    word flag{0};
+    for (int i = 0; i < 2; ++i) {
+      w.thread([&] {
+        while (flag.load(acq) == 0) hooks::park(flag, 0);
+      });
+    }
+    w.thread([&] {
+      flag.store(1, rel);
+      hooks::unpark_one(&flag);
+      hooks::unpark_one(&flag);
+    });
+    w.finally([] {});
+  });
+  CAPTURE(report.text());
+  CHECK(report.executions == 29);  // 27 if it were the oldest: 2 orders to fall asleep, 2 to wake
 }
 
 #endif

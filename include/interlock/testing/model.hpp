@@ -62,6 +62,9 @@ struct mutation;  // a change of the program under test: mutation.hpp
 struct options {
   std::uint64_t max_runs = 0;       // 0: until all are done
   unsigned spurious_wakeups = 0;    // how often park() returns for no reason, per thread
+  unsigned spurious_failures = 0;   // how often compare_exchange_weak does so, per thread
+  unsigned allocation_failures = 0;  // how many allocations of threads fail, per execution
+  bool reuse_memory = true;         // an allocation may get a block that its thread has freed
   bool leaks = true;                // a complete execution has freed what it allocated
   bool count_distinct = false;      // hash each complete graph, so as to see one that comes twice
   bool source_lines = true;         // ask addr2line where the events of a failing execution are
@@ -196,7 +199,7 @@ void store(void* where, std::size_t size, const void* value, std::memory_order o
 void modify(void* where, std::size_t size, update what, const void* operand, void* old,
             std::memory_order order);
 bool compare_exchange(void* where, std::size_t size, void* expected, const void* desired,
-                      std::memory_order success, std::memory_order failure);
+                      std::memory_order success, std::memory_order failure, bool weak);
 void fence(std::memory_order order);
 void plain_read(const void* where, std::size_t size);
 void plain_write(void* where, std::size_t size);
@@ -252,20 +255,20 @@ public:
   bool compare_exchange_strong(T& expected, T desired, std::memory_order success,
                                std::memory_order failure) {
     return model_detail::compare_exchange(&value_, sizeof(T), &expected, &desired, success,
-                                          failure);
+                                          failure, false);
   }
   bool compare_exchange_strong(T& expected, T desired,
                                std::memory_order order = std::memory_order_seq_cst) {
     return compare_exchange_strong(expected, desired, order, model_detail::failure_order(order));
   }
-  // Does not fail spuriously.
   bool compare_exchange_weak(T& expected, T desired, std::memory_order success,
                              std::memory_order failure) {
-    return compare_exchange_strong(expected, desired, success, failure);
+    return model_detail::compare_exchange(&value_, sizeof(T), &expected, &desired, success,
+                                          failure, true);
   }
   bool compare_exchange_weak(T& expected, T desired,
                              std::memory_order order = std::memory_order_seq_cst) {
-    return compare_exchange_strong(expected, desired, order);
+    return compare_exchange_weak(expected, desired, order, model_detail::failure_order(order));
   }
 
 private:
