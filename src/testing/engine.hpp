@@ -12,6 +12,7 @@
 // A fiber posts an operation. Where the operation is the next thing to happen, it is processed at
 // once, on the fiber's stack; otherwise the fiber leaves, and the host decides who goes on.
 
+#include <chrono>
 #include <cstdio>
 #include <exception>
 #include <functional>
@@ -96,6 +97,8 @@ struct explored_thread {
   unsigned moments = 0;                   // calls of here()
   u64 time = 0;                           // ns: the latest that this thread knows to have passed
   bool has_deadline = false;              // it is parked, but would time out
+  bool learns = false;                    // goes on from waiting: its next read is a newer one
+  u16 newer_than = 0;                     // ... than this place in co, and that one
 };
 
 struct place {  // an atomic object, or the hidden queue of a parking word
@@ -124,7 +127,64 @@ struct remark {  // what note() was told
 struct work_item {
   work_item* next;
   u16 size;
+  unsigned departures;  // from the default, on the way to this graph
   event events[1];
+};
+
+// What decides between the options of the next event.
+enum class course : u8 {
+  every,   // all are explored
+  first,   // the default alone: the newest store, the end of co, the first choice
+  random,  // one of them
+  given    // the one that a replay string says
+};
+
+// What the processes of an exploration share.
+struct shared_state {
+  u64 runs = 0;  // begun, in portions
+  u64 next = 0;  // work item, or sample
+  int stop = 0;  // one of them has failed
+};
+
+struct replay_step {
+  u8 thread;
+  u16 option;
+};
+struct same_event;
+class parcel;
+
+struct random_bits {  // G. Steele, D. Lea, C. Flood, "splitmix", OOPSLA 2014
+  u64 state = 0;
+
+  void seed(u64 seed, u64 number) noexcept {
+    state = seed;
+    state = next() ^ number;
+  }
+  u64 next() noexcept {
+    state += 0x9E3779B97F4A7C15U;
+    u64 z = (state ^ (state >> 30U)) * 0xBF58476D1CE4E5B9U;
+    z = (z ^ (z >> 27U)) * 0x94D049BB133111EBU;
+    return z ^ (z >> 31U);
+  }
+  unsigned below(unsigned n) noexcept { return static_cast<unsigned>((next() >> 32U) * n >> 32U); }
+};
+
+// Which thread goes on, in a sampled execution.
+class sampler {
+public:
+  void begin(sampling how, unsigned depth, unsigned events, random_bits& random);
+  unsigned next(unsigned candidates, random_bits& random) const;
+  void after(unsigned id, const operation& op, u16 executed, const explored_thread* threads,
+             random_bits& random);
+
+private:
+  static constexpr unsigned max_changes = 16;
+
+  sampling policy_ = sampling::none;
+  i64 priority_[max_threads];
+  u16 change_at_[max_changes];
+  unsigned changes_ = 0;
+  i64 lowest_ = 0;
 };
 
 inline value_t masked(value_t v, unsigned size) {
@@ -235,6 +295,7 @@ public:
   tls_block tls;
   arena heap;
   int poison = 0xFF;
+  int stack_fill = -1;  // what stacks are filled with; -1: what was there before
   report* out = nullptr;
   options how;
   bool failed = false;
@@ -242,6 +303,50 @@ public:
   void explore(const std::function<void(world&)>& body, const options& what, report& result);
 
 private:
+  // ---- the modes of an exploration: processes.hpp, sampling.hpp, replay.hpp ----
+
+  void prepare_exploration(const std::function<void(world&)>& body, const options& what,
+                           report& result);
+  void explore_below(work_item* item);
+  void explore_samples();
+  void run_one(work_item* item);
+  void drop_work();
+  bool may_run();
+  bool take_runs();
+  void show_progress(u64 runs);
+  void describe(report& result) const;
+
+  void explore_in_processes(report& result);
+  void split_work(std::vector<work_item*>& items);
+  void work(const std::vector<work_item*>& items);
+  [[noreturn]] void be_child(int pipe, const std::vector<work_item*>& items);
+  void collect(const std::vector<int>& pipes, std::vector<parcel>& parcels);
+  void pack(const report& r, parcel& to) const;
+  void unpack(parcel& from, report& r);
+
+  [[nodiscard]] bool deterministic(report& result);
+  [[nodiscard]] std::vector<same_event> digest() const;
+  void confirm_failure(report& result);
+  void replay(const std::string& text, report& result);
+  void run_given(const std::vector<replay_step>& steps, int fill, report& into);
+  void run_steps(const std::vector<replay_step>& steps);
+  void misfit(const std::string& why);
+  [[nodiscard]] std::string replay_string() const;
+  [[nodiscard]] u16 option_of(u16 at) const;
+
+  // ---- runs that only go forward: forward.hpp ----
+
+  void run_alone(int fill, report& into);
+  void forward_run();
+  bool settle();
+  bool advance(unsigned id);
+  [[nodiscard]] unsigned able() const;
+  [[nodiscard]] bool has_news(const explored_thread& t) const;
+  bool pick(const u16* options, u16 count, u16& picked);
+  bool pick_choice(unsigned choices, u16& picked);
+  bool pick_place(const u16* places, u16 count, u16 last, u16& chosen);
+  bool read_forward(unsigned id, u16 position, u16 bound);
+
   // ---- one run ----
 
   void start_run(const work_item* item);
@@ -256,7 +361,7 @@ private:
   bool process_unpark(unsigned id);
   bool process_update(unsigned id);
   void end_of_run();
-  [[nodiscard]] bool replaying() const { return executed_ < loaded_; }
+  [[nodiscard]] bool replaying() const { return hold_ || executed_ < loaded_; }
 
   void answer(explored_thread& t) {
     t.op.what = op_kind::none;
@@ -270,6 +375,8 @@ private:
   bool simple(unsigned id, kind what, u8 order, unsigned choices, u16 from);
   bool repeat_read(unsigned id, u16 location);
 
+  void not_again(const explored_thread& t);
+  void too_long(const event& last);
   const event* recorded(explored_thread& t, kind what, u16 location, bool& ready);
   u16 append(const event& e);
   void execute(unsigned id, u16 position);
@@ -327,6 +434,26 @@ private:
   work_item* stack_ = nullptr;
   bool pruned_ = false;
   bool fibers_go_on_ = false;  // run_loop: a fiber that is next does not leave for the host
+  unsigned departures_ = 0;  // of this run
+
+  using wall_clock = std::chrono::steady_clock;
+  course course_ = course::every;
+  bool hold_ = false;  // no event may happen
+  bool misfit_ = false;
+  bool nondeterministic_ = false;
+  bool stopped_ = false;
+  bool child_ = false;
+  bool shows_progress_ = false;
+  unsigned given_thread_ = 0;
+  u16 given_ = 0;
+  unsigned usual_events_ = 0;
+  random_bits random_;
+  sampler sampler_;
+  shared_state own_state_;
+  shared_state* shared_ = &own_state_;
+  u64 granted_ = 0;
+  wall_clock::time_point started_, shown_;
+
   char* initial_tls_ = nullptr;
   char failure_text_[512] = {};
   const void* failure_site_ = nullptr;
@@ -340,6 +467,7 @@ private:
   std::size_t hash_capacity_ = 0, hash_count_ = 0;
 
   bool remember(u64 h);
+  void forget_hashes();
 };
 
 inline engine* engine_made = nullptr;

@@ -9,6 +9,10 @@
 namespace interlock::testing {
 namespace {
 
+constexpr const char* remedy =
+    "Keep clocks, random numbers, addresses, memory that was not set and leftovers of earlier runs "
+    "out of it";
+
 inline value_t engine::value_of(const graph& g, const event& reader) const {
   return reader.rf == initial ? places_[reader.location].initial_value
                               : g.events[reader.rf].value;
@@ -56,10 +60,34 @@ inline u16 engine::lower_bound(const graph& g, u16 location, const vector_clock&
   return bound;
 }
 
+// Effects: fails: names the thread that did most of a long execution.
+inline void engine::too_long(const event& last) {
+  unsigned id = last.thread;
+  for (unsigned i = 0; i < thread_count; ++i) {
+    if (threads[i].done > threads[id].done) id = i;
+  }
+  const explored_thread& t = threads[id];
+  constexpr unsigned few = 8;
+  const char* const text =
+      t.hints > few
+          ? "livelock: thread %u has %u of more than %u events, and stores between its calls of "
+            "spin_hint(): it is no deadlock, and it does not end. If another thread could end it, "
+            "let the loop only read while it waits"
+          : "an unbounded loop? Thread %u has %u of more than %u events. Tell the explorer that a "
+            "loop waits with spin_hint() or std::this_thread::yield()";
+  char line[400];
+  std::snprintf(line, sizeof line, text, id, unsigned{t.done}, max_events);
+  fail(line, t.done == 0 ? last.site : g_.events[t.at[t.done - 1]].site);
+}
+
 inline u16 engine::append(const event& e) {
+  if (how.max_events != 0 && g_.size >= how.max_events) {
+    ++out->cut;
+    pruned_ = true;
+    return initial;
+  }
   if (g_.size == max_events) {
-    fail("an execution has more than 600 events: an unbounded loop? Tell the explorer that a loop "
-         "waits with spin_hint() or std::this_thread::yield()", e.site);
+    too_long(e);
     return initial;
   }
   const u16 position = g_.size++;
@@ -110,6 +138,16 @@ inline void engine::execute(unsigned id, u16 position) {
   }
 }
 
+// Effects: fails: the thread does not do what it did when it read the same values before.
+inline void engine::not_again(const explored_thread& t) {
+  nondeterministic_ = true;
+  char line[400];
+  std::snprintf(line, sizeof line,
+                "the body is not deterministic: run again with the same values read, thread %u "
+                "does something else. %s", static_cast<unsigned>(&t - threads), remedy);
+  fail(line, t.op.site);
+}
+
 // Returns: the event that the graph has next for this thread; null if it has none or if it is not
 // ready. `ready` is false when the thread has to wait.
 inline const event* engine::recorded(explored_thread& t, kind what, u16 location, bool& ready) {
@@ -117,9 +155,7 @@ inline const event* engine::recorded(explored_thread& t, kind what, u16 location
   if (t.done < t.recorded) {
     const event& e = g_.events[t.at[t.done]];
     if (e.what != what || (is_access(e) && e.location != location)) {
-      fail("the body is not deterministic: run again with the same values read, it does something "
-           "else. Keep clocks, random numbers, addresses and leftovers of earlier runs out of it",
-           t.op.site);
+      not_again(t);
       ready = false;
       return nullptr;
     }
@@ -131,10 +167,15 @@ inline const event* engine::recorded(explored_thread& t, kind what, u16 location
 }
 
 inline void engine::push(const graph& g) {
+  if (departures_ >= how.departures) {
+    ++out->cut;
+    return;
+  }
   auto* const item =
       static_cast<work_item*>(std::malloc(sizeof(work_item) + g.size * sizeof(event)));
   item->next = stack_;
   item->size = g.size;
+  item->departures = departures_ + 1;
   std::memcpy(static_cast<void*>(item->events), g.events, g.size * sizeof(event));
   stack_ = item;
 }
@@ -159,13 +200,15 @@ inline bool engine::simple(unsigned id, kind what, u8 order, unsigned choices, u
     e.seen.join(g_.events[from].seen);
     e.porf.join(g_.events[from].porf);
   }
+  u16 chosen = 0;
+  if (course_ != course::every && choices > 1 && !pick_choice(choices, chosen)) return false;
   const u16 position = append(e);
   if (position == initial) return false;
-  for (unsigned i = choices; i-- > 1;) {
+  for (unsigned i = choices; course_ == course::every && i-- > 1;) {
     g_.events[position].co = to16(i);
     push(g_);
   }
-  g_.events[position].co = 0;
+  g_.events[position].co = chosen;
   if (what == kind::fence && order == seq_cst && !sc_.consistent(g_)) {
     pruned_ = true;
     return false;
@@ -196,6 +239,7 @@ inline bool engine::read(unsigned id, u16 location, u8 order, bool compares, u8 
   --g_.size;
   const u16 bound = lower_bound(g_, location, e.seen);
   ++g_.size;
+  if (course_ != course::every) return read_forward(id, position, bound);
   bool found = false;
   event chosen{};
   for (int at = p.stores; at >= bound; --at) {
@@ -232,6 +276,10 @@ inline bool engine::write(unsigned id, u16 location, u8 order, value_t value, bo
   if (!ready) return false;
   fetch(p);
   if (old != nullptr) {
+    if (!plain && !(old->value == value)) {
+      not_again(t);
+      return false;
+    }
     execute(id, t.at[t.done]);
     return true;
   }
@@ -245,31 +293,29 @@ inline bool engine::write(unsigned id, u16 location, u8 order, value_t value, bo
   const u16 bound = lower_bound(g_, location, e.seen);
   const u16 position = append(e);
   if (position == initial) return false;
-  if (!plain) backward_revisits(position);
+  if (!plain && course_ == course::every) backward_revisits(position);
 
   // Forward: every place in co that coherence and the read-modify-writes leave.
   const u16 first = exclusive ? to16(source + 1) : plain ? to16(p.stores + 1) : to16(bound + 1);
   const u16 last = exclusive ? first : to16(p.stores + 1);
-  bool found = false;
-  u16 chosen = 0;
+  static u16 allowed[max_events + 1];
+  u16 count = 0;
   for (u16 at = last; at >= first; --at) {
     if (at <= p.stores && g_.events[p.co[at - 1]].exclusive) continue;
     for (u16 i = to16(at - 1); i < p.stores; ++i) ++g_.events[p.co[i]].co;
     g_.events[position].co = at;
     if (sc_.consistent(g_)) {
-      if (found) {
-        push(g_);
-      } else {
-        found = true;
-        chosen = at;
-      }
+      if (count != 0 && course_ == course::every) push(g_);
+      allowed[count++] = at;
     }
     for (u16 i = to16(at - 1); i < p.stores; ++i) --g_.events[p.co[i]].co;
   }
-  if (!found) {
+  if (count == 0 && course_ == course::every) {
     pruned_ = true;
     return false;
   }
+  u16 chosen = allowed[0];
+  if (course_ != course::every && !pick_place(allowed, count, last, chosen)) return false;
   for (u16 i = p.stores; i >= chosen; --i) {
     p.co[i] = p.co[i - 1];
     ++g_.events[p.co[i]].co;

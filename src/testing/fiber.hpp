@@ -144,8 +144,10 @@ public:
            stack_size;
   }
 
-  void prepare(entry_function entry, const tls_block& tls, const char* initial_tls) {
+  // `fill`, unless negative, is left in the part of the stack that will be used first.
+  void prepare(entry_function entry, const tls_block& tls, const char* initial_tls, int fill) {
     if (stack_ == nullptr) allocate(tls.size);
+    if (fill >= 0) std::memset(stack_ + stack_size - filled_size, fill, filled_size);
     entry_ = entry;
     if (tls.size != 0) std::memcpy(tls_, initial_tls, tls.size);
     std::memset(exceptions_, 0, sizeof exceptions_);
@@ -225,6 +227,7 @@ private:
     }
   }
 
+  static constexpr std::size_t filled_size = 16 * 1024;
   static constexpr std::size_t guard_size = 16 * 1024;
   inline static fiber* running_ = nullptr;
 

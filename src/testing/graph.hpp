@@ -18,6 +18,7 @@ namespace {
 using u8 = std::uint8_t;
 using u16 = std::uint16_t;
 using u64 = std::uint64_t;
+using i64 = std::int64_t;
 
 template <class T>
 constexpr u16 to16(T value) {

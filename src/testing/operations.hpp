@@ -26,6 +26,11 @@ inline bool engine::repeat_read(unsigned id, u16 location) {
         (t.op.update != update_kind::compare || value == t.op.expected)) {
       return false;
     }
+    if (t.learns && g_.co_of_source(e) != places_[location].stores) {
+      t.learns = false;
+      t.newer_than = to16(g_.co_of_source(e) + 1);
+      return false;
+    }
     unsigned k = 0;
     while (k < t.awaited_count && t.awaited[k] != position) ++k;
     if (k == max_awaited || (k < t.awaited_count && t.awaited_hint[k] == t.hints)) return false;

@@ -163,9 +163,11 @@ inline std::string engine::trace(const std::vector<step>& rows) const {
 }  // namespace
 
 std::string report::text() const {
-  if (!failure.empty()) return failure + "\n" + trace;
+  if (!failure.empty()) {
+    return failure + "\n" + trace + (replay.empty() ? "" : "INTERLOCK_REPLAY=" + replay + "\n");
+  }
   return std::to_string(executions) + " executions, " + std::to_string(blocked) + " blocked, " +
-         std::to_string(pruned) + " pruned" + (exhausted ? "" : ", stopped before the end");
+         std::to_string(pruned) + " pruned" + (scope.empty() ? "" : " (" + scope + ")");
 }
 
 }  // namespace interlock::testing

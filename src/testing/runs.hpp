@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// src/testing/runs.hpp - one run from a graph; the loop over all.
+// src/testing/runs.hpp - one run from a graph.
 
 #include "engine.hpp"
 
@@ -37,7 +37,7 @@ inline void fiber_entry() {
 }
 
 inline void engine::prepare(explored_thread& t) {
-  t.stack.prepare(&fiber_entry, tls, initial_tls_);
+  t.stack.prepare(&fiber_entry, tls, initial_tls_, stack_fill);
   t.delayed.where = nullptr;
 }
 
@@ -63,6 +63,8 @@ inline void engine::start_run(const work_item* item) {
     t.failed_exchanges = 0;
     t.time = 0;
     t.has_deadline = false;
+    t.learns = false;
+    t.newer_than = 0;
     t.op = operation{};
   }
   explored_thread& m = threads[0];
@@ -170,6 +172,7 @@ inline void engine::end_of_run() {
     return;
   }
   if (executed_ < g_.size) {
+    nondeterministic_ = true;
     fail("the body is not deterministic: a thread did less than in an earlier run", nullptr);
     return;
   }
@@ -233,6 +236,11 @@ inline u64 engine::hash() const {
   return total | 1U;
 }
 
+inline void engine::forget_hashes() {
+  hash_count_ = 0;
+  if (hashes_ != nullptr) std::memset(hashes_, 0, hash_capacity_ * sizeof(u64));
+}
+
 // Returns: whether the hash is new.
 inline bool engine::remember(u64 h) {
   if ((hash_count_ + 1) * 2 > hash_capacity_) {
@@ -255,42 +263,6 @@ inline bool engine::remember(u64 h) {
   hashes_[slot] = h;
   ++hash_count_;
   return true;
-}
-
-inline void engine::explore(const std::function<void(world&)>& body, const options& what,
-                            report& result) {
-  how = what;
-  out = &result;
-  body_ = &body;
-  failed = false;
-  hash_count_ = 0;
-  if (hashes_ != nullptr) std::memset(hashes_, 0, hash_capacity_ * sizeof(u64));
-  tls = tls_block::of_program();
-  if (initial_tls_ == nullptr && tls.size != 0) {
-    initial_tls_ = static_cast<char*>(std::malloc(tls.size));
-    std::memcpy(initial_tls_, tls.begin, tls.size);
-  }
-  u64 runs = 0;
-  work_item* item = nullptr;
-  for (;;) {
-    // Two patterns in fresh memory: who reads it uninitialised does different things.
-    poison = (runs & 1U) != 0 ? 0x01 : 0xFF;
-    start_run(item);
-    std::free(item);
-    run_loop();
-    end_of_run();
-    ++runs;
-    item = stack_;
-    if (failed || item == nullptr || (what.max_runs != 0 && runs >= what.max_runs)) break;
-    stack_ = item->next;
-  }
-  result.exhausted = !failed && item == nullptr;
-  while (stack_ != nullptr) {
-    work_item* const next = stack_->next;
-    std::free(stack_);
-    stack_ = next;
-  }
-  out = nullptr;
 }
 
 }  // namespace

@@ -18,12 +18,16 @@
 
 #include "engine.hpp"
 #include "events.hpp"
+#include "forward.hpp"
 #include "mutation.hpp"
 #include "operations.hpp"
 #include "places.hpp"
+#include "processes.hpp"
+#include "replay.hpp"
 #include "report.hpp"
 #include "revisits.hpp"
 #include "runs.hpp"
+#include "sampling.hpp"
 
 #define INTERLOCK_SITE __builtin_return_address(0)
 
@@ -359,8 +363,11 @@ world::~world() {
 
 void world::add(const work& what) {
   engine& e = the_engine();
-  if (e.current_id != 0) e.fail_here("only the body itself adds threads", nullptr);
-  if (e.thread_count == max_threads) e.fail_here("more than 7 threads", nullptr);
+  if (e.current_id != 0) e.fail_here("only the body itself adds threads", INTERLOCK_SITE);
+  if (e.thread_count == max_threads) {
+    e.fail_here("more than 7 threads besides the body: thread 8 is one too many. Fewer show the "
+                "same mistakes", INTERLOCK_SITE);
+  }
   work_[count_++] = what;
   explored_thread& t = e.threads[e.thread_count++];
   t.call = what.call;

@@ -59,8 +59,32 @@ namespace interlock::testing {
 
 struct mutation;  // a change of the program under test: mutation.hpp
 
+// How executions are drawn that are too many to see all: which thread goes on. What it reads, and
+// where its stores go, is drawn as well.
+enum class sampling {
+  none,         // all are explored
+  random_walk,  // any thread, at each event
+  pct,          // priorities, changed `depth` - 1 times (Burckhardt et al., ASPLOS 2010)
+  pos           // a priority for each event, drawn again after a conflict (Yuan et al., CAV 2018)
+};
+
 struct options {
-  std::uint64_t max_runs = 0;       // 0: until all are done
+  static constexpr unsigned unlimited = ~0U;
+
+  // How much. A report says in `scope` what was left out.
+  std::uint64_t max_runs = 0;              // runs; 0: until all are done
+  std::chrono::milliseconds budget{0};     // of time, checked every 64 runs; 0: until all are done
+  unsigned departures = unlimited;         // from the default, to reach a graph: see below
+  unsigned max_events = 0;                 // longer executions are cut; 0: an error beyond 600
+  sampling sample = sampling::none;
+  std::uint64_t samples = 10000;           // how many executions are drawn
+  std::uint64_t seed = 1;                  // the same seed draws the same executions
+  unsigned depth = 3;                      // of pct, up to 17: how many ordered events a bug needs
+  unsigned processes = 1;                  // share the work
+  bool progress = false;                   // a line on a terminal; also with a budget
+  std::string replay;                      // report::replay: runs this execution alone
+
+  // What.
   unsigned spurious_wakeups = 0;    // how often park() returns for no reason, per thread
   unsigned spurious_failures = 0;   // how often compare_exchange_weak does so, per thread
   unsigned allocation_failures = 0;  // how many allocations of threads fail, per execution
@@ -83,9 +107,16 @@ struct report {
   std::uint64_t executions = 0;  // complete ones
   std::uint64_t blocked = 0;     // a spinning thread waits for what this graph does not bring
   std::uint64_t pruned = 0;      // given up: not an execution (two updates of one value)
-  std::uint64_t distinct = 0;    // different complete graphs, if counted
+  std::uint64_t distinct = 0;    // different complete graphs, if counted or sampled
+  std::uint64_t cut = 0;         // alternatives left out by `departures`, runs by `max_events`
   bool exhausted = false;        // all executions were seen
+  bool bounded = false;          // options asked for `departures` or `max_events`
+  bool sampled = false;
+  unsigned processes = 1;        // that did the work
+  std::string scope;             // what these counts are the counts of; empty: of all
   std::string failure;           // empty: none
+  std::string replay;            // of a failure: options::replay, or INTERLOCK_REPLAY around the
+                                 // program, runs this execution alone; it holds no address
   std::string trace;             // the failing execution, a column for each thread
   std::vector<step> steps;       // the same as a list
   bool interleaved = false;      // each read of the list sees the last store before it
