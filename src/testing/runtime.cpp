@@ -29,6 +29,12 @@
 #include "runs.hpp"
 #include "sampling.hpp"
 
+#if defined(__linux__)
+#include <dlfcn.h>
+#include <pthread.h>
+#include <sys/single_threaded.h>
+#endif
+
 #define INTERLOCK_SITE __builtin_return_address(0)
 
 namespace interlock::testing {
@@ -291,6 +297,10 @@ bool times_out(u64 deadline, const void* site) {
 
 void hint() {
   explored_thread& t = *the_engine().current;
+  if (the_engine().how.whole_waits && t.awaited_count != 0 && t.hinted_at == t.done) {
+    t.state = thread_state::awaiting;  // only a revisit sets it free
+    t.stack.leave();
+  }
   ++t.hints;
   t.hinted_at = t.done;
 }
@@ -307,6 +317,9 @@ void hint() {
 report explore(const options& how, const std::function<void(world&)>& body) {
   report result;
   if (explored()) the_engine().fail_here("explore() inside explore()", nullptr);
+#if defined(__linux__)
+  __libc_single_threaded = 0;  // else std::shared_ptr counts without atomic operations
+#endif
   const std::terminate_handler before = std::set_terminate(&terminate_explored);
   the_engine().explore(body, how, result);
   std::set_terminate(before);
@@ -468,6 +481,23 @@ void spin_hint(unsigned) noexcept {
 }
 
 }  // namespace interlock::detail
+
+// ---- who runs: all fibers have the addresses of one real thread --------------------------------
+
+namespace interlock::detail {
+const void* this_thread() noexcept {
+  static constexpr char outside = 0;
+  return explored() ? static_cast<const void*>(the_engine().current) : &outside;
+}
+}  // namespace interlock::detail
+
+#if defined(__linux__)
+extern "C" pthread_t pthread_self() noexcept {
+  if (explored()) return reinterpret_cast<pthread_t>(the_engine().current);
+  static const auto real = reinterpret_cast<pthread_t (*)()>(dlsym(RTLD_NEXT, "pthread_self"));
+  return real();
+}
+#endif
 
 // ---- memory -------------------------------------------------------------------------------------
 

@@ -48,6 +48,15 @@ TEST_CASE("futex_mutex loses no wake-up if park returns for no reason") {
   CHECK(report.proved());
 }
 
+// The model tests of what stands on it take a wait as one step.
+TEST_CASE("futex_mutex is a mutex and no more if waits are one step") {
+  testing::options whole;
+  whole.whole_waits = true;
+  CHECK(proved([](world& w) { sections(w, 2, 2); }, whole).executions == 6);
+  CHECK(proved([](world& w) { sections(w, 3, 1); }, whole).executions == 6);
+  CHECK(proved([](world& w) { sections(w, 3, 2); }, whole).executions == 90);
+}
+
 TEST_CASE("futex_mutex: try_lock sees what the last section did") {
   proved([](world& w) {
     detail::futex_mutex mutex;

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
-// What explored code may do besides atomic operations: ask the time, wait for a deadline.
+// What explored code may do besides atomic operations: ask who runs and what time it is,
+// wait for a deadline.
 
 #include <array>
 #include <chrono>
 #include <memory>
 #include <new>
+#include <thread>
 #include <vector>
 
 #include "front.hpp"
@@ -481,4 +483,36 @@ TEST_CASE("unpark_one wakes any of the sleepers") {
   CHECK(report.executions == 29);  // 27 if it were the oldest: 2 orders to fall asleep, 2 to wake
 }
 
+#endif
+
+// ---- who runs -----------------------------------------------------------------------------------
+
+TEST_CASE("explored threads have different ids, the same in each run") {
+  const auto report = proved([](world& w) {
+    const auto body = std::this_thread::get_id();
+    std::thread::id ids[2];
+    atomic<int> x{0};
+    for (auto& id : ids) {
+      w.thread([&] {
+        id = std::this_thread::get_id();
+        x.fetch_add(1, rlx);
+      });
+    }
+    w.finally([&] {
+      testing::check(ids[0] != ids[1] && ids[0] != body && ids[1] != body, "three threads");
+      testing::check(body == std::this_thread::get_id(), "the body is one of them");
+    });
+  });
+  CHECK(report.executions == 2);
+}
+
+#if !defined(INTERLOCK_FRONT_B)  // which does not see what the C++ library does
+TEST_CASE("std::shared_ptr counts atomically, although no real thread was ever started") {
+  const auto report = proved([](world& w) {
+    auto shared = std::make_shared<int>(0);
+    for (int t = 0; t < 2; ++t) w.thread([copy = shared]() mutable { copy.reset(); });
+    w.finally([&] { shared.reset(); });
+  });
+  CHECK(report.executions > 1);
+}
 #endif

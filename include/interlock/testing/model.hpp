@@ -53,6 +53,7 @@ namespace interlock::detail {
 [[gnu::noinline]] void unpark_one(const std::atomic<std::uint32_t>* word) noexcept;
 [[gnu::noinline]] void unpark_all(const std::atomic<std::uint32_t>* word) noexcept;
 [[gnu::noinline]] void spin_hint(unsigned round) noexcept;
+[[gnu::noinline]] const void* this_thread() noexcept;  // who runs; waits for nobody
 }  // namespace interlock::detail
 
 namespace interlock::testing {
@@ -89,6 +90,7 @@ struct options {
   unsigned spurious_failures = 0;   // how often compare_exchange_weak does so, per thread
   unsigned allocation_failures = 0;  // how many allocations of threads fail, per execution
   bool reuse_memory = true;         // an allocation may get a block that its thread has freed
+  bool whole_waits = false;         // a wait that spins first is one step: it does not park
   bool leaks = true;                // a complete execution has freed what it allocated
   bool count_distinct = false;      // hash each complete graph, so as to see one that comes twice
   bool source_lines = true;         // ask addr2line where the events of a failing execution are
