@@ -80,10 +80,18 @@ testing::report proved(Body body, testing::options how = {}) {
   return report;
 }
 
+// For types that stand on locks and waits which have proofs of their own: see options::whole_waits.
+inline testing::options whole_waits() {
+  testing::options how;
+  how.whole_waits = true;
+  how.reuse_memory = false;
+  return how;
+}
+
 // Explores the body, which must fail.
 template <class Body>
-testing::report failing(Body body) {
-  testing::report report = testing::explore(body);
+testing::report failing(Body body, const testing::options& how = {}) {
+  testing::report report = testing::explore(how, body);
   INFO(report.text());
   CHECK_FALSE(report.failure.empty());
   return report;
