@@ -81,11 +81,7 @@ inline void engine::too_long(const event& last) {
 }
 
 inline u16 engine::append(const event& e) {
-  if (how.max_events != 0 && g_.size >= how.max_events) {
-    ++out->cut;
-    pruned_ = true;
-    return initial;
-  }
+  if (how.max_events != 0 && e.index > how.max_events && !e.exclusive) return initial;
   if (g_.size == max_events) {
     too_long(e);
     return initial;

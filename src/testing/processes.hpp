@@ -359,7 +359,7 @@ inline void engine::describe(report& result) const {
     }
     if (how.max_events != 0) {
       text += (how.departures != options::unlimited ? " and " : "") +
-              std::to_string(how.max_events) + " events";
+              std::to_string(how.max_events) + " events of a thread";
     }
     add(text + ": " + std::to_string(result.cut) + " branches cut");
   }

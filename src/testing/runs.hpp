@@ -193,6 +193,16 @@ inline void engine::end_of_run() {
   std::string who;
   for (unsigned i = 0; i < thread_count; ++i) {
     const explored_thread& t = threads[i];
+    const bool joins = t.op.what == op_kind::join && t.op.phase == 1;
+    if (how.max_events != 0 && t.done >= how.max_events && !joins &&
+        t.state == thread_state::posted) {
+      ++out->blocked;
+      ++out->cut;
+      return;
+    }
+  }
+  for (unsigned i = 0; i < thread_count; ++i) {
+    const explored_thread& t = threads[i];
     if (t.state == thread_state::finished || t.op.what == op_kind::join) continue;
     if (t.state == thread_state::awaiting) {
       for (unsigned k = 0; k < t.awaited_count; ++k) {

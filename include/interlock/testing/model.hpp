@@ -76,7 +76,7 @@ struct options {
   std::uint64_t max_runs = 0;              // runs; 0: until all are done
   std::chrono::milliseconds budget{0};     // of time, checked every 64 runs; 0: until all are done
   unsigned departures = unlimited;         // from the default, to reach a graph: see below
-  unsigned max_events = 0;                 // longer executions are cut; 0: an error beyond 600
+  unsigned max_events = 0;                 // of a thread, which stops there; 0: an error beyond 600
   sampling sample = sampling::none;
   std::uint64_t samples = 10000;           // how many executions are drawn
   std::uint64_t seed = 1;                  // the same seed draws the same executions
@@ -110,7 +110,7 @@ struct report {
   std::uint64_t blocked = 0;     // a spinning thread waits for what this graph does not bring
   std::uint64_t pruned = 0;      // given up: not an execution (two updates of one value)
   std::uint64_t distinct = 0;    // different complete graphs, if counted or sampled
-  std::uint64_t cut = 0;         // alternatives left out by `departures`, runs by `max_events`
+  std::uint64_t cut = 0;         // branches left out by `departures` and by `max_events`
   bool exhausted = false;        // all executions were seen
   bool bounded = false;          // options asked for `departures` or `max_events`
   bool sampled = false;
