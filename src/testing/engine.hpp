@@ -392,6 +392,7 @@ private:
   void restrict_and_push(u16 read_at, u16 write_at);
   void push(const graph& g);
   [[nodiscard]] u16 lower_bound(const graph& g, u16 location, const vector_clock& clock) const;
+  [[nodiscard]] u16 lower_bound(const place& p, const vector_clock& clock) const;
   [[nodiscard]] u16 woken_by(u16 sleeper) const;
   u16 sleepers(const place& p, u16 stores, u16 sleeper, u16* queue, unsigned& count) const;
 

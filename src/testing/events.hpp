@@ -80,6 +80,22 @@ inline void engine::too_long(const event& last) {
   fail(line, t.done == 0 ? last.site : g_.events[t.at[t.done - 1]].site);
 }
 
+// Returns: the same for the graph of this run, before the event that asks is listed in its place.
+inline u16 engine::lower_bound(const place& p, const vector_clock& clock) const {
+  u16 bound = p.stores;
+  for (; bound > 0; --bound) {
+    const event& e = g_.events[p.co[bound - 1]];
+    if (clock.at[e.thread] >= e.index) break;
+  }
+  for (u16 i = 0; i < p.reads; ++i) {
+    const event& e = g_.events[p.readers[i]];
+    if (clock.at[e.thread] < e.index) continue;
+    const u16 at = g_.co_of_source(e);
+    if (at > bound) bound = at;
+  }
+  return bound;
+}
+
 inline u16 engine::append(const event& e) {
   if (how.max_events != 0 && e.index > how.max_events && !e.exclusive) return initial;
   if (g_.size == max_events) {
@@ -232,9 +248,7 @@ inline bool engine::read(unsigned id, u16 location, u8 order, bool compares, u8 
   e.hidden = p.hidden;
   const u16 position = append(e);
   if (position == initial) return false;
-  --g_.size;
-  const u16 bound = lower_bound(g_, location, e.seen);
-  ++g_.size;
+  const u16 bound = lower_bound(p, e.seen);
   if (course_ != course::every) return read_forward(id, position, bound);
   bool found = false;
   event chosen{};
@@ -286,7 +300,7 @@ inline bool engine::write(unsigned id, u16 location, u8 order, value_t value, bo
   e.hidden = p.hidden;
   complete_write(e);
   const u16 source = exclusive ? g_.co_of_source(g_.events[partner]) : u16{0};
-  const u16 bound = lower_bound(g_, location, e.seen);
+  const u16 bound = lower_bound(p, e.seen);
   const u16 position = append(e);
   if (position == initial) return false;
   if (!plain && course_ == course::every) backward_revisits(position);

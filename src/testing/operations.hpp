@@ -20,7 +20,7 @@ inline bool engine::repeat_read(unsigned id, u16 location) {
     const event& e = g_.events[position];
     if (e.what != kind::read) return false;
     if (e.location != location || (e.site != t.op.site && !how.whole_waits)) continue;
-    if (g_.co_of_source(e) < lower_bound(g_, location, t.seen)) return false;  // too old by now
+    if (g_.co_of_source(e) < lower_bound(places_[location], t.seen)) return false;  // too old by now
     const value_t value = value_of(g_, e);
     if (t.op.what == op_kind::update &&
         (t.op.update != update_kind::compare || value == t.op.expected)) {

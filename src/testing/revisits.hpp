@@ -32,18 +32,17 @@ inline bool engine::maximal(const event& e, u16 at, const event& w) const {
 
 inline void engine::backward_revisits(u16 position) {
   const event& w = g_.events[position];
-  const place& p = places_[w.location];
-  for (u16 i = 0; i < p.reads; ++i) {
-    const u16 r = p.readers[i];
-    if (before(g_.events[r], w, w.porf)) continue;
-    bool allowed = true;
-    for (u16 d = r; d < position && allowed; ++d) {
-      const event& e = g_.events[d];
-      if (d != r && before(e, w, w.porf)) continue;
-      allowed = maximal(e, d, w);
-    }
-    if (allowed) restrict_and_push(r, position);
+  if (places_[w.location].reads == 0) return;
+  // All from the read on must be maximal: so look from the end for the first that is not.
+  static u16 found[max_events];
+  u16 count = 0;
+  for (u16 d = position; d-- > 0;) {
+    const event& e = g_.events[d];
+    if (before(e, w, w.porf)) continue;
+    if (!maximal(e, d, w)) break;
+    if (e.what == kind::read && e.location == w.location) found[count++] = d;
   }
+  while (count != 0) restrict_and_push(found[--count], position);
 }
 
 inline void engine::restrict_and_push(u16 read_at, u16 write_at) {

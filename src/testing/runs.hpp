@@ -123,7 +123,9 @@ inline bool engine::goes_on() {
   const unsigned id = current_id;
   const explored_thread& self = *current;
   while (self.state == thread_state::posted) {
-    if (!process(id) || failed || pruned_ || others_go_first(id)) return false;
+    if (!process(id) || failed || pruned_) return false;
+    // What is replayed may come in any order that follows po and rf.
+    if (!replaying() && others_go_first(id)) return false;
   }
   return self.state == thread_state::running;
 }
@@ -133,6 +135,7 @@ inline bool engine::others_go_first(unsigned id) {
   const bool first_pass = inside(id);
   for (unsigned other = 0; other < thread_count; ++other) {
     if (other == id || threads[other].state != thread_state::posted) continue;
+    if (threads[other].op.what == op_kind::join) continue;  // this thread has not ended
     const bool first = first_pass ? other < id && inside(other) : other < id || inside(other);
     if (first && (process(other) || failed || pruned_)) return true;
   }
