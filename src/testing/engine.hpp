@@ -69,6 +69,18 @@ struct delayed_store {
   const void* site = nullptr;
 };
 
+// The functions that a thread is in, each with the lowest address of its frame.
+struct frame_list {
+  static constexpr unsigned capacity = 256;
+  unsigned depth = 0;
+  unsigned beyond = 0;                // how many more there are
+  std::uintptr_t used_by_others = 0;  // the lowest address of what another thread has touched
+  std::uintptr_t lowest[capacity];
+
+  void enter(std::uintptr_t frame) noexcept;
+  std::uintptr_t exit(std::uintptr_t frame) noexcept;
+};
+
 enum class thread_state : u8 { unused, added, running, posted, awaiting, finished };
 
 constexpr unsigned max_awaited = 8;
@@ -97,6 +109,8 @@ struct explored_thread {
   unsigned moments = 0;                   // calls of here()
   u64 time = 0;                           // ns: the latest that this thread knows to have passed
   bool has_deadline = false;              // it is parked, but would time out
+  std::uintptr_t live_from = 0;           // its stack is in use from here to the top
+  frame_list frames;
   bool learns = false;                    // goes on from waiting: its next read is a newer one
   u16 newer_than = 0;                     // ... than this place in co, and that one
 };
@@ -222,10 +236,7 @@ public:
   explored_thread* current = nullptr;
   unsigned current_id = no_thread;
 
-  void post() {
-    current->state = thread_state::posted;
-    if (!fibers_go_on_ || !goes_on()) current->stack.leave();
-  }
+  void post();
 
   // Called on a fiber: keeps the text, the host makes the report. (Memory that a fiber allocates
   // is the arena's.)
@@ -287,6 +298,7 @@ public:
     heap.mark_freed(current_id, *header);
   }
 
+  void end_of_frame(std::uintptr_t end, const void* site);
   void* reuse_memory(arena::block& block, std::size_t size, const void* site);
   [[nodiscard]] unsigned failed_allocations() const;
 
@@ -404,6 +416,7 @@ private:
                     explored_thread& t, bool& of_atomic);  // epoch: the event's own if atomic
   void overwrite_atomics(std::uintptr_t address, std::size_t size, const void* site);
   bool touch_atomic(unsigned id, u16 location, u8 flags);
+  const char* use_stack_of(unsigned owner, std::uintptr_t address);
 
   void fail(const char* text, const void* site);
   [[nodiscard]] std::vector<u16> sequence(bool& interleaved) const;

@@ -132,6 +132,7 @@ constexpr std::size_t exception_state_size = 2 * sizeof(void*);
 class fiber {
 public:
   static constexpr std::size_t stack_size = 256 * 1024;
+  static constexpr unsigned most = 8;
   using entry_function = void (*)();
 
   fiber() = default;
@@ -144,9 +145,19 @@ public:
            stack_size;
   }
 
+  [[nodiscard]] std::uintptr_t top() const noexcept {
+    return reinterpret_cast<std::uintptr_t>(stack_) + stack_size;
+  }
+  // Returns: the number of the fiber that has this address on its stack; at least `most` if none.
+  static std::size_t owner_of(std::uintptr_t address) noexcept {
+    return (address - reinterpret_cast<std::uintptr_t>(stacks_)) / stride;
+  }
+
   // `fill`, unless negative, is left in the part of the stack that will be used first.
-  void prepare(entry_function entry, const tls_block& tls, const char* initial_tls, int fill) {
-    if (stack_ == nullptr) allocate(tls.size);
+  // Preconditions: number < most, another one for each fiber.
+  void prepare(unsigned number, entry_function entry, const tls_block& tls,
+               const char* initial_tls, int fill) {
+    if (stack_ == nullptr) allocate(number, tls.size);
     if (fill >= 0) std::memset(stack_ + stack_size - filled_size, fill, filled_size);
     entry_ = entry;
     if (tls.size != 0) std::memcpy(tls_, initial_tls, tls.size);
@@ -200,14 +211,18 @@ private:
     std::abort();  // the entry function leaves for good
   }
 
-  void allocate(std::size_t tls_size) {
-    void* const memory = mmap(nullptr, stack_size + guard_size, PROT_READ | PROT_WRITE,
-                              MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED || mprotect(memory, guard_size, PROT_NONE) != 0) {
+  // All stacks are in one piece, each at the end of its part, whose rest guards it.
+  void allocate(unsigned number, std::size_t tls_size) {
+    if (stacks_ == nullptr) {
+      void* const memory =
+          mmap(nullptr, most * stride, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+      if (memory != MAP_FAILED) stacks_ = static_cast<char*>(memory);
+    }
+    stack_ = stacks_ + number * stride + stride - stack_size;
+    if (stacks_ == nullptr || mprotect(stack_, stack_size, PROT_READ | PROT_WRITE) != 0) {
       std::fputs("interlock::testing: no memory for the stack of a thread\n", stderr);
       std::exit(3);
     }
-    stack_ = static_cast<char*>(memory) + guard_size;
     tls_ = static_cast<char*>(std::malloc(tls_size + 1));
   }
 
@@ -228,7 +243,8 @@ private:
   }
 
   static constexpr std::size_t filled_size = 16 * 1024;
-  static constexpr std::size_t guard_size = 16 * 1024;
+  static constexpr std::size_t stride = 2 * stack_size;
+  inline static char* stacks_ = nullptr;
   inline static fiber* running_ = nullptr;
 
   char* stack_ = nullptr;

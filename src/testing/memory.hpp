@@ -182,8 +182,7 @@ public:
 
   cell& at(std::uintptr_t granule) noexcept {
     if (cells_ == nullptr) reserve();
-    std::size_t slot = (granule * 0x9E3779B97F4A7C15U) >> (64 - bits);
-    for (;; slot = (slot + 1) & (count - 1)) {
+    for (std::size_t slot = slot_of(granule);; slot = (slot + 1) & (count - 1)) {
       cell& c = cells_[slot];
       if (c.execution == execution_ && c.granule == granule) return c;
       if (c.execution == execution_) continue;
@@ -197,6 +196,16 @@ public:
       std::memset(c.location, 0, sizeof c.location);
       return c;
     }
+  }
+
+  // Returns: null if nobody has touched these 8 bytes.
+  [[nodiscard]] const cell* find(std::uintptr_t granule) const noexcept {
+    if (cells_ == nullptr) return nullptr;
+    for (std::size_t slot = slot_of(granule); cells_[slot].execution == execution_;
+         slot = (slot + 1) & (count - 1)) {
+      if (cells_[slot].granule == granule) return &cells_[slot];
+    }
+    return nullptr;
   }
 
   // Effects: nobody has touched these 8 bytes but who took them into use again.
@@ -247,6 +256,10 @@ public:
 private:
   static constexpr unsigned bits = 16;
   static constexpr std::size_t count = std::size_t{1} << bits;
+
+  static std::size_t slot_of(std::uintptr_t granule) noexcept {
+    return (granule * 0x9E3779B97F4A7C15U) >> (64 - bits);
+  }
 
   void reserve() noexcept {
     void* const memory = mmap(nullptr, count * sizeof(cell), PROT_READ | PROT_WRITE,

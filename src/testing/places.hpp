@@ -5,6 +5,7 @@
 // plain memory with its races.
 
 #include "engine.hpp"
+#include "stacks.hpp"
 
 namespace interlock::testing {
 namespace {
@@ -82,6 +83,11 @@ inline const char* engine::touch(std::uintptr_t address, std::size_t size, u8 fl
                                  const void* site, explored_thread& t, bool& of_atomic) {
   const auto id = static_cast<u8>(&t - threads);
   const std::uintptr_t last = address + size - 1;
+  const std::size_t owner = fiber::owner_of(address);
+  if (owner < max_threads && owner != id) {
+    const char* const problem = use_stack_of(static_cast<unsigned>(owner), address);
+    if (problem != nullptr) return problem;
+  }
   for (std::uintptr_t granule = address / 8; granule <= last / 8; ++granule) {
     const unsigned first_byte = granule == address / 8 ? address % 8 : 0;
     const unsigned last_byte = granule == last / 8 ? last % 8 : 7;

@@ -4,6 +4,7 @@
 // src/testing/runs.hpp - one run from a graph.
 
 #include "engine.hpp"
+#include "stacks.hpp"
 
 namespace interlock::testing {
 namespace {
@@ -33,11 +34,15 @@ inline void fiber_entry() {
   }
   self->op = operation{};
   self->op.what = op_kind::end;
+  entry_frame = self->stack.top();  // nothing of it is in use any more
   for (;;) e.post();
 }
 
 inline void engine::prepare(explored_thread& t) {
-  t.stack.prepare(&fiber_entry, tls, initial_tls_, stack_fill);
+  static_assert(fiber::most == max_threads);
+  t.stack.prepare(static_cast<unsigned>(&t - threads), &fiber_entry, tls, initial_tls_, stack_fill);
+  t.frames.depth = t.frames.beyond = 0;
+  t.frames.used_by_others = t.live_from = t.stack.top();
   t.delayed.where = nullptr;
 }
 
@@ -99,7 +104,9 @@ inline void engine::start_run(const work_item* item) {
 inline void engine::resume(unsigned id) {
   current = &threads[id];
   current_id = id;
+  running_frames = &current->frames;
   current->stack.enter(tls);
+  running_frames = nullptr;
   current = nullptr;
   current_id = no_thread;
   if (failure_pending_) {

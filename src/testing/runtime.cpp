@@ -28,6 +28,7 @@
 #include "revisits.hpp"
 #include "runs.hpp"
 #include "sampling.hpp"
+#include "stacks.hpp"
 
 #if defined(__linux__)
 #include <dlfcn.h>
@@ -35,7 +36,11 @@
 #include <sys/single_threaded.h>
 #endif
 
-#define INTERLOCK_SITE __builtin_return_address(0)
+// Where the caller is in the code; tells also where it is on its stack.
+#define INTERLOCK_SITE                                                              \
+  (interlock::testing::entry_frame =                                                \
+       reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0)),                \
+   __builtin_return_address(0))
 
 namespace interlock::testing {
 namespace {
@@ -618,12 +623,17 @@ extern "C" {
 // ---- front end A: what -fsanitize=thread calls --------------------------------------------------
 
 void __tsan_init() {}
-void __tsan_func_entry(void*) {}
+void __tsan_func_entry(void*) {
+  if (running_frames != nullptr) running_frames->enter(number(__builtin_frame_address(0)));
+}
 void __tsan_func_exit() {
+  if (running_frames == nullptr) return;
+  const void* const site = INTERLOCK_SITE;
   // A store to a local object cannot be held back any longer.
-  if (explored() && the_engine().current->stack.holds(the_engine().current->delayed.where)) {
-    finish_delayed();
-  }
+  engine& e = the_engine();
+  if (e.current->stack.holds(e.current->delayed.where)) finish_delayed();
+  const std::uintptr_t end = running_frames->exit(entry_frame);
+  if (end > running_frames->used_by_others) e.end_of_frame(end, site);
 }
 void __tsan_ignore_thread_begin() {}
 void __tsan_ignore_thread_end() {}

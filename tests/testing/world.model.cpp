@@ -515,4 +515,137 @@ TEST_CASE("std::shared_ptr counts atomically, although no real thread was ever s
   });
   CHECK(report.executions == 2);  // and the test's copy of the code was linked, not Catch's
 }
+
+#endif
+
+// ---- objects on the stack -----------------------------------------------------------------------
+
+namespace {
+
+// A waiter tells the other thread of a node in its own frame, and returns when it was signalled.
+struct stack_node {
+  atomic<int> signalled{0};
+  atomic<int> touched{0};
+};
+
+[[gnu::noinline]] void waits_on_stack(atomic<stack_node*>& shared) {
+  stack_node mine;
+  shared.store(&mine, rel);
+  while (mine.signalled.load(acq) == 0) testing::spin_hint();
+}
+
+enum class touching { before, after };
+
+void signals(atomic<stack_node*>& shared, touching when) {
+  stack_node* const other = shared.load(acq);
+  if (other == nullptr) testing::spin_hint();
+  if (other == nullptr) return signals(shared, when);
+  if (when == touching::before) other->touched.store(1, rlx);
+  other->signalled.store(1, rel);
+  if (when == touching::after) other->touched.store(1, rlx);
+}
+
+// The waiter is the first thread or the second: it returns before the late access, or after it.
+void signal_on_stack(world& w, touching when, bool waiter_first, bool goes_on) {
+  atomic<stack_node*> shared{nullptr};
+  atomic<int> other{0};
+  const auto wait = [&, goes_on] {
+    waits_on_stack(shared);
+    if (goes_on) other.store(1, rlx);
+  };
+  if (waiter_first) w.thread(wait);
+  w.thread([&, when] { signals(shared, when); });
+  if (!waiter_first) w.thread(wait);
+  w.finally([] {});
+}
+
+}  // namespace
+
+TEST_CASE("a stack object that is touched after its function returned is found") {
+  for (const bool goes_on : {false, true}) {
+    for (const bool waiter_first : {false, true}) {
+      const auto body = [goes_on, waiter_first](touching when) {
+        return [=](world& w) { signal_on_stack(w, when, waiter_first, goes_on); };
+      };
+#if defined(INTERLOCK_FRONT_B)  // without the compiler only what comes after the return is seen
+      if (!waiter_first) continue;
+#endif
+      CHECK(says(failing(body(touching::after)), "stack object"));
+      CHECK(testing::explore(body(touching::before)).proved());
+    }
+  }
+}
+
+#if !defined(INTERLOCK_FRONT_B)  // the compiler tells where a function ends
+
+TEST_CASE("a stack object whose last use elsewhere is not known to have happened is found") {
+  const auto with = [](std::memory_order order) {
+    return [order](world& w) {
+      atomic<stack_node*> shared{nullptr};
+      w.thread([&, order] {
+        stack_node* other = nullptr;
+        while ((other = shared.load(acq)) == nullptr) testing::spin_hint();
+        other->signalled.store(1, order);
+      });
+      w.thread([&, order] {
+        const auto once = [&] {
+          stack_node mine;
+          shared.store(&mine, rel);
+          while (mine.signalled.load(order == rel ? acq : rlx) == 0) testing::spin_hint();
+        };
+        once();
+      });
+      w.finally([] {});
+    };
+  };
+  const auto says_it = [](const testing::report& report) {
+    return says(report, "a stack object's lifetime ends while another thread uses it");
+  };
+  CHECK(says_it(testing::explore(with(rlx))));
+  proved(with(rel));
+}
+
+namespace {
+
+[[gnu::noinline]] int recursive(atomic<int>& shared, int depth) {
+  atomic<int> mine{depth};
+  if (depth == 3) throw std::bad_alloc();
+  try {
+    return recursive(shared, depth + 1) + mine.load(rlx);
+  } catch (const std::bad_alloc&) {
+    shared.fetch_add(1, ar);
+    if (depth > 0) throw;
+  }
+  return depth;
+}
+
+}  // namespace
+
+TEST_CASE("exceptions, recursion and frames that come again give no false alarm") {
+  const auto report = proved([](world& w) {
+    atomic<int> own{0}, other{0};
+    std::array<atomic<stack_node*>, 2> shared{};
+    const auto throws = [](atomic<int>& count) {
+      try {
+        (void)recursive(count, 0);
+      } catch (const std::bad_alloc&) {
+      }
+    };
+    w.thread([&] {
+      for (auto& each : shared) {
+        throws(own);
+        waits_on_stack(each);  // where a frame of the recursion was
+      }
+    });
+    w.thread([&] {
+      for (auto& each : shared) {
+        throws(other);
+        signals(each, touching::before);
+      }
+    });
+    w.finally([&] { testing::check(own.load(rlx) == 6 && other.load(rlx) == 6, "unwound"); });
+  });
+  CHECK(report.executions > 0);
+}
+
 #endif
