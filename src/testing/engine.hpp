@@ -453,8 +453,9 @@ private:
   using wall_clock = std::chrono::steady_clock;
   course course_ = course::every;
   bool hold_ = false;  // no event may happen
+  unsigned unsettled_ = 0;  // threads that may go on without an event
   bool misfit_ = false;
-  bool nondeterministic_ = false;
+  bool final_ = false;  // the failure is reported as it is, not run again
   bool stopped_ = false;
   bool child_ = false;
   bool shows_progress_ = false;

@@ -152,7 +152,7 @@ inline void engine::execute(unsigned id, u16 position) {
 
 // Effects: fails: the thread does not do what it did when it read the same values before.
 inline void engine::not_again(const explored_thread& t) {
-  nondeterministic_ = true;
+  final_ = true;
   char line[400];
   std::snprintf(line, sizeof line,
                 "the body is not deterministic: run again with the same values read, thread %u "

@@ -98,19 +98,25 @@ inline bool engine::has_news(const explored_thread& t) const {
   return false;
 }
 
-// Effects: lets each thread go on until it has to do an event, waits, or ends.
+// Effects: lets each thread that has moved go on until it has to do an event, waits, or ends.
 // Returns: false if one of them failed.
 inline bool engine::settle() {
   hold_ = true;
-  for (bool progress = true; progress && !failed;) {
-    progress = false;
-    for (unsigned id = 0; id < thread_count && !failed; ++id) {
-      explored_thread& t = threads[id];
+  for (unsigned id = 0; unsettled_ != 0 && !failed; id = (id + 1) % max_threads) {
+    if ((unsettled_ >> id & 1U) == 0) continue;
+    unsettled_ &= ~(1U << id);
+    explored_thread& t = threads[id];
+    while (!failed) {
       if (t.state == thread_state::running) {
         resume(id);
-        progress = true;
+      } else if (t.state != thread_state::posted || !process(id)) {
+        break;
       }
-      if (!failed && t.state == thread_state::posted && process(id)) progress = true;
+    }
+    if (t.state == thread_state::finished) unsettled_ |= 1U & ~(1U << id);  // it may be joined
+    if (t.op.what != op_kind::join) continue;
+    for (unsigned other = 1; other < thread_count; ++other) {
+      if (threads[other].state == thread_state::running) unsettled_ |= 1U << other;
     }
   }
   hold_ = false;
@@ -122,11 +128,13 @@ inline bool engine::settle() {
 inline bool engine::advance(unsigned id) {
   explored_thread& t = threads[id];
   if (t.state == thread_state::awaiting && has_news(t)) {
-    t.state = thread_state::posted;
+    // It waits in a read that it asked for, or in spin_hint() itself.
+    t.state = t.op.what == op_kind::none ? thread_state::running : thread_state::posted;
     t.learns = true;
     t.repeats = 0;
   }
   const u16 before = executed_;
+  unsettled_ |= 1U << id;
   while (executed_ == before && !failed && !pruned_) {
     if (t.state == thread_state::running) resume(id);
     if (failed || t.state != thread_state::posted) break;

@@ -310,7 +310,7 @@ inline void engine::explore_in_processes(report& result) {
     pipes.push_back(ends[0]);
     children.push_back(child);
   }
-  result.processes = static_cast<unsigned>(children.size());
+  result.processes = children.empty() ? 1 : static_cast<unsigned>(children.size());
   std::vector<parcel> parcels(children.size());
   collect(pipes, parcels);
   result.exhausted = true;
@@ -324,14 +324,11 @@ inline void engine::explore_in_processes(report& result) {
     result.failure = "a process of the exploration ended before its report: status " +
                      std::to_string(status) + ". Run with options::processes = 1 to see where";
   }
-  if (children.empty()) {  // no fork here: this process does it all
-    work(items);
-    return;
-  }
+  if (children.empty()) return work(items);  // no fork here: this process does it all
   for (work_item* const item : items) std::free(item);
   stopped_ = !result.exhausted;
   failed = !result.failure.empty();
-  nondeterministic_ = true;  // the failure was confirmed where it was found
+  final_ = true;  // it was run again where it was found
   munmap(memory, sizeof(shared_state));
   shared_ = &own_state_;
 }
@@ -347,8 +344,9 @@ inline void engine::describe(report& result) const {
   if (how.sample != sampling::none) {
     constexpr const char* names[] = {"", "a random walk", "pct", "pos"};
     result.sampled = true;
-    add(std::string("sampled by ") + names[static_cast<int>(how.sample)] + ", seed " +
-        std::to_string(how.seed) + ": " + std::to_string(result.distinct) +
+    const u64 samples = result.executions + result.blocked + result.pruned;
+    add(std::to_string(samples) + " samples by " + names[static_cast<int>(how.sample)] +
+        ", seed " + std::to_string(how.seed) + ": " + std::to_string(result.distinct) +
         " different graphs; no proof");
   }
   if (how.departures != options::unlimited || how.max_events != 0) {
@@ -365,8 +363,7 @@ inline void engine::describe(report& result) const {
   }
   if (stopped_ && !failed) add("stopped before the end");
   if (how.processes > 1 && result.processes < how.processes) {
-    add(std::to_string(result.processes < 2 ? 1 : result.processes) + " of " +
-        std::to_string(how.processes) + " processes");
+    add(std::to_string(result.processes) + " of " + std::to_string(how.processes) + " processes");
   }
 }
 
@@ -375,7 +372,7 @@ inline void engine::prepare_exploration(const std::function<void(world&)>& body,
   how = what;
   out = &result;
   body_ = &body;
-  failed = misfit_ = nondeterministic_ = stopped_ = child_ = false;
+  failed = misfit_ = final_ = stopped_ = child_ = false;
   poison = 0x01;
   granted_ = 0;
   own_state_ = shared_state{};

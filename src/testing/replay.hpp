@@ -140,7 +140,7 @@ inline void engine::replay(const std::string& text, report& result) {
 // Effects: runs the execution that has just failed once more, forward, with other leftovers in
 //          memory. What that finds is what is reported: it will be found again.
 inline void engine::confirm_failure(report& result) {
-  if (nondeterministic_) return;
+  if (final_) return;
   const std::string text = replay_string();
   std::vector<replay_step> steps;
   parse_replay(text, steps);
@@ -235,7 +235,7 @@ inline bool engine::deterministic(report& result) {
       result.failure = "the body is not deterministic: run again, " +
                        (failed ? "it fails: " + one.failure : difference(first, now)) + ". " +
                        remedy;
-      nondeterministic_ = failed = true;
+      final_ = failed = true;
       return false;
     }
   }

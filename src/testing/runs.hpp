@@ -77,6 +77,7 @@ inline void engine::start_run(const work_item* item) {
   m.pending_hb = m.pending_seen = m.fence_hb = m.fence_seen = vector_clock{};
   m.state = thread_state::running;
   prepare(m);
+  unsettled_ = 1;
   if (item != nullptr) {
     g_.size = item->size;
     std::memcpy(static_cast<void*>(g_.events), item->events, item->size * sizeof(event));
@@ -182,7 +183,7 @@ inline void engine::end_of_run() {
     return;
   }
   if (executed_ < g_.size) {
-    nondeterministic_ = true;
+    final_ = true;
     fail("the body is not deterministic: a thread did less than in an earlier run", nullptr);
     return;
   }

@@ -80,7 +80,7 @@ inline void engine::explore_samples() {
     for (u64 i = first; i < first + portion && i < how.samples && !failed; ++i) {
       if (!may_run()) return;
       random_.seed(how.seed, i);
-      sampler_.begin(how.sample, how.depth, usual_events_, random_);
+      sampler_.begin(how.sample, how.pct_depth, usual_events_, random_);
       run_alone((i & 1U) != 0 ? 0x01 : 0xFF, *out);
     }
   }

@@ -466,6 +466,24 @@ TEST_CASE("samples of a program without a mistake report none, spinning threads 
   }
 }
 
+TEST_CASE("samples of waits that are one step end, and their replay strings are good") {
+  testing::options how;
+  how.whole_waits = true;
+  how.samples = 500;
+  for (const auto policy : policies) {
+    how.sample = policy;
+    how.replay.clear();
+    const auto sound = testing::explore(how, &locks);
+    CAPTURE(sound.text());
+    CHECK(sound.failure.empty());
+    CHECK(sound.blocked == 0);
+    const auto first = testing::explore(how, &opposite_locks);
+    CHECK(says(first.failure, "deadlock"));
+    how.replay = first.replay;
+    CHECK(testing::explore(how, &opposite_locks).failure == first.failure);
+  }
+}
+
 #if !defined(INTERLOCK_FRONT_B)  // a parking word is a std::atomic
 
 namespace {

@@ -65,7 +65,7 @@ struct mutation;  // a change of the program under test: mutation.hpp
 enum class sampling {
   none,         // all are explored
   random_walk,  // any thread, at each event
-  pct,          // priorities, changed `depth` - 1 times (Burckhardt et al., ASPLOS 2010)
+  pct,          // priorities, changed `pct_depth` - 1 times (Burckhardt et al., ASPLOS 2010)
   pos           // a priority for each event, drawn again after a conflict (Yuan et al., CAV 2018)
 };
 
@@ -80,7 +80,7 @@ struct options {
   sampling sample = sampling::none;
   std::uint64_t samples = 10000;           // how many executions are drawn
   std::uint64_t seed = 1;                  // the same seed draws the same executions
-  unsigned depth = 3;                      // of pct, up to 17: how many ordered events a bug needs
+  unsigned pct_depth = 3;                  // up to 17: how many ordered events a bug needs
   unsigned processes = 1;                  // share the work
   bool progress = false;                   // a line on a terminal; also with a budget
   std::string replay;                      // report::replay: runs this execution alone
