@@ -15,11 +15,17 @@ namespace {
 inline bool engine::repeat_read(unsigned id, u16 location) {
   explored_thread& t = threads[id];
   if (t.hints == 0 || t.done != t.hinted_at) return false;
+  const bool compares = t.op.what == op_kind::update && t.op.update == update_kind::compare;
+  const u8 order = compares ? t.op.order_fail : t.op.order;
   for (u16 i = t.done; i-- > 0;) {
     const u16 position = t.at[i];
     const event& e = g_.events[position];
     if (e.what != kind::read) return false;
-    if (e.location != location || (e.site != t.op.site && !how.whole_waits)) continue;
+    if (e.location != location) continue;
+    // Another place in the code may expect more of what it reads: a seqlock ends with a relaxed
+    // look and begins anew with one that acquires.
+    const bool as_good = e.order == order || !acquires(order);
+    if (e.site != t.op.site && !(how.whole_waits && as_good)) continue;
     if (g_.co_of_source(e) < lower_bound(places_[location], t.seen)) return false;  // too old by now
     const value_t value = value_of(g_, e);
     if (t.op.what == op_kind::update &&

@@ -5,6 +5,7 @@
 
 #include <interlock/detail/futex_mutex.hpp>
 #include <interlock/detail/waiter.hpp>
+#include <interlock/versioned.hpp>
 
 namespace detail = interlock::detail;
 using testing::world;
@@ -55,6 +56,25 @@ TEST_CASE("futex_mutex is a mutex and no more if waits are one step") {
   CHECK(proved([](world& w) { sections(w, 2, 2); }, whole).executions == 6);
   CHECK(proved([](world& w) { sections(w, 3, 1); }, whole).executions == 6);
   CHECK(proved([](world& w) { sections(w, 3, 2); }, whole).executions == 90);
+}
+
+TEST_CASE("a seqlock reads no torn value if waits are one step") {
+  testing::options whole;
+  whole.whole_waits = true;
+  proved(
+      [](world& w) {
+        interlock::versioned<long long> cell(0);
+        for (int t = 0; t < 2; ++t) {
+          w.thread([&] {
+            for (bool saved = false; !saved;) {
+              const auto seen = cell.load();
+              saved = static_cast<bool>(cell.compare_and_set(seen.version, seen.value + 1));
+            }
+          });
+        }
+        w.finally([&] { testing::check(cell.load().value == 2, "no update is lost"); });
+      },
+      whole);
 }
 
 TEST_CASE("futex_mutex: try_lock sees what the last section did") {
