@@ -329,9 +329,10 @@ private:
 };
 
 template <class T>
-testing::report explored(const oracle::program& code, const std::vector<oracle::observed>& what) {
-  testing::options how;
-  how.count_distinct = true;
+testing::report explored(const oracle::program& code, const std::vector<oracle::observed>& what,
+                         testing::options how = {}) {
+  how.count_distinct = how.sample == testing::sampling::none;
+  how.source_lines = false;
   return testing::explore(how, [&](testing::world& w) {
     machine<T> m;
     for (const auto& thread : code) {
