@@ -113,7 +113,13 @@ public:
     if (count_ < 2 || ordered(g)) return true;
     g_ = &g;
     n_ = g.size;
-    build();
+    bool fences = false;
+    for (unsigned i = 0; i < count_; ++i) fences = fences || g.events[sc_[i]].what == kind::fence;
+    if (fences) {
+      build();
+    } else {
+      build_without_fences();
+    }
     return acyclic();
   }
 
@@ -157,6 +163,48 @@ private:
     return place_a < place_b;
   }
 
+  static bool same_location(const event& a, const event& b) noexcept {
+    return is_access(a) && is_access(b) && a.location == b.location;
+  }
+
+  // Without fences psc is scb between seq_cst accesses: po, co, "reads before", hb at one location,
+  // and po(other location); hb; po(other location). The last one holds for two events if it holds by
+  // way of the nearest ones of other locations, for those are before and after all the others.
+  void build_without_fences() noexcept {
+    const event* e = g_->events;
+    u16 next[max_threads], previous[max_threads];
+    for (unsigned t = 0; t < max_threads; ++t) next[t] = previous[t] = initial;
+    for (u16 i = 0; i < n_; ++i) {  // a thread's events are in po
+      const u16 p = previous[e[i].thread];
+      before_[i] = p != initial && same_location(e[p], e[i]) ? before_[p] : p;
+      previous[e[i].thread] = i;
+    }
+    for (u16 i = to16(n_); i-- > 0;) {
+      const u16 n = next[e[i].thread];
+      after_[i] = n != initial && same_location(e[n], e[i]) ? after_[n] : n;
+      next[e[i].thread] = i;
+    }
+    for (unsigned i = 0; i < count_; ++i) {
+      const event& a = e[sc_[i]];
+      const u16 from = after_[sc_[i]];
+      row& edges = psc_[i];
+      std::memset(edges, 0, (count_ / 64 + 1) * sizeof(u64));
+      for (unsigned j = 0; j < count_; ++j) {
+        if (i == j) continue;
+        const event& b = e[sc_[j]];
+        bool edge = false;
+        if (a.thread == b.thread) {
+          edge = a.index < b.index;
+        } else {
+          const u16 to = before_[sc_[j]];
+          edge = from != initial && to != initial && happens_before(e[from], e[to]);
+          if (a.location == b.location) edge = edge || happens_before(a, b);
+        }
+        if (edge || reads_before_or_co(a, b)) add(edges, j);
+      }
+    }
+  }
+
   void build() noexcept {
     const event* e = g_->events;
     for (unsigned a = 0; a < n_; ++a) {
@@ -168,7 +216,7 @@ private:
     for (unsigned a = 0; a < n_; ++a) {
       for (unsigned b = 0; b < n_; ++b) {
         if (a == b) continue;
-        const bool same = is_access(e[a]) && is_access(e[b]) && e[a].location == e[b].location;
+        const bool same = same_location(e[a], e[b]);
         const bool po = e[a].thread == e[b].thread && e[a].index < e[b].index;
         const bool hb = happens_before(e[a], e[b]);
         if (hb) add(hb_[a], b);
@@ -226,20 +274,20 @@ private:
     }
   }
 
-  [[nodiscard]] bool acyclic() noexcept {
-    // Take away nodes without incoming edges until none is left.
-    static bool gone[max_events];
-    std::memset(gone, 0, count_);
-    for (unsigned left = count_; left != 0;) {
+  [[nodiscard]] bool acyclic() const noexcept {
+    // Take away those without an edge to what is left, until nothing is left.
+    row left{};
+    for (unsigned i = 0; i < count_; ++i) add(left, i);
+    for (unsigned remaining = count_; remaining != 0;) {
       bool moved = false;
-      for (unsigned i = 0; i < count_; ++i) {
-        if (gone[i]) continue;
-        bool incoming = false;
-        for (unsigned j = 0; j < count_ && !incoming; ++j) incoming = !gone[j] && has(psc_[j], i);
-        if (incoming) continue;
-        gone[i] = true;
+      for (unsigned i = count_; i-- > 0;) {
+        if (!has(left, i)) continue;
+        u64 outgoing = 0;
+        for (unsigned w = 0; w <= count_ / 64; ++w) outgoing |= psc_[i][w] & left[w];
+        if (outgoing != 0) continue;
+        left[i / 64] &= ~(u64{1} << (i % 64));
+        --remaining;
         moved = true;
-        --left;
       }
       if (!moved) return false;
     }
@@ -256,6 +304,8 @@ private:
   row scb_[max_events];
   row step_[max_events];
   row psc_[max_events];
+  u16 before_[max_events];  // the nearest events of other locations in the same thread
+  u16 after_[max_events];
 };
 
 }  // namespace
