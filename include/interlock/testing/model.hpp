@@ -10,7 +10,7 @@
 //             A proved report has seen them all.
 // Progress    blocking: explore() runs on the calling thread, one exploration at a time.
 // Cost        One run for each execution, some microseconds each. Their number grows quickly: two
-//             or three threads of two or three operations are right.
+//             or three threads of two or three operations are right. More can be sampled.
 // Lifetime    The body, and what it refers to, outlive explore().
 // Not for     I/O, locks of the operating system, more than seven threads.
 //
@@ -72,20 +72,21 @@ enum class sampling {
 struct options {
   static constexpr unsigned unlimited = ~0U;
 
-  // How much. A report says in `scope` what was left out.
+  // How much to see. What was left out stands in report::scope, and then nothing is proved().
   std::uint64_t max_runs = 0;              // runs; 0: until all are done
-  std::chrono::milliseconds budget{0};     // of time, checked every 64 runs; 0: until all are done
-  unsigned departures = unlimited;         // from the default, to reach a graph: see below
-  unsigned max_events = 0;                 // of a thread, which stops there; 0: an error beyond 600
-  sampling sample = sampling::none;
-  std::uint64_t samples = 10000;           // how many executions are drawn
-  std::uint64_t seed = 1;                  // the same seed draws the same executions
-  unsigned pct_depth = 3;                  // up to 17: how many ordered events a bug needs
-  unsigned processes = 1;                  // share the work
-  bool progress = false;                   // a line on a terminal; also with a budget
-  std::string replay;                      // report::replay: runs this execution alone
+  std::chrono::milliseconds budget{0};     // wall time, looked at every 64 runs; 0: no limit
+  unsigned departures = unlimited;         // at most so many old values, other orders of stores and
+                                           // other choices on the way to an execution
+  unsigned max_events = 0;                 // of a thread, which then stops; 0: as many as fit (600)
+  sampling sample = sampling::none;        // draw executions instead ...
+  std::uint64_t samples = 10000;           // ... so many,
+  std::uint64_t seed = 1;                  // the same ones for the same seed
+  unsigned pct_depth = 3;                  // how many ordered events a mistake needs, up to 17
+  unsigned processes = 1;                  // that share the work
+  bool progress = false;                   // a line on a terminal twice a second; also by a budget
+  std::string replay;                      // a report::replay: run that execution alone
 
-  // What.
+  // What happens in an execution.
   unsigned spurious_wakeups = 0;    // how often park() returns for no reason, per thread
   unsigned spurious_failures = 0;   // how often compare_exchange_weak does so, per thread
   unsigned allocation_failures = 0;  // how many allocations of threads fail, per execution
@@ -177,6 +178,8 @@ private:
 // Effects: runs the body once for each execution graph that the memory model allows. The body makes
 //          what is tested, adds threads to the world and calls world.finally or world.join; objects
 //          of the body are gone when it returns, so it must not return before.
+//          The first execution is run three times, with other leftovers in memory, and a failing
+//          one twice: what differs is reported as a body that is not deterministic.
 // Returns: the counts, or the first failure: a check that does not hold, a data race on plain
 //          memory, a deadlock, a use after free, a double free, a leak, an uncaught exception.
 report explore(const options& how, const std::function<void(world&)>& body);
