@@ -106,6 +106,7 @@ struct explored_thread {
   unsigned spurious = 0;                  // wake-ups for no reason
   unsigned failed_exchanges = 0;          // for no reason
   delayed_store delayed;
+  u8 group = 0;  // of the threads that run the same function; 0: none
   unsigned moments = 0;                   // calls of here()
   u64 time = 0;                           // ns: the latest that this thread knows to have passed
   bool has_deadline = false;              // it is parked, but would time out
@@ -158,6 +159,7 @@ struct shared_state {
   u64 runs = 0;  // begun, in portions
   u64 next = 0;  // work item, or sample
   int stop = 0;  // one of them has failed
+  int entangled = 0;  // symmetry would miss something
 };
 
 struct replay_step {
@@ -403,6 +405,22 @@ private:
   [[nodiscard]] bool maximal(const event& e, u16 at, const event& w) const;
   void restrict_and_push(u16 read_at, u16 write_at);
   void push(const graph& g);
+
+  // ---- threads that run the same function ----
+  struct events_of;
+  enum class likeness : u8 { alike, ordered, reversed, different };
+  [[nodiscard]] likeness compare(const graph& g, const event& a, const event& b) const;
+  [[nodiscard]] unsigned left_twin(unsigned thread) const noexcept;
+  [[nodiscard]] bool canonical(const graph& g) const;
+  [[nodiscard]] bool entangled(u16 read_at, const event& w, u16 lowest) const;
+  void depend_on_twin(const graph& g, event& e) const;
+  void give_up_symmetry() noexcept {
+    __atomic_store_n(&shared_->entangled, 1, __ATOMIC_RELAXED);
+    __atomic_store_n(&shared_->stop, 1, __ATOMIC_RELAXED);
+  }
+  [[nodiscard]] bool admitted(const graph& g) {
+    return sc_.consistent(g) && (!symmetric || canonical(g));
+  }
   [[nodiscard]] u16 lower_bound(const graph& g, u16 location, const vector_clock& clock) const;
   [[nodiscard]] u16 lower_bound(const place& p, const vector_clock& clock) const;
   [[nodiscard]] u16 woken_by(u16 sleeper) const;
@@ -424,10 +442,16 @@ private:
   [[nodiscard]] std::vector<step> steps(bool& interleaved) const;
   [[nodiscard]] std::string trace(const std::vector<step>& rows) const;
   [[nodiscard]] u64 hash() const;
+  [[nodiscard]] u64 hash(const u8 (&names)[max_threads]) const;
 
 public:
+  [[nodiscard]] bool uses_symmetry() const noexcept {
+    return how.symmetry && course_ == course::every;
+  }
+
   explored_thread threads[max_threads];
   unsigned thread_count = 0;
+  bool symmetric = false;  // some threads run the same function
   char outcome[128] = {};  // of this run
   const std::function<void(world&)>* body_ = nullptr;
 

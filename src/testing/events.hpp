@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// src/testing/events.hpp - adds the next event of a thread: which store a read may see, which place in co a
-// store may take, and the alternatives.
+// src/testing/events.hpp - adds the next event of a thread: which store a read may see, which place
+// in co a store may take, and the alternatives.
 
 #include "engine.hpp"
 
@@ -33,6 +33,7 @@ inline event engine::fresh(unsigned id, kind what, u16 location, u8 order) {
   e.seen = t.seen;
   e.porf = t.porf;
   e.hb.at[id] = e.seen.at[id] = e.porf.at[id] = e.index;
+  if (symmetric) depend_on_twin(g_, e);
   return e;
 }
 
@@ -221,7 +222,7 @@ inline bool engine::simple(unsigned id, kind what, u8 order, unsigned choices, u
     push(g_);
   }
   g_.events[position].co = chosen;
-  if (what == kind::fence && order == seq_cst && !sc_.consistent(g_)) {
+  if (what == kind::fence && order == seq_cst && !admitted(g_)) {
     pruned_ = true;
     return false;
   }
@@ -257,7 +258,7 @@ inline bool engine::read(unsigned id, u16 location, u8 order, bool compares, u8 
     option.rf = at == 0 ? initial : p.co[at - 1];
     complete_read(g_, option);
     g_.events[position] = option;
-    if (!sc_.consistent(g_)) continue;
+    if (!admitted(g_)) continue;
     if (already_updated(p, at, t.op, option)) {
       revisit_only(position);
     } else if (found) {
@@ -314,7 +315,7 @@ inline bool engine::write(unsigned id, u16 location, u8 order, value_t value, bo
     if (at <= p.stores && g_.events[p.co[at - 1]].exclusive) continue;
     for (u16 i = to16(at - 1); i < p.stores; ++i) ++g_.events[p.co[i]].co;
     g_.events[position].co = at;
-    if (sc_.consistent(g_)) {
+    if (admitted(g_)) {
       if (count != 0 && course_ == course::every) push(g_);
       allowed[count++] = at;
     }
@@ -372,6 +373,7 @@ inline void engine::revisit_only(u16 position) {
   e.rf = initial;
   ++e.index;
   e.hb.at[e.thread] = e.seen.at[e.thread] = e.porf.at[e.thread] = e.index;
+  if (symmetric) depend_on_twin(g_, e);
   complete_write(e);
   const u16 write = append(e);
   if (write == initial) return;

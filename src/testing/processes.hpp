@@ -329,6 +329,7 @@ inline void engine::explore_in_processes(report& result) {
   stopped_ = !result.exhausted;
   failed = !result.failure.empty();
   final_ = true;  // it was run again where it was found
+  own_state_ = *shared_;
   munmap(memory, sizeof(shared_state));
   shared_ = &own_state_;
 }
@@ -405,7 +406,8 @@ inline void engine::explore(const std::function<void(world&)>& body, const optio
   }
   if (failed && how.replay.empty() && how.changed == nullptr) confirm_failure(result);
   result.exhausted = how.replay.empty() && how.sample == sampling::none && !failed && !stopped_ &&
-                     result.cut == 0;
+                     result.cut == 0 && shared_->entangled == 0;
+  result.entangled = shared_->entangled != 0;
   describe(result);
   out = nullptr;
 }

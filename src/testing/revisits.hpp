@@ -33,14 +33,24 @@ inline bool engine::maximal(const event& e, u16 at, const event& w) const {
 inline void engine::backward_revisits(u16 position) {
   const event& w = g_.events[position];
   if (places_[w.location].reads == 0) return;
+  u16 lowest = 0;  // the first place in co that the store could have
+  if (symmetric) {
+    lowest = w.exclusive ? g_.co_of_source(g_.events[w.partner])
+                         : lower_bound(g_, w.location, w.seen);
+    ++lowest;
+  }
   // All from the read on must be maximal: so look from the end for the first that is not.
   static u16 found[max_events];
   u16 count = 0;
   for (u16 d = position; d-- > 0;) {
     const event& e = g_.events[d];
-    if (before(e, w, w.porf)) continue;
+    const bool sees = e.what == kind::read && e.location == w.location;
+    if (before(e, w, w.porf)) {
+      if (symmetric && sees && entangled(d, w, lowest)) give_up_symmetry();
+      continue;
+    }
     if (!maximal(e, d, w)) break;
-    if (e.what == kind::read && e.location == w.location) found[count++] = d;
+    if (sees) found[count++] = d;
   }
   while (count != 0) restrict_and_push(found[--count], position);
 }
@@ -103,6 +113,7 @@ inline void engine::restrict_and_push(u16 read_at, u16 write_at) {
   const u16 size = scratch_.size;
   // Neither counts for the bounds while these are computed: w is last, r is the one that changes.
   scratch_.size = at_w;
+  if (symmetric) depend_on_twin(scratch_, clean);
   reader.what = kind::fence;
   const u16 bound_w = lower_bound(scratch_, w.location, w.seen);
   const u16 bound_r = lower_bound(scratch_, w.location, clean.seen);
@@ -120,7 +131,7 @@ inline void engine::restrict_and_push(u16 read_at, u16 write_at) {
     if (at <= count && scratch_.events[list[at - 1]].exclusive) continue;
     for (u16 i = to16(at - 1); i < count; ++i) ++scratch_.events[list[i]].co;
     writer.co = at;
-    if (sc_.consistent(scratch_)) push(scratch_);
+    if (admitted(scratch_)) push(scratch_);
     for (u16 i = to16(at - 1); i < count; ++i) --scratch_.events[list[i]].co;
   }
 }

@@ -57,6 +57,7 @@ inline void engine::start_run(const work_item* item) {
   remark_count_ = 0;
   remark_used_ = 0;
   thread_count = 1;
+  symmetric = false;
   for (explored_thread& t : threads) {
     t.state = thread_state::unused;
     t.done = t.recorded = 0;
@@ -67,6 +68,7 @@ inline void engine::start_run(const work_item* item) {
     t.spurious = 0;
     t.failed_exchanges = 0;
     t.time = 0;
+    t.group = 0;
     t.has_deadline = false;
     t.learns = false;
     t.newer_than = 0;
@@ -235,17 +237,18 @@ inline void engine::end_of_run() {
   fail(("deadlock:" + who).c_str(), nullptr);
 }
 
-inline u64 engine::hash() const {
-  // Independent of stamps: each event with its thread, index, source and place.
+// Independent of stamps: each event with its thread, under the name given, its index, its source
+// and its place.
+inline u64 engine::hash(const u8 (&names)[max_threads]) const {
   u64 total = 0;
   for (u16 i = 0; i < g_.size; ++i) {
     const event& e = g_.events[i];
-    u64 h = (u64{e.thread} << 48U) | (u64{e.index} << 32U) | (u64{static_cast<u8>(e.what)} << 24U) |
+    u64 h = (u64{names[e.thread]} << 48U) | (u64{e.index} << 32U) | (u64{static_cast<u8>(e.what)} << 24U) |
             e.location;
     h = h * 0x9E3779B97F4A7C15U ^ (h >> 29U);
     u64 from = 1;
     if ((e.what == kind::read || e.what == kind::wake) && e.rf != initial) {
-      from = (u64{g_.events[e.rf].thread} << 20U) + g_.events[e.rf].index + 2;
+      from = (u64{names[g_.events[e.rf].thread]} << 20U) + g_.events[e.rf].index + 2;
     }
     h ^= from * 0xBF58476D1CE4E5B9U;
     h ^= (e.what == kind::read ? u64{0} : u64{e.co} + 1) * 0x94D049BB133111EBU;

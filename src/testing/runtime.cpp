@@ -29,6 +29,7 @@
 #include "runs.hpp"
 #include "sampling.hpp"
 #include "stacks.hpp"
+#include "symmetry.hpp"
 
 #if defined(__linux__)
 #include <dlfcn.h>
@@ -327,6 +328,13 @@ report explore(const options& how, const std::function<void(world&)>& body) {
 #endif
   const std::terminate_handler before = std::set_terminate(&terminate_explored);
   the_engine().explore(body, how, result);
+  if (result.entangled && result.failure.empty()) {
+    options without = how;
+    without.symmetry = false;
+    result = report{};
+    the_engine().explore(body, without, result);
+    result.entangled = true;
+  }
   std::set_terminate(before);
   return result;
 }
@@ -379,7 +387,7 @@ world::~world() {
   for (std::size_t i = 0; i < count_; ++i) work_[i].destroy(work_[i].function);
 }
 
-void world::add(const work& what) {
+void world::add(const work& what, unsigned group) {
   engine& e = the_engine();
   if (e.current_id != 0) e.fail_here("only the body itself adds threads", INTERLOCK_SITE);
   if (e.thread_count == max_threads) {
@@ -390,6 +398,8 @@ void world::add(const work& what) {
   explored_thread& t = e.threads[e.thread_count++];
   t.call = what.call;
   t.function = what.function;
+  t.group = static_cast<u8>(group);
+  e.symmetric = e.uses_symmetry() && (e.symmetric || group != 0);
   t.state = thread_state::added;
   e.prepare(t);
 }

@@ -94,6 +94,7 @@ struct options {
   bool whole_waits = false;         // a wait that spins first is one step: it does not park
   bool leaks = true;                // a complete execution has freed what it allocated
   bool count_distinct = false;      // hash each complete graph, so as to see one that comes twice
+  bool symmetry = true;             // use that the threads of world::threads() are alike
   bool source_lines = true;         // ask addr2line where the events of a failing execution are
   const mutation* changed = nullptr;  // for mutate() alone
 };
@@ -117,6 +118,7 @@ struct report {
   bool sampled = false;
   unsigned processes = 1;        // that did the work
   std::string scope;             // what these counts are the counts of; empty: of all
+  bool entangled = false;        // symmetry would have missed some: it was not used
   std::string failure;           // empty: none
   std::string replay;            // of a failure: options::replay, or INTERLOCK_REPLAY around the
                                  // program, runs this execution alone; it holds no address
@@ -141,8 +143,17 @@ public:
   // Effects: adds a thread. It starts when the body calls join() or finally().
   template <class Function>
   void thread(Function function) {
-    add({new Function(std::move(function)), [](void* f) { (*static_cast<Function*>(f))(); },
-         [](void* f) { delete static_cast<Function*>(f); }});
+    add_copy(std::move(function), 0);
+  }
+
+  // Effects: adds n threads that all run the function. Executions that differ only in which of them
+  //          is which are explored once: up to n! times fewer.
+  // Preconditions: neither the function nor a check asks which thread it is in, or which of two
+  //                addresses is lower.
+  template <class Function>
+  void threads(unsigned n, const Function& function) {
+    ++groups_;
+    for (unsigned i = 0; i < n; ++i) add_copy(function, groups_);
   }
 
   // Effects: runs the threads added so far and waits for them.
@@ -168,11 +179,18 @@ private:
     void (*call)(void* function) = nullptr;
     void (*destroy)(void* function) = nullptr;
   };
-  void add(const work& what);
+  template <class Function>
+  void add_copy(Function function, unsigned group) {
+    add({new Function(std::move(function)), [](void* f) { (*static_cast<Function*>(f))(); },
+         [](void* f) { delete static_cast<Function*>(f); }},
+        group);
+  }
+  void add(const work& what, unsigned group);
   static void record_outcome(const long long* numbers, std::size_t count);
 
   std::array<work, 8> work_{};
   std::size_t count_ = 0;
+  unsigned groups_ = 0;
 };
 
 // Effects: runs the body once for each execution graph that the memory model allows. The body makes
