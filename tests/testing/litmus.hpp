@@ -149,7 +149,7 @@ private:
       i.waits = true;
       object(i);
       expect("==");
-      i.expected = constant();
+      i.expected = number();
     } else {
       if (is_register(peek())) {
         i.result = reg();

@@ -518,6 +518,7 @@ TEST_CASE("litmus: more than a hundred tests, each once") {
     }
   }
   std::printf("litmus tests: %zu\n", count);
+  record("litmus\t" + std::to_string(count));
   CHECK(count >= 100);
   CHECK(codes.size() == count);
 }

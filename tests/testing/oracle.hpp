@@ -306,7 +306,7 @@ private:
           return true;
         }
         settle(i++, old = value_[at(source)], known, progress);
-        if (one.waits && old != one.expected.constant) return false;
+        if (one.waits && old != of(one.expected)) return false;
         if (one.kind == what::cas && (old == of(one.expected)) != c.success) return false;
       }
       if (one.kind == what::fence) ++i;
