@@ -11,8 +11,6 @@ endif()
 
 # INCLUDES DESTINATION because a FILE_SET's directory is lost on a consumer with CMake < 3.23.
 file(GLOB_RECURSE interlock_headers CONFIGURE_DEPENDS ${PROJECT_SOURCE_DIR}/include/*.hpp)
-# The explorer needs its runtime, which is built from the source tree only.
-list(FILTER interlock_headers EXCLUDE REGEX "/interlock/testing/")
 if(CMAKE_VERSION VERSION_GREATER_EQUAL 3.23)
   target_sources(interlock INTERFACE FILE_SET HEADERS
     BASE_DIRS ${PROJECT_SOURCE_DIR}/include FILES ${interlock_headers})
@@ -22,8 +20,7 @@ if(INTERLOCK_INSTALL)
   if(CMAKE_VERSION VERSION_GREATER_EQUAL 3.23)
     set(interlock_file_set FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
   else()
-    install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
-      PATTERN testing EXCLUDE)
+    install(DIRECTORY ${PROJECT_SOURCE_DIR}/include/ DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
   endif()
   install(TARGETS interlock EXPORT interlock-targets
     ${interlock_file_set}
@@ -31,9 +28,19 @@ if(INTERLOCK_INSTALL)
   install(EXPORT interlock-targets NAMESPACE interlock::
     DESTINATION ${CMAKE_INSTALL_DATADIR}/cmake/interlock)
 
+  # The component `testing` is compiled by its user: its sources, and the file that adds the target.
+  install(FILES ${PROJECT_SOURCE_DIR}/cmake/interlock-testing.cmake
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/interlock/cmake)
+  install(DIRECTORY ${PROJECT_SOURCE_DIR}/src/testing
+    DESTINATION ${CMAKE_INSTALL_DATADIR}/interlock/src FILES_MATCHING PATTERN "*.hpp" PATTERN "*.cpp")
+
+  set(interlock_testing_dir ${CMAKE_INSTALL_DATADIR}/interlock)
   configure_package_config_file(${PROJECT_SOURCE_DIR}/cmake/interlock-config.cmake.in
     ${PROJECT_BINARY_DIR}/interlock-config.cmake
-    INSTALL_DESTINATION ${CMAKE_INSTALL_DATADIR}/cmake/interlock)
+    INSTALL_DESTINATION ${CMAKE_INSTALL_DATADIR}/cmake/interlock
+    PATH_VARS interlock_testing_dir)
+  file(WRITE ${PROJECT_BINARY_DIR}/interlock-build-tree.cmake
+    "set(interlock_testing_dir \"${PROJECT_SOURCE_DIR}\")\n")
   write_basic_package_version_file(${PROJECT_BINARY_DIR}/interlock-config-version.cmake
     COMPATIBILITY SameMinorVersion ARCH_INDEPENDENT)
   configure_file(${PROJECT_SOURCE_DIR}/cmake/interlock.pc.in
