@@ -490,7 +490,8 @@ private:
   sampler sampler_;
   shared_state own_state_;
   shared_state* shared_ = &own_state_;
-  u64 granted_ = 0;
+  u64 granted_ = 0;  // runs that may begin before the limits are looked at again
+  u64 planned_ = 0;  // samples, or items of work for all processes
   wall_clock::time_point started_, shown_;
 
   char* initial_tls_ = nullptr;

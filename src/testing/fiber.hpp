@@ -242,7 +242,7 @@ private:
     }
   }
 
-  static constexpr std::size_t filled_size = 16 * 1024;
+  static constexpr std::size_t filled_size = 8 * 1024;
   static constexpr std::size_t stride = 2 * stack_size;
   inline static char* stacks_ = nullptr;
   inline static fiber* running_ = nullptr;

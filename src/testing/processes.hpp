@@ -57,7 +57,8 @@ inline void engine::show_progress(u64 runs) {
   if (now - shown_ < std::chrono::milliseconds{500}) return;
   shown_ = now;
   const double seconds = std::chrono::duration<double>(now - started_).count();
-  u64 pending = 0;
+  const u64 taken = __atomic_load_n(&shared_->next, __ATOMIC_RELAXED);
+  u64 pending = planned_ > taken ? planned_ - taken : 0;
   for (const work_item* item = stack_; item != nullptr; item = item->next) ++pending;
   std::fprintf(stderr, "\r%llu runs, %.0f k/s, %llu pending, %.0f s ",
                static_cast<unsigned long long>(runs), static_cast<double>(runs) / seconds / 1000,
@@ -289,6 +290,7 @@ inline void engine::explore_in_processes(report& result) {
   course_ = course::every;
   if (how.sample == sampling::none) split_work(items);
   if (how.sample == sampling::none && items.empty()) return;
+  if (how.sample == sampling::none) planned_ = items.size();
   void* const memory = mmap(nullptr, sizeof(shared_state), PROT_READ | PROT_WRITE,
                             MAP_SHARED | MAP_ANONYMOUS, -1, 0);
   if (memory != MAP_FAILED) {
@@ -376,6 +378,7 @@ inline void engine::prepare_exploration(const std::function<void(world&)>& body,
   failed = misfit_ = final_ = stopped_ = child_ = false;
   poison = 0x01;
   granted_ = 0;
+  planned_ = how.sample == sampling::none ? 0 : how.samples;
   own_state_ = shared_state{};
   shared_ = &own_state_;
   started_ = shown_ = wall_clock::now();
