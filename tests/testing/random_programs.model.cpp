@@ -114,7 +114,55 @@ int compare(generator draw, int programs, unsigned threads, unsigned length, int
   return racing;
 }
 
+// Samples, two processes and replay strings against the exploration of the same program.
+// Returns: how many of the programs race.
+int compare_modes(generator draw, int programs, unsigned threads, unsigned length) {
+  int racing = 0;
+  for (int i = 0; i < programs; ++i) {
+    const oracle::program p = draw.draw(threads, length, 2);
+    std::vector<oracle::observed> what;
+    for (unsigned t = 0; t < threads; ++t) what.push_back({false, static_cast<int>(t)});
+    const testing::report all = litmus::explored<int>(p, what);
+    testing::options how;
+    how.sample = static_cast<testing::sampling>(1 + i % 3);
+    how.samples = 2000;
+    const testing::report some = litmus::explored<int>(p, what, how);
+    INFO(text(p));
+    INFO(all.text());
+    INFO(some.text());
+    if (!all.failure.empty()) {
+      ++racing;
+      CHECK(some.failure.find("data race") != std::string::npos);
+      for (const testing::report* const found : {&all, &some}) {
+        testing::options again;
+        again.replay = found->replay;
+        CHECK(litmus::explored<int>(p, what, again).failure == found->failure);
+      }
+      continue;
+    }
+    const outcomes possible = seen(all);
+    for (const std::string& one : seen(some)) CHECK(possible.count(one) == 1);
+    CHECK(some.failure.empty());
+    CHECK(some.distinct <= all.executions);
+    if (all.executions <= 20) CHECK(some.distinct == all.executions);
+    if (i % 8 != 0) continue;
+    testing::options both;
+    both.processes = 2;
+    const testing::report split = litmus::explored<int>(p, what, both);
+    CHECK(split.outcomes == all.outcomes);
+    CHECK(split.distinct == all.executions);
+    CHECK(split.proved());
+  }
+  return racing;
+}
+
 }  // namespace
+
+TEST_CASE("samples, processes and replay strings agree with the exploration") {
+  compare_modes({std::mt19937(21), true, false, true}, 120, 3, 2);
+  compare_modes({std::mt19937(22)}, 80, 2, 3);
+  CHECK(compare_modes({std::mt19937(23), false, true}, 80, 2, 3) > 10);
+}
 
 TEST_CASE("Each execution graph of the body that RC11 allows is run exactly once") {
   compare({std::mt19937(1)}, 3000, 2, 3, 2);
