@@ -295,6 +295,7 @@ public:
     arena::block* const header = heap.find(user);
     if (header == nullptr) fail_here("delete of what was not allocated in this execution", site);
     if (arena::freed(*header)) fail_here("double free", site);
+    if (unseen != 0) return arena::mark_dropped(*header);
     plain(reinterpret_cast<std::uintptr_t>(user), header->size == 0 ? 1 : header->size,
           access_write | access_free, site);
     heap.mark_freed(current_id, *header);
@@ -308,6 +309,7 @@ public:
 
   tls_block tls;
   arena heap;
+  unsigned unseen = 0;  // objects of that type that live
   int poison = 0xFF;
   int stack_fill = -1;  // what stacks are filled with; -1: what was there before
   report* out = nullptr;

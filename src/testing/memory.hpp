@@ -76,6 +76,8 @@ public:
     return nullptr;
   }
   static bool freed(const block& header) noexcept { return (header.live & 1U) != 0; }
+  // It is not given to anyone again.
+  static void mark_dropped(block& header) noexcept { header.live |= 1U; }
   void mark_freed(unsigned thread, block& header) noexcept {
     header.live |= 1U;
     header.older = freed_[thread];

@@ -50,6 +50,7 @@ inline void engine::start_run(const work_item* item) {
   ++run_;
   shadow_.next_execution();
   heap.reset();
+  unseen = 0;  // the last run may have ended in the middle
   pruned_ = false;
   executed_ = 0;
   g_.size = 0;
@@ -66,6 +67,7 @@ inline void engine::start_run(const work_item* item) {
     t.repeats = 0;
     t.awaited_count = 0;
     t.spurious = 0;
+    t.moments = 0;
     t.failed_exchanges = 0;
     t.time = 0;
     t.group = 0;

@@ -256,7 +256,7 @@ void do_fence(int order, const void* site) {
 }
 
 void plain(const volatile void* where, std::size_t size, u8 flags, const void* site) {
-  if (explored() && size != 0) the_engine().plain(number(where), size, flags, site);
+  if (explored() && size != 0 && the_engine().unseen == 0) the_engine().plain(number(where), size, flags, site);
 }
 
 void do_park(const void* word, std::uint32_t expected, const void* site) {
@@ -370,6 +370,9 @@ void note(const char* text, std::source_location where) {
 void spin_hint() {
   if (explored()) hint();
 }
+
+unseen::unseen() { ++the_engine().unseen; }
+unseen::~unseen() { --the_engine().unseen; }
 
 moment here() {
   check(explored(), "here() is called in an explored thread");
@@ -535,7 +538,10 @@ void* explored_allocation(std::size_t size, std::size_t alignment, const void* s
 }
 
 void* allocate(std::size_t size, std::size_t alignment, const void* site) {
-  if (explored()) return explored_allocation(size, alignment, site);
+  if (explored()) {
+    return the_engine().unseen == 0 ? explored_allocation(size, alignment, site)
+                                    : the_engine().allocate(size, alignment, site);
+  }
   void* const memory =
       alignment <= 16 ? std::malloc(size == 0 ? 1 : size)
                       : std::aligned_alloc(alignment, (size + alignment - 1) & ~(alignment - 1));

@@ -225,6 +225,16 @@ void advance(std::chrono::nanoseconds duration);
 //          reads between two hints waits for a store instead of running forever.
 void spin_hint();
 
+// As long as one lives, what its thread does to plain memory is not seen and what it allocates is
+// not explored: for tools that watch a test. Atomic operations have no place in there.
+class unseen {
+public:
+  unseen();
+  unseen(const unseen&) = delete;
+  unseen& operator=(const unseen&) = delete;
+  ~unseen();
+};
+
 // A point of an explored thread. What lies between two of them is ordered by happens-before, which
 // is all the time that there is under a weak memory model.
 struct moment {
