@@ -6,97 +6,369 @@
 #include <interlock/async_mutex.hpp>
 #include <interlock/task.hpp>
 
+#include <cstdint>
+#include <utility>
+#include <vector>
+
+#include "support/detached.hpp"
+#include "testing/last_user.hpp"
+
+using interlock::async_mutex;
+using interlock::sync_wait;
+using interlock::task;
 using testing::world;
 
 namespace {
 
-// Each thread blocks for the mutex.
-void threads_lock(world& w, int threads, int rounds) {
-  auto* const door = new interlock::async_mutex;
-  int inside = 0;
-  for (int t = 0; t < threads; ++t) {
-    w.thread([&, door, rounds] {
-      for (int i = 0; i < rounds; ++i) {
-        const auto held = door->lock_blocking();
-        ++inside;  // a plain object: a race if two are inside
+struct guarded {
+  async_mutex door;
+  int inside = 0;  // plain: a race if two are inside
+};
+using shared_door = used_by<guarded>;
+using user = void (*)(guarded&);
+
+void blocking_section(guarded& g) {
+  const auto held = g.door.lock_blocking();
+  ++g.inside;
+}
+
+task<> section(guarded& g) {
+  const auto held = co_await g.door.lock();
+  ++g.inside;
+}
+void coroutine_section(guarded& g) { sync_wait(section(g)); }
+
+// What they have in common is destroyed by whoever is done last.
+void sections(world& w, std::vector<user> users) {
+  const int all = static_cast<int>(users.size());
+  auto* const shared = shared_door::make(all);
+  int saw_all = 0;
+  for (const user enter : users) {
+    w.thread([&saw_all, shared, enter, all] {
+      enter(**shared);
+      {
+        const auto held = (*shared)->door.lock_blocking();
+        if ((*shared)->inside == all) ++saw_all;
       }
+      shared->leave();
     });
   }
-  w.finally([&, door] {
-    testing::check(inside == threads * rounds, "every section was run");
-    delete door;
-  });
+  w.finally([&] { testing::check(saw_all >= 1, "what one owner did is visible to the next"); });
 }
 
-interlock::task<> section(interlock::async_mutex& door, int& inside) {
-  const auto held = co_await door.lock();
-  ++inside;
-}
-
-// Each thread runs a coroutine that awaits the mutex; one may run another's.
-void coroutines_lock(world& w, int threads) {
-  auto* const door = new interlock::async_mutex;
-  int inside = 0;
-  for (int t = 0; t < threads; ++t) {
-    w.thread([&, door] { interlock::sync_wait(section(*door, inside)); });
+// Without the look at the end, for the longer ones: the body destroys the mutex.
+void plain_sections(world& w, std::vector<user> users, int rounds) {
+  auto* const g = new guarded;
+  for (const user enter : users) {
+    w.thread([g, enter, rounds] {
+      for (int i = 0; i < rounds; ++i) enter(*g);
+    });
   }
-  w.finally([&, door] {
-    testing::check(inside == threads, "every section was run");
-    delete door;
+  w.finally([g, all = static_cast<int>(users.size()) * rounds] {
+    testing::check(g->inside == all, "every section was run");
+    delete g;
   });
 }
+
+// The owner that finds itself the last one destroys the mutex after its unlock.
+void last_owner_destroys(world& w, int users) {
+  auto* const g = new guarded;
+  for (int t = 0; t < users; ++t) {
+    w.thread([g, users] {
+      bool last = false;
+      {
+        const auto held = g->door.lock_blocking();
+        last = ++g->inside == users;
+      }
+      if (last) delete g;
+    });
+  }
+  w.finally([] {});
+}
+
+task<bool> coroutine_is_last(guarded& g, int users) {
+  const auto held = co_await g.door.lock();
+  co_return ++g.inside == users;
+}
+
+void last_coroutine_destroys(world& w, int users) {
+  auto* const g = new guarded;
+  for (int t = 0; t < users; ++t) {
+    w.thread([g, users] {
+      if (sync_wait(coroutine_is_last(*g, users))) delete g;
+    });
+  }
+  w.finally([] {});
+}
+
+// One thread's coroutines queue one behind the other, perhaps while another thread owns the mutex.
+support::detached logs(guarded& g, std::vector<int>& log, int who) {
+  const auto held = co_await g.door.lock();
+  ++g.inside;
+  log.push_back(who);
+}
+
+void in_order(world& w) {
+  auto* const g = new guarded;
+  std::vector<int> log;
+  log.reserve(4);
+  atomic<int> queued{0};
+  w.thread([&, g] {
+    const auto held = g->door.lock_blocking();
+    ++g->inside;
+  });
+  w.thread([&, g] {
+    logs(*g, log, 1);
+    logs(*g, log, 2);
+    queued.store(1, rel);
+  });
+  w.thread([&, g] {
+    if (queued.load(acq) == 1) logs(*g, log, 3);
+  });
+  w.finally([&, g] {
+    testing::check(log.size() >= 2 && log[0] == 1 && log[1] == 2, "in the order of their calls");
+    testing::check(g->inside == static_cast<int>(log.size()) + 1, "every section was run");
+    delete g;
+  });
+}
+
+// Nobody blocks: each thread starts a coroutine, which goes on wherever the mutex is handed to it.
+support::detached detached_section(guarded& g) {
+  const auto held = co_await g.door.lock();
+  ++g.inside;
+}
+
+void nobody_blocks(world& w, int threads) {
+  auto* const g = new guarded;
+  for (int t = 0; t < threads; ++t) w.thread([g] { detached_section(*g); });
+  w.finally([g, threads] {
+    testing::check(g->inside == threads, "every section was run");
+    delete g;
+  });
+}
+
+// A section throws: the mutex is free again.
+struct broken {};
+
+void throws_inside(world& w) {
+  auto* const shared = shared_door::make(2);
+  for (int t = 0; t < 2; ++t) {
+    w.thread([shared, t] {
+      guarded& g = **shared;
+      bool thrown = false;
+      try {
+        if (t == 0) {
+          sync_wait(g.door.run_exclusive([&g] {
+            ++g.inside;
+            throw broken();
+          }));
+        } else {
+          sync_wait(g.door.run_exclusive([&g]() -> task<> {
+            ++g.inside;
+            throw broken();
+            co_return;
+          }));
+        }
+      } catch (const broken&) {
+        thrown = true;
+      }
+      testing::check(thrown, "the exception reaches the caller");
+      shared->leave();
+    });
+  }
+  w.finally([] {});
+}
+
+void tries(world& w, bool exclusive) {
+  auto* const shared = shared_door::make(2);
+  bool got_it = false;
+  w.thread([shared] {
+    blocking_section(**shared);
+    shared->leave();
+  });
+  w.thread([&got_it, shared, exclusive] {
+    guarded& g = **shared;
+    if (exclusive) {
+      got_it = g.door.try_run_exclusive([&g] { ++g.inside; });
+    } else if (const auto held = g.door.try_lock()) {
+      ++g.inside;
+      got_it = true;
+    }
+    shared->leave();
+  });
+  w.finally([&] { w.outcome(got_it); });
+}
+
+// A guard is moved to another thread, which unlocks; a coroutine waits for it meanwhile.
+void guard_moves(world& w) {
+  auto* const g = new guarded;
+  async_mutex::guard moved = g->door.try_lock();
+  atomic<int> ready{0};
+  w.thread([&, g] {
+    ++g->inside;
+    ready.store(1, rel);
+  });
+  w.thread([&] {
+    while (ready.load(acq) == 0) testing::spin_hint();
+    const async_mutex::guard mine = std::move(moved);
+  });
+  w.thread([&, g] { coroutine_section(*g); });
+  w.finally([g] {
+    testing::check(g->inside == 2, "both were inside");
+    delete g;
+  });
+}
+
+// ---- what others do -----------------------------------------------------------------------------
+
+// Frees the mutex without a look whether somebody has queued.
+class forgetful_mutex {
+public:
+  bool take_or_queue(interlock::detail::waiter& node) {
+    std::uintptr_t seen = state_.load(rlx);
+    while (true) {
+      if (seen == 1) {
+        if (state_.compare_exchange_weak(seen, 0, acq, rlx)) return true;
+        continue;
+      }
+      node.next = reinterpret_cast<interlock::detail::waiter*>(seen);
+      if (state_.compare_exchange_weak(seen, reinterpret_cast<std::uintptr_t>(&node), rel, rlx)) {
+        return false;
+      }
+    }
+  }
+  void lock() {
+    interlock::detail::thread_waiter node;
+    if (!take_or_queue(node)) node.wait();
+  }
+  void unlock() {
+    if (queue_ == nullptr) {
+      const std::uintptr_t seen = state_.load(acq);
+      if (seen == 0) {
+        state_.store(1, rel);  // somebody may have queued since the look
+        return;
+      }
+      state_.store(0, rlx);
+      queue_ = interlock::detail::reverse(reinterpret_cast<interlock::detail::waiter*>(seen));
+    }
+    interlock::detail::waiter* const next = queue_;
+    queue_ = next->next;
+    next->wake();
+  }
+
+private:
+  std::atomic<std::uintptr_t> state_{1};
+  interlock::detail::waiter* queue_ = nullptr;
+};
+
+void forgets_a_waiter(world& w) {
+  auto* const door = new forgetful_mutex;
+  int inside = 0;
+  for (int t = 0; t < 2; ++t) {
+    w.thread([&inside, door] {
+      door->lock();
+      ++inside;
+      door->unlock();
+    });
+  }
+  w.finally([door] { delete door; });
+}
+
+// The last owner destroys a mutex whose unlock touches it after the hand-over.
+void touches_after_wake(world& w) {
+  struct late {
+    async_mutex door;
+    int users = 2;
+    int unlocks = 0;
+  };
+  auto* const s = new late;
+  for (int t = 0; t < 2; ++t) {
+    w.thread([s] {
+      auto held = s->door.lock_blocking();
+      const bool last = --s->users == 0;
+      held.unlock();
+      ++s->unlocks;
+      if (last) delete s;
+    });
+  }
+  w.finally([] {});
+}
+
+constexpr user thread = &blocking_section;
+constexpr user coroutine = &coroutine_section;
 
 }  // namespace
 
-TEST_CASE("async_mutex excludes threads and forgets none: two and three threads") {
-  proved([](world& w) { threads_lock(w, 2, 1); });
-  proved([](world& w) { threads_lock(w, 3, 1); });
+TEST_CASE("async_mutex: at most one guard owns it, two and three threads") {
+  proved([](world& w) { sections(w, {thread, thread}); });
+  proved([](world& w) { plain_sections(w, {thread, thread, thread}, 1); });
+  proved([](world& w) { plain_sections(w, {thread, thread}, 2); });
 }
 
-TEST_CASE("async_mutex excludes threads and forgets none: two threads, two sections each") {
-  proved([](world& w) { threads_lock(w, 2, 2); });
+TEST_CASE("async_mutex: at most one guard owns it, coroutines and threads") {
+  proved([](world& w) { sections(w, {coroutine, coroutine}); }, whole_waits());
+  proved([](world& w) { plain_sections(w, {coroutine, coroutine}, 2); }, whole_waits());
+  proved([](world& w) { plain_sections(w, {coroutine, coroutine, coroutine}, 1); }, whole_waits());
+  proved([](world& w) { plain_sections(w, {thread, coroutine}, 1); });
+  proved([](world& w) { plain_sections(w, {thread, coroutine, coroutine}, 1); }, whole_waits());
 }
 
-TEST_CASE("async_mutex excludes coroutines and forgets none") {
-  proved([](world& w) { coroutines_lock(w, 2); });
+TEST_CASE("async_mutex: coroutines of threads that do not wait, three and four") {
+  proved([](world& w) { nobody_blocks(w, 3); });
+  proved([](world& w) { nobody_blocks(w, 4); });
+}
+
+TEST_CASE("async_mutex: three threads with two sections each", "[.deep]") {
+  proved([](world& w) { plain_sections(w, {thread, thread, thread}, 2); });
+}
+TEST_CASE("async_mutex: three coroutines with two sections each", "[.deep]") {
+  proved([](world& w) { plain_sections(w, {coroutine, coroutine, coroutine}, 2); }, whole_waits());
+}
+TEST_CASE("async_mutex: four threads", "[.deep]") {
+  proved([](world& w) { plain_sections(w, {thread, thread, thread, thread}, 1); });
+}
+TEST_CASE("async_mutex: four coroutines", "[.deep]") {
+  proved([](world& w) { plain_sections(w, {coroutine, coroutine, coroutine, coroutine}, 1); },
+         whole_waits());
 }
 
 TEST_CASE("async_mutex: the last owner may destroy it") {
-  proved([](world& w) {
-    struct shared {
-      interlock::async_mutex door;
-      int users = 2;
-    };
-    auto* const s = new shared;
-    for (int t = 0; t < 2; ++t) {
-      w.thread([s] {
-        bool last = false;
-        {
-          const auto held = s->door.lock_blocking();
-          last = --s->users == 0;
-        }
-        if (last) delete s;
-      });
-    }
-    w.finally([] {});
-  });
+  proved([](world& w) { last_owner_destroys(w, 2); });
+  proved([](world& w) { last_owner_destroys(w, 3); });
+  proved([](world& w) { last_coroutine_destroys(w, 2); }, whole_waits());
+  proved([](world& w) { last_coroutine_destroys(w, 3); }, whole_waits());
 }
 
-TEST_CASE("async_mutex: try_lock sees what the last owner did") {
-  proved([](world& w) {
-    interlock::async_mutex door;
-    int inside = 0;
-    w.thread([&] {
-      const auto held = door.lock_blocking();
-      ++inside;
-    });
-    w.thread([&] {
-      if (const auto held = door.try_lock()) ++inside;
-    });
-    w.finally([&] { testing::check(inside >= 1, "the blocking one was inside"); });
-  });
+TEST_CASE("async_mutex: waiters get it in the order in which they queued") {
+  proved(in_order, whole_waits());
 }
 
-TEST_CASE("async_mutex: each memory order is needed") {
-  CHECK(survivors([](world& w) { threads_lock(w, 2, 2); }) == "");
+TEST_CASE("async_mutex: a callable that throws inside run_exclusive leaves it unlocked") {
+  proved(throws_inside, whole_waits());
+}
+
+TEST_CASE("async_mutex: try_lock and try_run_exclusive see what the last owner did") {
+  for (const bool exclusive : {false, true}) {
+    const auto report = proved([exclusive](world& w) { tries(w, exclusive); });
+    CHECK(joined(seen(report)) == "0, 1");
+  }
+}
+
+TEST_CASE("async_mutex: a guard moves to another thread, which unlocks") {
+  proved(guard_moves, whole_waits());
+}
+
+TEST_CASE("async_mutex: a mutex that forgets a waiter is found") {
+  const auto report = failing(forgets_a_waiter);
+  CHECK(report.failure.rfind("deadlock", 0) == 0);
+}
+
+TEST_CASE("async_mutex: who touches it after the hand-over is found") {
+  failing(touches_after_wake);
+}
+
+TEST_CASE("async_mutex: mutants", "[.mutants]") {
+  mutants({[](world& w) { nobody_blocks(w, 3); },
+           [](world& w) { plain_sections(w, {thread, thread}, 2); },
+           [](world& w) { tries(w, false); }});
 }
