@@ -1,0 +1,336 @@
+// SPDX-License-Identifier: BSL-1.0
+// task, when_all, sync_wait and reschedule where tasks change threads: results and exceptions reach
+// who awaits them, what was done before is visible, frames may go with their last user.
+
+#include "testing/front.hpp"
+
+#include <interlock/task.hpp>
+#include <interlock/when_all.hpp>
+
+#include <atomic>
+#include <coroutine>
+#include <exception>
+#include <utility>
+#include <vector>
+
+namespace detail = interlock::detail;
+using interlock::reschedule;
+using interlock::sync_wait;
+using interlock::task;
+using interlock::when_all;
+using testing::world;
+
+namespace {
+
+struct broken {};
+
+// co_await ferry suspends until another thread calls carry(), and goes on there.
+class ferry {
+public:
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> self) noexcept {
+    node_.continuation = self;
+    slot_.store(&node_, rel);
+  }
+  void await_resume() const noexcept {}
+
+  // The passenger may end the ferry.
+  void carry() noexcept {
+    detail::waiter* passenger = nullptr;
+    while ((passenger = slot_.load(acq)) == nullptr) testing::spin_hint();
+    passenger->wake();
+  }
+
+private:
+  detail::coroutine_waiter node_;
+  std::atomic<detail::waiter*> slot_{nullptr};
+};
+
+enum class ends { with_result, with_exception };
+
+task<int> crosses(ferry& over, int& plain, ends how) {
+  co_await over;
+  ++plain;
+  if (how == ends::with_exception) throw broken();
+  co_return plain;
+}
+
+task<int> calls(ferry& over, int& plain, ends how) {
+  ++plain;
+  const int inner = co_await crosses(over, plain, how);
+  co_return inner * 10;
+}
+
+// One thread waits for a task that ends on another. It ends all that the task used.
+void waits_for_another(world& w, ends how) {
+  struct trip {
+    ferry over;
+    int plain = 0;
+  };
+  auto* const t = new trip;
+  w.thread([t, how] {
+    task<int> work = calls(t->over, t->plain, how);
+    testing::check(t->plain == 0, "a task does not run before it is awaited");
+    int result = 0;
+    bool thrown = false;
+    try {
+      result = sync_wait(std::move(work));
+    } catch (const broken&) {
+      thrown = true;
+    }
+    testing::check(thrown == (how == ends::with_exception), "the exception reaches who awaits");
+    testing::check(thrown || result == 20, "the result reaches who awaits");
+    testing::check(t->plain == 2, "what the task did happens before");
+    delete t;
+  });
+  w.thread([t] { t->over.carry(); });
+  w.finally([] {});
+}
+
+// Each of the tasks ends on a thread of its own.
+void gathers(world& w, int threads, int failing_one) {
+  struct trip {
+    ferry over;
+    int plain = 0;
+  };
+  auto* const trips = new std::vector<trip>(static_cast<std::size_t>(threads));
+  w.thread([trips, failing_one] {
+    std::vector<task<int>> tasks;
+    int number = 0;
+    for (trip& each : *trips) {
+      const bool fails = number++ == failing_one;
+      tasks.push_back(
+          crosses(each.over, each.plain, fails ? ends::with_exception : ends::with_result));
+    }
+    bool thrown = false;
+    try {
+      const std::vector<int> results = sync_wait(when_all(std::move(tasks)));
+      testing::check(results == std::vector<int>(trips->size(), 1), "all results, in order");
+    } catch (const broken&) {
+      thrown = true;
+    }
+    testing::check(thrown == (failing_one >= 0), "a failure is thrown");
+    for (const trip& each : *trips) testing::check(each.plain == 1, "only after all have ended");
+    delete trips;
+  });
+  for (int t = 0; t < threads; ++t) {
+    w.thread([t, trips] { (*trips)[static_cast<std::size_t>(t)].over.carry(); });
+  }
+  w.finally([] {});
+}
+
+// A task of a when_all that ends at once, beside one that ends elsewhere; results in their order.
+task<int> at_once() { co_return 5; }
+
+void gathers_mixed(world& w) {
+  auto* const over = new ferry;
+  w.thread([over] {
+    int plain = 0;
+    std::vector<task<int>> tasks;
+    tasks.push_back(at_once());
+    tasks.push_back(crosses(*over, plain, ends::with_result));
+    tasks.push_back(at_once());
+    testing::check(sync_wait(when_all(std::move(tasks))) == std::vector<int>{5, 1, 5}, "in order");
+    delete over;
+  });
+  w.thread([over] { over->carry(); });
+  w.finally([] {});
+}
+
+// Two tasks get ready together on the thread that carries them; each lets the other one run.
+task<> takes_turns(ferry& over, std::vector<int>& log, int who) {
+  co_await over;
+  log.push_back(who);
+  co_await reschedule();
+  log.push_back(who);
+}
+
+void reschedules(world& w) {
+  struct trip {
+    ferry over[2];
+    std::vector<int> log;
+  };
+  auto* const t = new trip;
+  t->log.reserve(4);
+  w.thread([t] {
+    std::vector<task<>> tasks;
+    for (int i = 0; i < 2; ++i) tasks.push_back(takes_turns(t->over[i], t->log, i));
+    sync_wait(when_all(std::move(tasks)));
+    testing::check(t->log == std::vector<int>{0, 1, 0, 1}, "each had its turn");
+    delete t;
+  });
+  w.thread([t] {
+    detail::trampoline::together([t] {
+      t->over[0].carry();
+      t->over[1].carry();
+    });
+  });
+  w.finally([] {});
+}
+
+// sync_wait inside a coroutine that runs on another thread's sync_wait.
+task<> waits_inside(ferry& first, ferry& second, int& plain) {
+  co_await first;
+  ++plain;
+  testing::check(sync_wait(crosses(second, plain, ends::with_result)) == 2, "the inner result");
+  ++plain;
+}
+
+void waits_nested(world& w) {
+  struct trip {
+    ferry first, second;
+    int plain = 0;
+  };
+  auto* const t = new trip;
+  w.thread([t] {
+    sync_wait(waits_inside(t->first, t->second, t->plain));
+    testing::check(t->plain == 3, "both are done");
+    delete t;
+  });
+  w.thread([t] { t->first.carry(); });
+  w.thread([t] { t->second.carry(); });
+  w.finally([] {});
+}
+
+// A task that waits is destroyed by another thread than the one that started it.
+struct never {
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<>) const noexcept {}
+  void await_resume() const noexcept {}
+};
+
+struct counted {
+  explicit counted(int& n) : alive(n) { ++alive; }
+  ~counted() { --alive; }
+  counted(const counted&) = delete;
+  counted& operator=(const counted&) = delete;
+  int& alive;
+};
+
+task<> inner_wait(int& alive) {
+  const counted here(alive);
+  co_await never();
+}
+task<> outer_wait(int& alive) {
+  const counted here(alive);
+  co_await inner_wait(alive);
+}
+
+struct starter {
+  struct promise_type {
+    starter get_return_object() noexcept {
+      return {std::coroutine_handle<promise_type>::from_promise(*this)};
+    }
+    std::suspend_never initial_suspend() const noexcept { return {}; }
+    std::suspend_always final_suspend() const noexcept { return {}; }
+    void return_void() const noexcept {}
+    void unhandled_exception() const noexcept { std::terminate(); }
+  };
+  std::coroutine_handle<promise_type> frame;
+};
+starter start(task<> work) { co_await std::move(work); }
+
+void destroyed_elsewhere(world& w) {
+  int alive = 0;
+  std::atomic<void*> frame{nullptr};
+  w.thread([&] {
+    const starter begun = start(outer_wait(alive));
+    testing::check(alive == 2, "both wait");
+    frame.store(begun.frame.address(), rel);
+  });
+  w.thread([&] {
+    void* address = nullptr;
+    while ((address = frame.load(acq)) == nullptr) testing::spin_hint();
+    std::coroutine_handle<>::from_address(address).destroy();
+  });
+  w.finally([&] { testing::check(alive == 0, "both frames are gone"); });
+}
+
+// ---- what others do -----------------------------------------------------------------------------
+
+// Counts the tasks that have ended with a look and a store.
+class naive_gathering {
+public:
+  explicit naive_gathering(int parts) : pending_(parts) {}
+  void arrive() {
+    const int left = pending_.load(acq) - 1;
+    pending_.store(left, rel);
+    if (left == 0) done_.wake();
+  }
+  void wait() { done_.wait(); }
+
+private:
+  std::atomic<int> pending_;
+  detail::thread_waiter done_;
+};
+
+void loses_an_arrival(world& w) {
+  auto* const all = new naive_gathering(2);
+  w.thread([all] {
+    all->wait();
+    delete all;
+  });
+  for (int t = 0; t < 2; ++t) w.thread([all] { all->arrive(); });
+  w.finally([] {});
+}
+
+// The task's end sets a flag that publishes nothing.
+void waits_without_order(world& w) {
+  std::atomic<bool> done{false};
+  int result = 0;
+  w.thread([&] {
+    while (!done.load(rlx)) testing::spin_hint();
+    testing::check(result == 1, "the result");
+  });
+  w.thread([&] {
+    result = 1;
+    done.store(true, rlx);
+  });
+  w.finally([] {});
+}
+
+}  // namespace
+
+TEST_CASE("task: its result or its exception reaches the one who awaits it, from another thread") {
+  proved([](world& w) { waits_for_another(w, ends::with_result); });
+  proved([](world& w) { waits_for_another(w, ends::with_exception); });
+}
+
+TEST_CASE("task: it may be destroyed while it waits, by another thread") {
+  proved(destroyed_elsewhere);
+}
+
+TEST_CASE("sync_wait returns once the awaitable is done, also inside a coroutine") {
+  proved(waits_nested);
+}
+
+TEST_CASE("when_all ends when all tasks have ended: on two threads, on three") {
+  proved([](world& w) { gathers(w, 2, -1); });
+  proved([](world& w) { gathers(w, 3, -1); });
+  proved(gathers_mixed);
+}
+
+TEST_CASE("when_all throws the first failure only after all tasks have ended") {
+  for (const int which : {0, 1}) proved([which](world& w) { gathers(w, 2, which); });
+}
+
+TEST_CASE("when_all ends when all tasks have ended: on four threads") {
+  proved([](world& w) { gathers(w, 4, -1); });
+}
+
+TEST_CASE("after reschedule every coroutine that was ready on the thread has had its turn") {
+  proved(reschedules);
+}
+
+TEST_CASE("task: an arrival that is counted by a look and a store is found") {
+  failing(loses_an_arrival);
+}
+
+TEST_CASE("task: a wait that sees nothing of what was done is found") {
+  failing(waits_without_order);
+}
+
+TEST_CASE("task: mutants", "[.mutants]") {
+  mutants({[](world& w) { waits_for_another(w, ends::with_result); },
+           [](world& w) { gathers(w, 2, -1); }});
+}
