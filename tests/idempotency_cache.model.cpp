@@ -42,7 +42,7 @@ bool second_hand(idempotency_outcome what) {
   return what == idempotency_outcome::joined || what == idempotency_outcome::replayed;
 }
 
-// Each thread sends the same request, some of them from a coroutine.
+// Each thread sends the same request, some of them from a coroutine. Those alike stand together.
 enum class caller { thread, coroutine };
 
 cache::result send(cache& c, caller who, int& runs) {
@@ -53,8 +53,9 @@ cache::result send(cache& c, caller who, int& runs) {
 void one_key(world& w, std::vector<caller> callers, int rounds) {
   auto* const shared = shared_cache::make(static_cast<int>(callers.size()), small());
   int runs = 0;  // plain: a race if two run at once
-  for (const caller who : callers) {
-    w.thread([&runs, shared, rounds, who] {
+  for (std::size_t from = 0, n = 0; from < callers.size(); from += n) {
+    for (n = 1; from + n < callers.size() && callers[from + n] == callers[from];) ++n;
+    w.threads(static_cast<unsigned>(n), [&runs, shared, rounds, who = callers[from]] {
       for (int i = 0; i < rounds; ++i) {
         const auto got = send(**shared, who, runs);
         testing::check(got && *got == 1 && got.attempt == 1, "all get the answer of the one run");
@@ -97,20 +98,18 @@ void leader_throws(world& w, int threads) {
   auto* const shared = shared_cache::make(threads, small());
   int runs = 0;
   atomic<int> thrown{0};
-  for (int t = 0; t < threads; ++t) {
-    w.thread([&runs, &thrown, shared] {
-      try {
-        const auto got = (*shared)->run(1, pay, [&runs] {
-          if (++runs == 1) throw refused();
-          return runs;
-        });
-        testing::check(got && *got == 2, "the second run answers");
-      } catch (const refused&) {
-        thrown.fetch_add(1, rlx);
-      }
-      shared->leave();
-    });
-  }
+  w.threads(static_cast<unsigned>(threads), [&runs, &thrown, shared] {
+    try {
+      const auto got = (*shared)->run(1, pay, [&runs] {
+        if (++runs == 1) throw refused();
+        return runs;
+      });
+      testing::check(got && *got == 2, "the second run answers");
+    } catch (const refused&) {
+      thrown.fetch_add(1, rlx);
+    }
+    shared->leave();
+  });
   w.finally([&, threads] {
     const int all = thrown.load(rlx);
     testing::check(all >= 1 && runs == (all == threads ? 1 : 2), "a failure is not kept");

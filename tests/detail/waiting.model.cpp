@@ -38,15 +38,13 @@ template <class Mutex>
 void sections(world& w, int threads, int rounds) {
   auto* const mutex = new Mutex;
   int inside = 0;
-  for (int t = 0; t < threads; ++t) {
-    w.thread([&inside, mutex, rounds] {
-      for (int i = 0; i < rounds; ++i) {
-        mutex->lock();
-        ++inside;  // a plain object: a race if two are inside
-        mutex->unlock();
-      }
-    });
-  }
+  w.threads(static_cast<unsigned>(threads), [&inside, mutex, rounds] {
+    for (int i = 0; i < rounds; ++i) {
+      mutex->lock();
+      ++inside;  // a plain object: a race if two are inside
+      mutex->unlock();
+    }
+  });
   w.finally([&, mutex] {
     testing::check(inside == threads * rounds, "every section was run");
     delete mutex;
@@ -219,9 +217,9 @@ TEST_CASE("futex_mutex loses no wake-up if park returns for no reason") {
 
 // The model tests of what stands on it take a wait as one step.
 TEST_CASE("futex_mutex is a mutex and no more if waits are one step") {
-  CHECK(proved([](world& w) { futex_sections(w, 2, 2); }, whole_waits()).executions == 6);
-  CHECK(proved([](world& w) { futex_sections(w, 3, 1); }, whole_waits()).executions == 6);
-  CHECK(proved([](world& w) { futex_sections(w, 3, 2); }, whole_waits()).executions == 90);
+  CHECK(proved([](world& w) { futex_sections(w, 2, 2); }, whole_waits()).executions == 6 / 2);
+  CHECK(proved([](world& w) { futex_sections(w, 3, 1); }, whole_waits()).executions == 6 / 6);
+  CHECK(proved([](world& w) { futex_sections(w, 3, 2); }, whole_waits()).executions == 90 / 6);
 }
 
 TEST_CASE("futex_mutex: the last section may end in its destruction") {
