@@ -3,7 +3,6 @@
 
 // A transaction that can be drawn.
 
-#include <mutex>
 #include <utility>
 
 #include <interlock/transaction.hpp>
@@ -16,10 +15,10 @@ namespace lab {
 // Returns: what the body returned.
 template <class Body, class Done>
 auto commit(stage& scene, unsigned lane, Body body, Done done) {
-  std::unique_lock<std::mutex> order;  // held from the end of the body to the note
+  stage::held order{};  // held from the end of the body to the note
   bool repeated = false;
   auto result = interlock::atomically([&](interlock::transaction& t) {
-    if (order.owns_lock()) order.unlock();
+    order = {};
     if (std::exchange(repeated, true)) scene.say(lane, "somebody was faster: begins anew");
     auto answer = body(t);
     order = scene.hold();

@@ -4,7 +4,6 @@
 // deadlock - two locks taken in opposite orders.
 
 #include <array>
-#include <chrono>
 #include <cstdlib>
 #include <interlock/versioned.hpp>
 #include <mutex>
@@ -40,25 +39,11 @@ inline const char* account(unsigned lane) {
   return lane == 0 ? "A" : "B";
 }
 
-// Effects: asks for the lock until it is free, or for 2 ms if they are in a circle: neither would
-//          ever go on then. By polling: ThreadSanitizer rightly reports locks that are waited for
-//          in opposite orders.
-// Returns: whether the caller owns it.
-inline bool lock_unless_stuck(std::mutex& guard, const word& other_waits) {
-  const auto limit = std::chrono::steady_clock::now() + std::chrono::milliseconds(2);
-  while (!guard.try_lock()) {
-    const bool late = std::chrono::steady_clock::now() > limit;
-    if (late && other_waits.read() != 0) return false;
-    std::this_thread::sleep_for(std::chrono::microseconds(20));
-  }
-  return true;
-}
-
 // The real thing would hang for good; here, the first to notice the circle gives up, and both count
 // as stuck. A request that waits holds its first lock, so two that wait are a circle.
 inline tally naive(const settings& set, trace* picture) {
   stage scene(picture);
-  std::array<std::mutex, 2> guard;
+  std::array<lockable, 2> guard;
   std::array<word, 2> waits;
   word circle;
   return judge(play(set, scene, [&](unsigned lane, network& way) {

@@ -59,29 +59,26 @@ public:
 
 private:
   std::vector<word> effects_ = std::vector<word>(static_cast<std::size_t>(events));
-  std::mutex guard_;
+  lockable guard_;
   std::set<std::int64_t> processed_;
 };
 
-// Effects: every event is delivered twice, in any order, to the lanes, which call
-//          work(lane, id, way).
+// Effects: every event is delivered twice, mostly to two lanes, which call work(lane, id, way).
 template <class Work>
 void deliver(const settings& set, stage& scene, std::uint64_t life, Work work) {
-  const unsigned lanes = scene.drawn() ? 2 : std::max(2U, set.threads);
+  // In the small round the second life has one worker: the first has shown what two do.
+  const unsigned lanes = !scene.drawn() ? std::max(2U, set.threads) : life == 0 ? 2 : 1;
   std::vector<std::int64_t> queue;
   for (std::int64_t id = 0; id < cast_of(scene); ++id) queue.insert(queue.end(), {id, id});
   dice chance(set.seed, 1000 + life);
-  for (std::size_t i = queue.size() - 1; i > 0; --i) {
-    // A redelivery follows its event closely: neighbours swap.
+  // A redelivery follows its event closely: neighbours swap.
+  for (std::size_t i = queue.size() - 1; i > 0 && cast_of(scene) > 1; --i) {
     if (chance.roll(0, 1) == 1) std::swap(queue[i], queue[i - 1]);
   }
   for (unsigned i = 0; i < lanes; ++i) scene.name(i, sentence("worker ", i + 1));
-  word next(-1);
   together(lanes, [&](unsigned lane) {
     network way({set.threads, set.seed + life * 7919}, lane);
-    for (;;) {
-      const auto at = static_cast<std::size_t>(next.add(1));
-      if (at >= queue.size()) return;
+    for (std::size_t at = lane; at < queue.size(); at += lanes) {
       scene.say(lane, "receives the event");
       work(lane, queue[at], way);
     }
@@ -102,18 +99,18 @@ inline tally naive(const settings& set, trace* picture) {
 inline tally seen_set(const settings& set, trace* picture) {
   stage scene(picture);
   database durable;
-  std::mutex guard;
+  lockable guard;
   std::set<std::int64_t> seen;
   deliver(set, scene, 0, [&](unsigned lane, std::int64_t id, network& way) {
     {
-      const std::lock_guard lock(guard);
+      const std::lock_guard held(guard);
       const bool known = seen.count(id) > 0;
       scene.say(lane, known ? "has seen it" : "has not seen it");
       if (known) return;
     }
     way.travel(60, 160);
     durable.apply(scene, lane, id);
-    const std::lock_guard lock(guard);
+    const std::lock_guard held(guard);
     seen.insert(id);
   });
   return durable.judge(scene);

@@ -35,7 +35,7 @@ class books {
 public:
   explicit books(stage& scene) : scene_(scene) {}
 
-  [[nodiscard]] std::int64_t jobs() const { return accounts * (scene_.drawn() ? 2 : per_account); }
+  [[nodiscard]] std::int64_t jobs() const { return scene_.drawn() ? 3 : accounts * per_account; }
   // Returns: the i-th job to arrive; the accounts take turns.
   [[nodiscard]] static job arrival(std::int64_t i) { return {i % accounts, i / accounts}; }
 
@@ -93,27 +93,29 @@ inline tally naive(const settings& set, trace* picture) {
 // A lock per account ends two at once and keeps no order: whoever comes first locks first, and the
 // worker that took the earlier job may come second.
 inline tally lock_per_account(const settings& set, trace* picture) {
-  std::array<std::mutex, accounts> guard;
+  std::array<lockable, accounts> guard;
   return play(set, picture, pool(set, stage(picture)),
               [&](books& ledger, const job& next, unsigned lane, network& way) {
                 way.travel(0, 150);  // loads the order
-                const std::lock_guard lock(guard[static_cast<std::size_t>(next.account)]);
+                const std::lock_guard held(guard[static_cast<std::size_t>(next.account)]);
                 ledger.work(next, lane, way);
               });
 }
 
-// Effects: calls post(job, work) for the jobs in the order of arrival, where work(lane, way) works
-//          the job off, and then queue.drain().
+// Effects: every account has a client, who submits its jobs in order: post(job, work), where
+//          work(lane, way) works the job off; then queue.drain().
 // Throws: std::runtime_error if post() does not answer that the job is accepted.
 template <class Queue, class Post>
 tally submit(stage& scene, Queue& queue, Post post) {
   books ledger(scene);
-  for (std::int64_t i = 0; i < ledger.jobs(); ++i) {
-    const job next = ledger.arrival(i);
-    const auto answer = post(
-        next, [&ledger, next](unsigned lane, network& way) { ledger.work(next, lane, way); });
-    if (answer != interlock::post_result::accepted) throw std::runtime_error("a job was refused");
-  }
+  together(accounts, [&](unsigned account) {
+    for (std::int64_t i = account; i < ledger.jobs(); i += accounts) {
+      const job next = ledger.arrival(i);
+      const auto answer = post(
+          next, [&ledger, next](unsigned lane, network& way) { ledger.work(next, lane, way); });
+      if (answer != interlock::post_result::accepted) throw std::runtime_error("a job was refused");
+    }
+  });
   queue.drain();
   return ledger.judge();
 }
@@ -123,7 +125,9 @@ inline tally serial_queue(const settings& set, trace* picture) {
   stage scene(picture);
   scene.name(0, "the queue's worker");
   network way(set, 0);
-  interlock::serial_queue line_of_jobs({.workers = 1});
+  background hands;
+  interlock::serial_queue line_of_jobs(
+      {.workers = hands.workers(1), .executor = hands.executor()});
   return submit(scene, line_of_jobs, [&](const job&, auto work) {
     return line_of_jobs.post([&way, work] { work(0, way); });
   });
@@ -135,7 +139,9 @@ inline tally keyed_serial_queue(const settings& set, trace* picture) {
   scene.name(0, "account A");
   scene.name(1, "account B");
   std::array<network, accounts> way{network(set, 0), network(set, 1)};
-  interlock::keyed_serial_queue<std::int64_t> line_of_jobs({.workers = 2});
+  background hands;
+  interlock::keyed_serial_queue<std::int64_t> line_of_jobs(
+      {.workers = hands.workers(2), .executor = hands.executor()});
   return submit(scene, line_of_jobs, [&](const job& next, auto work) {
     const auto lane = static_cast<unsigned>(next.account);
     return line_of_jobs.post(next.account, [&road = way[lane], lane, work] { work(lane, road); });

@@ -155,7 +155,8 @@ inline tally mirror(const settings& set, trace* picture) {
         [&](std::int64_t) { return line{cache_filled(row).text}; });
     return interlock::mirror_write_result::applied;
   };
-  interlock::mirror copy(store, cache);
+  background hands;
+  interlock::mirror copy(store, cache, {.schedule = hands.scheduler()});
   const auto update = [&](unsigned lane, network&) {
     scene.step(lane, [&] { return data.row.write(new_row); }, row_updated);
     copy.touch();

@@ -108,7 +108,8 @@ inline tally mirror(const settings& set, trace* picture) {
         [&](std::int64_t over) { return row_written(value, over); });
     return interlock::mirror_write_result::applied;
   };
-  interlock::mirror copy(source, target);
+  background hands;
+  interlock::mirror copy(source, target, {.schedule = hands.scheduler()});
   play(set, scene, [&](unsigned lane, network&) {
     scene.step(lane, [&] { return fast.add(1); }, increments_to);
     copy.touch();

@@ -71,8 +71,8 @@ std::int64_t play(const settings& set, stage& scene, Move move, Sum sum) {
   const auto lane_of_orders = [&](unsigned lane) {
     network way(set, lane);
     for (unsigned i = 0; i < (scene.drawn() ? 1 : orders); ++i) {
-      order next = draw(way.chance());
-      if (scene.drawn()) next = {lane, 1 - lane, lane == 0 ? 30 : 10, lane == 0};
+      const order next = scene.drawn() ? order{lane, 1 - lane, lane == 0 ? 30 : 10, lane == 0}
+                                       : draw(way.chance());
       try {
         move(lane, next, way);
       } catch (const refused&) {
@@ -135,16 +135,16 @@ inline tally naive(const settings& set, trace* picture) {
 // A lock keeps others out; it takes nothing back.
 inline tally lock_alone(const settings& set, trace* picture) {
   stage scene(picture);
-  std::mutex guard;
+  lockable guard;
   bank money;
   const auto move = [&](unsigned lane, const order& next, network& way) {
-    const std::lock_guard lock(guard);
+    const std::lock_guard held(guard);
     money.change(scene, lane, next.from, -next.amount);
     next.ask_receiver(scene, lane, way);
     money.change(scene, lane, next.to, next.amount);
   };
   return judge(play(set, scene, move, [&] {
-    const std::lock_guard lock(guard);
+    const std::lock_guard held(guard);
     return money.sum();
   }));
 }
