@@ -141,9 +141,47 @@ std::string steps(const form_result* of) {
   return out.on_lines('[', ']', 2);
 }
 
+std::string explored_steps(const explored_form& found) {
+  members out;
+  if (!found.losing) return "[]";
+  for (std::size_t i = 0; i < found.losing->events.size(); ++i) {
+    const event& each = found.losing->events[i];
+    members step;
+    step.add("lane", text(found.losing->lanes[each.lane]));
+    step.add("text", text(each.text));
+    step.add("harmful", each.harmful ? "true" : "false");
+    step.add("place", text(found.places[i]));
+    out.add(step.on_one_line('{', '}'));
+  }
+  return out.on_lines('[', ']', 4);
+}
+
+// null if there was no explorer.
+std::string explored(const scenario_result& of) {
+  if (of.explored.empty()) return "null";
+  members out;
+  for (const explored_form& found : of.explored) {
+    members form;
+    form.add("kind", text(kind_of(found.of->kind)));
+    form.add("loses", found.failure.empty() ? "false" : "true");
+    form.add("executions", std::to_string(found.executions));
+    form.add("whole", found.whole ? "true" : "false");
+    form.add("verdict", text(found.verdict()));
+    form.add("data_race_if_plain", found.race.empty() ? "false" : "true");
+    form.add("interleaving", explored_steps(found));
+    out.add(found.of->name, form.on_lines('{', '}', 3));
+  }
+  return out.on_lines('{', '}', 2);
+}
+
 std::string scenario_object(const scenario_result& of) {
   const form_result* const naive = of.first(role::naive);
   members out;
+  if (of.forms.empty() && !of.explored.empty()) {
+    out.add("unit", text(of.of->unit));
+    out.add("explored", explored(of));
+    return out.on_lines('{', '}', 1);
+  }
   out.add("expected", naive == nullptr ? "null" : std::to_string(naive->worst.expected));
   out.add("unit", text(of.of->unit));
   out.add("naive", form_object(naive, false));
@@ -151,6 +189,7 @@ std::string scenario_object(const scenario_result& of) {
   out.add("other_forms", other_forms(of));
   out.add("ns_per_op", prices(of));
   out.add("timeline", steps(naive));
+  out.add("explored", explored(of));
   return out.on_lines('{', '}', 1);
 }
 

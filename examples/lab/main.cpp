@@ -8,8 +8,11 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "explained.hpp"
+#include "explorer.hpp"
 #include "json.hpp"
 #include "machine.hpp"
 #include "options.hpp"
@@ -47,24 +50,59 @@ lab::machine machine_of(const lab::options& wanted,
                         const std::vector<std::string_view>& arguments) {
   lab::machine out = lab::this_machine();
   out.facts.emplace_back("Command", command(arguments));
+  const bool explored = !lab::find_explorer().empty();
+  out.facts.emplace_back("Explorer", explored ? "interlock::testing, RC11" : "not built");
+  if (wanted.what == lab::options::command::explain) return out;
   out.facts.emplace_back("Threads in a round", std::to_string(wanted.base.threads));
   out.facts.emplace_back("First seed", std::to_string(wanted.base.seed));
+  return out;
+}
+
+// Effects: has each scenario of the run explored, if the explorer is there.
+void add_explored(lab::run_result& run, const std::vector<const lab::scenario*>& chosen,
+                  const std::string& explorer) {
+  if (explorer.empty()) return;
+  std::vector<std::vector<lab::explored_form>> found = lab::explore(explorer, chosen);
+  for (std::size_t i = 0; i < chosen.size(); ++i) run.scenarios[i].explored = std::move(found[i]);
+}
+
+lab::run_result on_real_threads(const lab::options& wanted) {
+  lab::progress bar;
+  lab::run_result found = lab::run(wanted.scenarios, wanted.base, wanted.seconds,
+                                   [&](double done, std::string_view at) { bar.show(done, at); });
+  bar.clear();
+  try {
+    add_explored(found, wanted.scenarios, lab::find_explorer());
+  } catch (const lab::explorer_error& error) {
+    found.explorer_failure = error.what();  // the run is worth its report without it
+  }
+  return found;
+}
+
+lab::run_result on_the_explorer(const lab::options& wanted) {
+  const std::string explorer = lab::find_explorer();
+  if (explorer.empty()) {
+    throw lab::usage_error(
+        "--explain needs the program lab-explain beside the lab; build the target lab-explain "
+        "(GCC or Clang, without sanitizers), or run ./scripts/demo");
+  }
+  lab::run_result out;
+  out.only_explored = true;
+  for (const lab::scenario* each : wanted.scenarios) out.scenarios.push_back({each, {}, {}});
+  add_explored(out, wanted.scenarios, explorer);
   return out;
 }
 
 exit_status run(const lab::options& wanted, const std::vector<std::string_view>& arguments) {
   const std::optional<lab::output_file> json = opened(wanted.json);
   const std::optional<lab::output_file> html = opened(wanted.html);
-
-  lab::progress bar;
-  const lab::run_result found =
-      lab::run(wanted.scenarios, wanted.base, wanted.seconds,
-               [&](double done, std::string_view at) { bar.show(done, at); });
-  bar.clear();
+  const bool explain = wanted.what == lab::options::command::explain;
+  const lab::run_result found = explain ? on_the_explorer(wanted) : on_real_threads(wanted);
 
   const bool json_to_stdout = wanted.json == "-";
   std::FILE* const screen = json_to_stdout ? stderr : stdout;
-  print(screen, lab::table(found, lab::look_of(screen)));
+  const lab::look look = lab::look_of(screen);
+  print(screen, explain ? lab::explained(found, look) : lab::table(found, look));
   if (json) json->write(lab::json(found));
   if (json_to_stdout) print(stdout, lab::json(found));
   if (html) {
@@ -89,6 +127,7 @@ exit_status obey(const std::vector<std::string_view>& arguments) {
     case lab::options::command::version:
       print(stdout, "lab, Interlock " INTERLOCK_VERSION_STRING "\n");
       return as_told;
+    case lab::options::command::explain:
     case lab::options::command::run:
       break;
   }

@@ -135,6 +135,8 @@ private:
     if (equals != std::string_view::npos) inline_value_ = argument.substr(equals + 1);
     if (name == "--list") {
       out_.what = options::command::list;
+    } else if (name == "--explain") {
+      explain(value(name));
     } else if (name == "--help" || name == "-h") {
       out_.what = options::command::help;
     } else if (name == "--version") {
@@ -143,10 +145,13 @@ private:
       no_html_ = true;
     } else if (name == "--threads") {
       out_.base.threads = whole_number<unsigned>(name, value(name), 2, most_threads);
+      timed_ = "--threads";
     } else if (name == "--seconds") {
       seconds_ = positive_number(name, value(name));
+      timed_ = "--seconds";
     } else if (name == "--seed") {
       out_.base.seed = whole_number<std::uint64_t>(name, value(name), 0, UINT64_MAX);
+      timed_ = "--seed";
     } else if (name == "--json") {
       out_.json = file(name);
     } else if (name == "--html") {
@@ -165,12 +170,21 @@ private:
   }
 
   [[noreturn]] static void unknown(std::string_view name) {
-    static constexpr std::string_view names[] = {"--list", "--threads", "--seconds", "--seed",
-                                                 "--json", "--html",    "--no-html", "--engine",
-                                                 "--help", "--version"};
+    static constexpr std::string_view names[] = {"--list",    "--explain", "--threads", "--seconds",
+                                                 "--seed",    "--json",    "--html",    "--no-html",
+                                                 "--engine",  "--help",    "--version"};
     const std::string guess = nearest(name, names);
     throw usage_error("unknown option " + in_quotes(name) + "; " +
                       (guess.empty() ? "" : guess + "? ") + "--help explains them all");
+  }
+
+  void explain(std::string_view name) {
+    out_.what = options::command::explain;
+    if (name == "all") {
+      for (const scenario& each : known_) add(each);
+    } else {
+      add(*find(name, known_));
+    }
   }
 
   std::string_view value(std::string_view option) {
@@ -193,6 +207,10 @@ private:
   }
 
   void finish() {
+    if (out_.what == options::command::explain && !timed_.empty()) {
+      throw usage_error(std::string(timed_) +
+                        " is for real threads; --explain tries every interleaving, leave it out");
+    }
     if (out_.scenarios.empty()) {
       for (const scenario& each : known_) out_.scenarios.push_back(&each);
     }
@@ -215,6 +233,7 @@ private:
   bool no_html_ = false;
   bool html_named_ = false;
   std::optional<double> seconds_;
+  std::string_view timed_;  // the last option given that is for real threads alone
   std::optional<std::string_view> inline_value_;
   options out_;
 };
@@ -232,6 +251,8 @@ std::string help() {
 usage: lab [OPTION...] [SCENARIO...]      every scenario if none is named
 
   --list          name the scenarios and their stories, run nothing
+  --explain NAME  find the interleaving that makes the naive form lose, and try every one of the
+                  fixed form, with the model explorer; 'all' is every scenario
   --threads N     threads in a round, 2 to 64 (default 4)
   --seconds S     time for the whole run, shared out evenly (default 1.6 per scenario)
   --seed N        the first seed; each round takes the next one (default 1)
@@ -244,7 +265,7 @@ usage: lab [OPTION...] [SCENARIO...]      every scenario if none is named
   --version       the version
 
 exit status: 0 every naive form was seen to lose and no fixed form lost anything; 1 otherwise;
-             2 an argument is wrong or a file cannot be written
+             2 an argument is wrong, a file cannot be written, or the explorer is not built
 )";
 }
 

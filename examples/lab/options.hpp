@@ -21,7 +21,7 @@ public:
 };
 
 struct options {
-  enum class command { run, list, help, version };
+  enum class command { run, explain, list, help, version };
 
   command what = command::run;
   std::vector<const scenario*> scenarios;  // those named, each once; all if none is named

@@ -41,8 +41,27 @@ std::string count(std::size_t n, const std::string& one, const std::string& many
   return number(static_cast<std::uint64_t>(n)) + " " + (n == 1 ? one : many);
 }
 
+std::string alarm(const run_result& run) {
+  const std::vector<std::string> odd = surprises(run);
+  if (odd.empty()) return "";
+  std::string out = "<div class=\"alarm\" role=\"note\"><b>Not as it should be</b><ul>";
+  for (const std::string& each : odd) out += "<li>" + escape(each) + "</li>";
+  return out + "</ul></div>\n";
+}
+
+std::string explored_opening(const run_result& run) {
+  return "<header>\n<p class=\"brand\">Interlock lab</p>\n<h1>How requests that overlap lose</h1>\n"
+         "<p class=\"lead\">" +
+         count(run.scenarios.size(), "race", "races") +
+         " under the model explorer. It takes a small round of two or three requests, finds an "
+         "interleaving that loses the naive code, and tries every one of the fixed code."
+         "</p>\n" +
+         alarm(run) + "</header>\n";
+}
+
 // The run in two sentences, and what did not go as told, if anything.
 std::string opening(const run_result& run) {
+  if (run.only_explored) return explored_opening(run);
   std::size_t lost = 0;
   std::uint64_t rounds = 0;
   std::uint64_t losing = 0;
@@ -67,13 +86,7 @@ std::string opening(const run_result& run) {
                            " rounds.</p>\n"
                      : "the fixed code lost in <b class=\"loss\">" + number(losing) + "</b> of " +
                            number(rounds) + " rounds.</p>\n";
-  const std::vector<std::string> odd = surprises(run);
-  if (!odd.empty()) {
-    out += "<div class=\"alarm\" role=\"note\"><b>Not as it should be</b><ul>";
-    for (const std::string& each : odd) out += "<li>" + escape(each) + "</li>";
-    out += "</ul></div>\n";
-  }
-  return out + "</header>\n";
+  return out + alarm(run) + "</header>\n";
 }
 
 std::string lost_cell(const form_result* of) {
@@ -167,6 +180,28 @@ std::string losing_rounds(const scenario_result& of) {
   return out;
 }
 
+// What the explorer found of each form: the interleaving that loses it, or that there is none.
+std::string explored_figures(const scenario_result& of) {
+  std::string out;
+  std::string proofs;
+  for (const explored_form& each : of.explored) {
+    if (each.losing && !each.losing->events.empty()) {
+      out += "<figure class=\"round explored " + std::string(style_of(each.of->kind)) +
+             "\"><figcaption><h3>An interleaving that loses <em>" + escape(each.of->name) +
+             "</em></h3><p class=\"key\">found by the model explorer: " + escape(each.verdict()) +
+             (each.race.empty() ? "" : "; with a plain variable for the atomic, a data race on top") +
+             "</p></figcaption>\n" + steps(*each.losing) + "</figure>\n";
+    } else {
+      const char* const mark = each.as_told() ? "none" : "loss";
+      proofs += "<li><b>" + escape(each.of->name) + "</b>: <span class=\"" + mark + "\">" +
+                escape(each.verdict()) + "</span></li>\n";
+    }
+  }
+  if (proofs.empty()) return out;
+  return out + "<div class=\"explored\"><h3>Every interleaving of what ends it</h3><ul>" + proofs +
+         "</ul></div>\n";
+}
+
 std::string cost_picture(const scenario_result& of, unsigned cpus) {
   const std::string chart = cost_chart(of, cpus);
   if (chart.empty()) return "";
@@ -183,18 +218,28 @@ std::string cure(const scenario_result& of) {
          "</p><p>" + escape(of.of->moral) + "</p></div>\n";
 }
 
+std::string intro(const scenario_result& of) {
+  const std::string name = escape(of.of->name);
+  return "<section class=\"race\" id=\"" + name + "\" aria-labelledby=\"" + name +
+         "-title\">\n<div class=\"intro\"><h2 id=\"" + name + "-title\">" + name +
+         "</h2><a class=\"up\" href=\"#top\">all races</a>\n<p class=\"story\">" +
+         escape(of.of->story) + "</p>\n<p class=\"numbers\">" + escape(of.of->numbers) +
+         "</p></div>\n";
+}
+
 // Two columns on a wide screen, what is lost and its price beside how it is lost and what ends it;
 // without a price, what ends it takes that place.
 std::string section(const scenario_result& of, unsigned cpus) {
-  const std::string name = escape(of.of->name);
   const std::string price = cost_picture(of, cpus);
-  std::string out = "<section class=\"race\" id=\"" + name + "\" aria-labelledby=\"" + name +
-                    "-title\">\n<div class=\"intro\"><h2 id=\"" + name + "-title\">" + name +
-                    "</h2><a class=\"up\" href=\"#top\">all races</a>\n<p class=\"story\">" +
-                    escape(of.of->story) + "</p>\n<p class=\"numbers\">" + escape(of.of->numbers) +
-                    "</p></div>\n" + lost_picture(of);
-  out += "<div class=\"why\">\n" + losing_rounds(of) + (price.empty() ? "" : cure(of)) + "</div>\n";
+  std::string out = intro(of) + lost_picture(of);
+  out += "<div class=\"why\">\n" + losing_rounds(of) + explored_figures(of) +
+         (price.empty() ? "" : cure(of)) + "</div>\n";
   return out + (price.empty() ? cure(of) : price) + "</section>\n";
+}
+
+std::string explored_section(const scenario_result& of) {
+  return intro(of) + "<div class=\"why\">\n" + explored_figures(of) + "</div>\n" + cure(of) +
+         "</section>\n";
 }
 
 std::string machine_block(const run_result& run, const machine& how) {
@@ -204,6 +249,7 @@ std::string machine_block(const run_result& run, const machine& how) {
   for (const auto& [label, value] : how.facts) {
     out += "<div><dt>" + escape(label) + "</dt><dd>" + escape(value) + "</dd></div>\n";
   }
+  if (run.only_explored) return out + "</dl>\n</section>\n";
   return out + "<div><dt>Took</dt><dd>" + fixed_point(run.seconds, 1) +
          " s</dd></div>\n</dl>\n</section>\n";
 }
@@ -211,8 +257,11 @@ std::string machine_block(const run_result& run, const machine& how) {
 }  // namespace
 
 std::string report(const run_result& run, const machine& how) {
-  std::string out = head() + "<main id=\"top\">\n" + opening(run) + summary(run);
-  for (const scenario_result& each : run.scenarios) out += section(each, how.cpus);
+  std::string out = head() + "<main id=\"top\">\n" + opening(run);
+  if (!run.only_explored) out += summary(run);
+  for (const scenario_result& each : run.scenarios) {
+    out += run.only_explored ? explored_section(each) : section(each, how.cpus);
+  }
   return out + machine_block(run, how) + "</main>\n</body>\n</html>\n";
 }
 

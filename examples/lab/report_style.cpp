@@ -112,6 +112,7 @@ details th,details td{padding:.3rem .5rem;vertical-align:top}
 .lanes .harm>span:last-child::before{background:var(--naive);width:12px;height:12px;
   left:calc(-.8rem - 5px);top:calc(50% - 6px)}
 .lanes small{display:block;color:var(--naive);font-size:.75rem;font-weight:600}
+.explored ul{margin-top:.35rem;padding-left:1.2rem;font-size:.875rem}
 .cure p{margin-top:.35rem}
 .cure .types{font-weight:600;color:var(--fixed)}
 

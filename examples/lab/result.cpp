@@ -4,10 +4,36 @@
 
 namespace lab {
 
+namespace {
+
+std::string number_of(std::uint64_t count) {
+  return std::to_string(count) + (count == 1 ? " execution" : " executions");
+}
+
+}  // namespace
+
+std::string explored_form::verdict() const {
+  if (failure.empty()) {
+    if (whole) return "all " + number_of(executions) + " explored, none loses";
+    return number_of(executions) + " explored, none loses; there are more";
+  }
+  std::string out = "loses in execution " + std::to_string(executions + 1) + ": ";
+  if (!losing || losing->end.lost == 0) return out + failure;
+  return out + "expected " + std::to_string(losing->end.expected) + ", got " +
+         std::to_string(losing->end.got);
+}
+
 std::vector<std::string> surprises(const run_result& run) {
   std::vector<std::string> out;
+  if (!run.explorer_failure.empty()) out.push_back(run.explorer_failure);
   for (const scenario_result& each : run.scenarios) {
     const std::string name(each.of->name);
+    for (const explored_form& found : each.explored) {
+      if (found.as_told()) continue;
+      out.push_back(name + ": explored, the form '" + std::string(found.of->name) +
+                    "' is not as told: " + found.verdict());
+    }
+    if (run.only_explored) continue;
     if (each.first(role::naive) == nullptr) out.push_back(name + " has no naive form");
     if (each.first(role::fixed) == nullptr) out.push_back(name + " has no fixed form");
     for (const form_result& found : each.forms) {

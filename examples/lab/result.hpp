@@ -59,9 +59,29 @@ struct form_result {
   }
 };
 
+// What the model explorer found: the form's small round in every interleaving.
+struct explored_form {
+  const form* of = nullptr;
+  std::uint64_t executions = 0;  // that ended right
+  bool whole = false;            // there are no more
+  std::string failure;           // what happened in the next one; empty: none fails
+  std::string race;              // what is found on top if it writes to plain variables; may be empty
+  std::optional<timeline> losing;
+  std::vector<std::string> places;  // of the losing steps, as "wallet.hpp:52"
+
+  [[nodiscard]] bool should_lose() const { return of->kind != role::fixed; }
+  [[nodiscard]] bool as_told() const {
+    return should_lose() ? !failure.empty() : whole && failure.empty();
+  }
+  // Returns: "loses in execution 2: expected 103, got 101" or "all 6 executions explored, none
+  // loses".
+  [[nodiscard]] std::string verdict() const;
+};
+
 struct scenario_result {
   const scenario* of = nullptr;
-  std::vector<form_result> forms;  // in the order of of->forms
+  std::vector<form_result> forms;       // in the order of of->forms; none if it was only explored
+  std::vector<explored_form> explored;  // none if there is no explorer
 
   // Returns: the first form in that role, or nullptr.
   [[nodiscard]] const form_result* first(role kind) const {
@@ -75,9 +95,12 @@ struct scenario_result {
 struct run_result {
   std::vector<scenario_result> scenarios;
   double seconds = 0;  // wall time of the whole run
+  bool only_explored = false;    // not run on real threads
+  std::string explorer_failure;  // why there is nothing explored; empty if that is as it should be
 };
 
-// Returns: one sentence per form that did not do what its story tells; empty if all did.
+// Returns: one sentence per form that did not do what its story tells, and one if the explorer failed;
+//          empty if all is as told.
 std::vector<std::string> surprises(const run_result& run);
 
 }  // namespace lab

@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import stat
 import subprocess
 import tempfile
@@ -93,6 +94,16 @@ class BadInput(Folder):
         self.refused("--json", "a", "--html", "a", naming="'a'", remedy="its own")
         self.refused("--html", "-", naming="--html '-'", remedy="name one")
 
+    def test_explain(self):
+        self.refused("--explain", "fifty_click", naming="'fifty_click'",
+                     remedy="did you mean fifty_clicks?")
+        self.refused("--explain=xyzzy", naming="'xyzzy'", remedy="--list")
+        self.refused("--explain", naming="'--explain'", remedy="needs a value")
+        self.refused("--explian", "wallet", naming="'--explian'", remedy="did you mean --explain?")
+        for option in ("--threads", "--seconds", "--seed"):
+            self.refused("--explain", RACE, option, "2", naming=option, remedy="leave it out")
+            self.refused(option, "2", "--explain", RACE, naming=option, remedy="leave it out")
+
     def test_an_engine_that_is_not_built(self):
         for engine in ("redis", "postgres", "sqlite"):
             self.refused("--engine", engine, naming=f"'{engine}'", remedy="without --engine")
@@ -135,8 +146,8 @@ class Telling(Folder):
         done = self.lab("--help")
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         self.assertLessEqual(max(map(len, done.stdout.splitlines())), 100)
-        for option in ("--list", "--threads", "--seconds", "--seed", "--json", "--html",
-                       "--no-html", "--engine", "--help", "--version"):
+        for option in ("--list", "--explain", "--threads", "--seconds", "--seed", "--json",
+                       "--html", "--no-html", "--engine", "--help", "--version"):
             self.assertIn(f"  {option} ", done.stdout)
 
     def test_version(self):
@@ -328,6 +339,179 @@ class Report(Folder):
         for label in ("Interlock", "Date", "Processor", "CPUs", "System", "Compiler", "Flags",
                       "Command", "First seed"):
             self.assertRegex(self.text, rf"<dt>{label}</dt><dd>[^<]+</dd>")
+
+
+EXPLAIN = "lab-explain"
+
+
+class Explain(Folder):
+    """The scenarios under the model explorer, which is a program beside the lab."""
+
+    def setUp(self):
+        super().setUp()
+        if not os.access(os.path.join(os.path.dirname(LAB), EXPLAIN), os.X_OK):
+            self.skipTest("lab-explain is not part of this build")
+
+    def facts(self, *arguments):
+        done = self.lab("--explain", *arguments, "--json", "-", "--no-html")
+        self.assertEqual((done.returncode, self.files()), (0, []), done)
+        return json.loads(done.stdout)
+
+    def test_each_naive_form_loses_in_an_interleaving_and_each_fixed_form_in_none(self):
+        names = [line.split()[0] for line in self.lab("--list").stdout.splitlines()]
+        facts = self.facts("all")
+        self.assertEqual(list(facts), names)
+        for name, fact in facts.items():
+            kinds = [form["kind"] for form in fact["explored"].values()]
+            self.assertIn("naive", kinds)
+            self.assertIn("fixed", kinds)
+            for form_name, form in fact["explored"].items():
+                with self.subTest(f"{name}: {form_name}"):
+                    self.check_form(form)
+
+    def check_form(self, form):
+        if form["kind"] == "fixed":
+            self.assertEqual((form["loses"], form["whole"]), (False, True))
+            self.assertEqual(form["interleaving"], [])
+            self.assertGreater(form["executions"], 1, "several interleavings to choose from")
+            self.assertRegex(form["verdict"], r"^all \d+ executions explored, none loses$")
+            return
+        self.assertTrue(form["loses"])
+        self.assertNotIn("no plain interleaving", form["verdict"])
+        steps = form["interleaving"]
+        self.assertGreater(len({step["lane"] for step in steps}), 1, "lanes meet")
+        self.assertTrue(any(step["harmful"] for step in steps), "the losing step is marked")
+        for step in steps:
+            self.assertRegex(step["place"], r"^[a-z_]+\.hpp:\d+$")
+
+    def test_fifty_clicks_in_numbers(self):
+        forms = self.facts(RACE)[RACE]["explored"]
+        self.assertEqual(forms["counter"]["executions"], 6, "three additions in every order")
+        self.assertTrue(forms["naive"]["data_race_if_plain"])
+        told = [step["text"] for step in forms["naive"]["interleaving"]]
+        self.assertEqual(told[:2], ["reads 100", "reads 100"])
+        self.assertRegex(told[-1], r"^writes 10\d over 10\d, which it never saw$")
+
+    def test_a_deadlock_is_named_by_who_waits(self):
+        verdict = self.facts("deadlock")["deadlock"]["explored"]["naive"]["verdict"]
+        self.assertRegex(verdict, r"deadlock: these wait for good: A to B, B to A$")
+
+    def test_one_thread_has_no_data_race_and_loses_all_the_same(self):
+        naive = self.facts("interleaved_awaits")["interleaved_awaits"]["explored"]["naive"]
+        self.assertEqual((naive["loses"], naive["data_race_if_plain"]), (True, False))
+
+    def test_the_interleaving_is_a_table_with_a_column_for_each_lane(self):
+        done = self.lab("--explain", "wallet", "--no-html")
+        self.assertEqual((done.returncode, done.stderr, self.files()), (0, "", []), done)
+        lines = done.stdout.splitlines()
+        self.assertLessEqual(max(map(len, lines)), 100)
+        head = next(line for line in lines if "debit of 300 " in line)
+        for lane, column in (("debit of 300", 4), ("debit of 500", head.index("debit of 500"))):
+            self.assertEqual(head.index(lane), column)
+            steps = [line for line in lines if line[column:].startswith("reads 1000")]
+            self.assertEqual(len(steps), 1, lane)
+        self.assertRegex(done.stdout, r"\* writes \d+ over \d+, which it never")
+        self.assertRegex(done.stdout, r"wallet\.hpp:\d+")
+        self.assertIn("loses in execution ", done.stdout)
+        self.assertIn("executions explored, none loses", done.stdout)
+
+    def test_the_page_shows_what_it_prints(self):
+        root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+        with open(os.path.join(root, "docs", "lab.md"), encoding="utf-8") as file:
+            shown = re.search(r"```text\n(wallet: .*?)```", file.read(), re.DOTALL)[1]
+        printed = self.lab("--explain", "wallet", "--no-html").stdout
+
+        def comparable(text):
+            return re.sub(r"\d+ executions|hpp:\d+", "N", text)
+        self.assertEqual(comparable(shown), comparable(printed))
+
+    def test_two_scenarios_each_once(self):
+        facts = self.facts(RACE, "wallet", RACE)
+        self.assertEqual(list(facts), [RACE, "wallet"])
+
+    def test_the_report_has_the_drawing(self):
+        done = self.lab("--explain", "stale_sync", "--html", "page.html")
+        self.assertEqual((done.returncode, self.files()), (0, ["page.html"]), done)
+        with open(self.path("page.html"), encoding="utf-8") as file:
+            text = file.read()
+        page = Page(text)
+        self.assertEqual(page.faults, [])
+        self.assertEqual(page.fetched, ["data:,"])
+        for anchor in page.anchors:
+            self.assertIn(anchor.removeprefix("#"), page.ids)
+        self.assertIn("An interleaving that loses <em>naive</em>", text)
+        self.assertIn("An interleaving that loses <em>fetch-latest</em>", text)
+        self.assertEqual(text.count('class="harm"'), 2)
+        self.assertRegex(text, r"<b>mirror</b>: <span class=\"none\">all \d+ executions explored")
+        self.assertNotIn("What was lost", text, "no figures of a run that was not made")
+
+    def test_an_ordinary_run_draws_it_too(self):
+        done = self.quick("--html", "page.html", "--json", "facts.json")
+        self.assertEqual(done.returncode, 0, done)
+        with open(self.path("page.html"), encoding="utf-8") as file:
+            text = file.read()
+        self.assertEqual(Page(text).faults, [])
+        self.assertIn("How <em>naive</em> loses", text)
+        self.assertIn("An interleaving that loses <em>naive</em>", text)
+        with open(self.path("facts.json"), encoding="utf-8") as file:
+            self.assertIn("counter", json.load(file)[RACE]["explored"])
+
+
+class ExplorerBesideTheLab(Folder):
+    """What the lab says if that program is not there, or not what it should be."""
+
+    def setUp(self):
+        super().setUp()
+        self.copy = shutil.copy(LAB, self.path("lab"))
+
+    def beside(self, script):
+        with open(self.path(EXPLAIN), "w", encoding="utf-8") as file:
+            file.write("#!/bin/sh\n" + script)
+        os.chmod(self.path(EXPLAIN), 0o755)
+
+    def copied(self, *arguments):
+        return subprocess.run([self.copy, *arguments, "--no-html"], cwd=self.folder,
+                              capture_output=True, text=True, timeout=120, check=False)
+
+    def test_not_built(self):
+        done = self.copied("--explain", RACE)
+        self.assertEqual((done.returncode, done.stdout), (2, ""))
+        self.assertRegex(done.stderr, r"\Alab: [^\n]*build the target lab-explain[^\n]*\n\Z")
+        self.assertEqual(self.copied(RACE, "--seconds", "0.3").returncode, 0)
+
+    def test_broken_or_of_another_version(self):
+        for script, words in (("exit 3", "status 3"),
+                              ("printf 'lab-explain\\t0.0.0\\nend\\n'", "build both anew"),
+                              ("printf 'form\\twallet\\tnaive\\nend\\n'", "build both anew"),
+                              ("printf 'step\\t0\\t0\\tp\\tt\\nend\\n'", "build both anew"),
+                              ("true", "before its end")):
+            with self.subTest(script):
+                self.beside(script)
+                done = self.copied("--explain", RACE)
+                self.assertEqual((done.returncode, done.stdout), (1, ""))
+                self.assertRegex(done.stderr, r"\Alab: [^\n]+\n\Z")
+                self.assertIn(words, done.stderr)
+                done = self.copied(RACE, "--seconds", "0.3")
+                self.assertEqual(done.returncode, 1)
+                self.assertIn(words, done.stderr)
+                self.assertIn(RACE, done.stdout, "the run itself is reported")
+
+    def test_a_fixed_form_that_loses_or_is_not_explored_whole_is_named(self):
+        head = "printf 'lab-explain\\t%s\\n' " + self.version() + "\n"
+        form = "printf 'form\\tfifty_clicks\\tcounter\\n"
+        counts = "counts\\t7\\t0\\t0\\t103\\t102\\t1\\n"
+        for rest, words in ((counts + "end\\n'", "there are more"),
+                            (counts + "failure\\tsomething is lost\\nend\\n'",
+                             "loses in execution 8: expected 103, got 102")):
+            with self.subTest(words):
+                self.beside(head + form + rest)
+                done = self.copied("--explain", RACE)
+                self.assertEqual(done.returncode, 1, done)
+                self.assertIn(words, done.stderr)
+                self.assertIn("'counter'", done.stderr)
+
+    def version(self):
+        return self.lab("--version").stdout.split()[-1]
 
 
 class Terminal(Folder):
