@@ -20,6 +20,8 @@
 #include <string>
 #include <vector>
 
+#include <unwind.h>
+
 #include "interlock/testing/model.hpp"
 
 #include "fiber.hpp"
@@ -32,7 +34,10 @@ namespace {
 enum class op_kind : u8 {
   none, load, store, update, fence, choice, park, unpark, join, plain, end
 };
-enum class update_kind : u8 { exchange, add, subtract, bit_and, bit_or, bit_xor, nand, compare };
+// The last three are those of locks: they write only where the lock lets them in.
+enum class update_kind : u8 {
+  exchange, add, subtract, bit_and, bit_or, bit_xor, nand, compare, lock, lock_shared, once
+};
 
 // What a choice is about; kept in the event for the report.
 enum class choice_of : u8 { user, wake_up, deadline, memory, allocation, exchange, sleeper };
@@ -46,9 +51,11 @@ struct operation {
   u8 size = 0;
   choice_of about = choice_of::user;
   bool success = false;
+  bool waits = false;  // lock: until it is let in; park: on a condition variable
   bool unchecked = false;  // park: a mutation
   u16 location = 0;
   u16 read_at = 0;
+  u16 sleeper = 0;  // park: the store by which it went to sleep
   unsigned options = 0;
   std::uintptr_t address = 0;
   value_t operand;
@@ -79,6 +86,13 @@ struct frame_list {
 
   void enter(std::uintptr_t frame) noexcept;
   std::uintptr_t exit(std::uintptr_t frame) noexcept;
+};
+
+// A lock that a thread holds.
+struct held_lock {
+  std::uintptr_t address;
+  bool shared;
+  unsigned count;
 };
 
 enum class thread_state : u8 { unused, added, running, posted, awaiting, finished };
@@ -112,14 +126,21 @@ struct explored_thread {
   bool has_deadline = false;              // it is parked, but would time out
   std::uintptr_t live_from = 0;           // its stack is in use from here to the top
   frame_list frames;
+  static constexpr unsigned max_held = 16;
+  held_lock held[max_held];
+  unsigned held_count = 0;
   bool learns = false;                    // goes on from waiting: its next read is a newer one
   u16 newer_than = 0;                     // ... than this place in co, and that one
 };
+
+// The state of a lock is no memory of the program; its place has the lock's address and this bit.
+constexpr std::uintptr_t lock_bit = std::uintptr_t{1} << 62U;
 
 struct place {  // an atomic object, or the hidden queue of a parking word
   std::uintptr_t address = 0;
   u8 size = 0;
   bool hidden = false;
+  [[nodiscard]] bool is_lock() const noexcept { return (address & lock_bit) != 0; }
   u64 execution = 0;  // the run in which the rest was filled
   u16 life = 0;         // how often its memory was used again before
   bool known = false;  // whether the initial value was taken in this run
@@ -213,7 +234,10 @@ inline value_t updated(const operation& op, value_t old) {
   const value_t& x = op.operand;
   switch (op.update) {
     case update_kind::exchange:
-    case update_kind::compare: return x;
+    case update_kind::compare:
+    case update_kind::lock:
+    case update_kind::once: return x;
+    case update_kind::lock_shared: return {old.low + 1, 0};
     case update_kind::add: {
       const u64 low = old.low + x.low;
       return masked({low, old.high + x.high + (low < old.low ? 1U : 0U)}, op.size);
@@ -226,6 +250,26 @@ inline value_t updated(const operation& op, value_t old) {
     case update_kind::nand: return masked({~(old.low & x.low), ~(old.high & x.high)}, op.size);
   }
   return old;
+}
+
+// What a lock holds: 0 if it is free, the number of shared owners, or this.
+constexpr u64 lock_taken = u64{1} << 31U;
+constexpr u64 once_runs = 1, once_done = 2;
+
+// Returns: whether the update stores something where it finds this value.
+inline bool writes(const operation& op, const value_t& old) {
+  switch (op.update) {
+    case update_kind::compare: return old == op.expected;
+    case update_kind::lock:
+    case update_kind::once: return old.low == 0;
+    case update_kind::lock_shared: return (old.low & lock_taken) == 0;
+    default: return true;
+  }
+}
+
+// Returns: whether the update waits for another value than this one.
+inline bool waits(const operation& op, const value_t& old) {
+  return op.waits && !writes(op, old) && !(op.update == update_kind::once && old.low == once_done);
 }
 
 class engine {
@@ -246,8 +290,22 @@ public:
     std::snprintf(failure_text_, sizeof failure_text_, "%s%s", text, more);
     failure_site_ = site;
     failure_pending_ = true;
+    note_callers();
     explored_thread* const self = current;
     for (;;) self->stack.leave();
+  }
+
+  // Effects: keeps the frames of the fiber that fails: the place may be in a library's function.
+  void note_callers() {
+    failure_callers_count_ = 0;
+    _Unwind_Backtrace(
+        [](_Unwind_Context* context, void* argument) {
+          auto& e = *static_cast<engine*>(argument);
+          e.failure_callers_[e.failure_callers_count_++] =
+              reinterpret_cast<const void*>(_Unwind_GetIP(context));
+          return e.failure_callers_count_ == max_callers ? _URC_NORMAL_STOP : _URC_NO_REASON;
+        },
+        this);
   }
 
   void plain(std::uintptr_t address, std::size_t size, u8 flags, const void* site) {
@@ -439,6 +497,7 @@ private:
   const char* use_stack_of(unsigned owner, std::uintptr_t address);
 
   void fail(const char* text, const void* site);
+  [[nodiscard]] std::string place_of_failure(const void* site) const;
   [[nodiscard]] std::vector<u16> sequence(bool& interleaved) const;
   [[nodiscard]] bool precedes(const event& a, const event& b) const;
   [[nodiscard]] std::vector<step> steps(bool& interleaved) const;
@@ -499,6 +558,9 @@ private:
   char* initial_tls_ = nullptr;
   char failure_text_[512] = {};
   const void* failure_site_ = nullptr;
+  static constexpr unsigned max_callers = 24;
+  const void* failure_callers_[max_callers];
+  unsigned failure_callers_count_ = 0;
   bool failure_pending_ = false;
   static constexpr unsigned max_remarks = 300;
   remark remarks_[max_remarks];  // of this run

@@ -143,7 +143,7 @@ inline void engine::execute(unsigned id, u16 position) {
       p.in_memory = to16(position + 1);
       return;
     }
-    if (!touch_atomic(id, e.location, access_write) || p.hidden) return;
+    if (!touch_atomic(id, e.location, access_write) || p.hidden || p.is_lock()) return;
     if (p.in_memory == 0 || g_.events[p.in_memory - 1].co < e.co) {
       p.in_memory = to16(position + 1);
       std::memcpy(reinterpret_cast<void*>(p.address), &e.value, p.size);
@@ -259,6 +259,8 @@ inline bool engine::read(unsigned id, u16 location, u8 order, bool compares, u8 
     complete_read(g_, option);
     g_.events[position] = option;
     if (!admitted(g_)) continue;
+    // Who waits with an old value is never let in: a revisit frees only who saw the newest.
+    if (at != p.stores && t.op.waits && waits(t.op, value_of(g_, option))) continue;
     if (already_updated(p, at, t.op, option)) {
       revisit_only(position);
     } else if (found) {
@@ -356,7 +358,7 @@ inline void engine::complete_write(event& e) const {
 inline bool engine::already_updated(const place& p, int at, const operation& op,
                                     const event& option) const {
   if (op.what != op_kind::update || at >= p.stores || !g_.events[p.co[at]].exclusive) return false;
-  return op.update != update_kind::compare || value_of(g_, option) == op.expected;
+  return writes(op, value_of(g_, option));
 }
 
 // Effects: adds the write of the update whose read was just added, for its revisits alone.

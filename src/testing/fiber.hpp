@@ -112,19 +112,42 @@ struct tls_block {
           auto& block = *static_cast<tls_block*>(result);
           for (unsigned i = 0; i < info->dlpi_phnum; ++i) {
             if (info->dlpi_phdr[i].p_type != PT_TLS) continue;
-            block.begin = static_cast<char*>(info->dlpi_tls_data);
-            block.size = info->dlpi_phdr[i].p_memsz;
+            auto* const begin = static_cast<char*>(info->dlpi_tls_data);
+            block.add(begin, info->dlpi_phdr[i].p_memsz, block.first);
           }
-          return 1;  // the first entry is the program itself
+          block.first = false;  // which is the program itself
+          return 0;
         },
         &found);
-    if (found.begin == nullptr) found.size = 0;
 #endif
     return found;
   }
+  // Returns: whether the variable at this address is thread_local, the program's or a library's.
   [[nodiscard]] bool holds(std::uintptr_t address) const noexcept {
-    return address - reinterpret_cast<std::uintptr_t>(begin) < size;
+    return address - all_begin < all_end - all_begin;
   }
+
+private:
+  // Those of the program and of the libraries that it was started with lie in one piece.
+  void add(char* from, std::size_t bytes, bool program) noexcept {
+    const auto address = reinterpret_cast<std::uintptr_t>(from);
+    constexpr std::uintptr_t near = std::uintptr_t{64} << 10U;
+    if (from == nullptr) return;
+    if (program) {
+      begin = from;
+      size = bytes;
+    }
+    if (all_begin == all_end) {
+      all_begin = address;
+      all_end = address + bytes;
+    } else if (address < all_end + near && all_begin < address + bytes + near) {
+      if (address < all_begin) all_begin = address;
+      if (address + bytes > all_end) all_end = address + bytes;
+    }
+  }
+
+  bool first = true;
+  std::uintptr_t all_begin = 0, all_end = 0;
 };
 
 constexpr std::size_t exception_state_size = 2 * sizeof(void*);

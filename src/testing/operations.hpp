@@ -28,10 +28,7 @@ inline bool engine::repeat_read(unsigned id, u16 location) {
     if (e.site != t.op.site && !(how.whole_waits && as_good)) continue;
     if (g_.co_of_source(e) < lower_bound(places_[location], t.seen)) return false;  // too old by now
     const value_t value = value_of(g_, e);
-    if (t.op.what == op_kind::update &&
-        (t.op.update != update_kind::compare || value == t.op.expected)) {
-      return false;
-    }
+    if (t.op.what == op_kind::update && (t.op.waits || writes(t.op, value))) return false;
     if (t.learns && g_.co_of_source(e) != places_[location].stores) {
       t.learns = false;
       t.newer_than = to16(g_.co_of_source(e) + 1);
@@ -60,11 +57,21 @@ inline bool engine::process_update(unsigned id) {
   operation& op = t.op;
   if (op.phase == 0) {
     const bool compares = op.update == update_kind::compare;
+    if (t.learns && op.waits) {
+      t.learns = false;
+      t.newer_than = to16(g_.co_of_source(g_.events[op.read_at]) + 1);
+    }
     if (!read(id, op.location, op.order, compares, op.order_fail, op.expected)) return false;
     op.read_at = t.at[t.done - 1];
     const event& e = g_.events[op.read_at];
     op.result = value_of(g_, e);
-    op.success = !compares || op.result == op.expected;
+    op.success = writes(op, op.result);
+    if (waits(op, op.result)) {
+      t.state = thread_state::awaiting;
+      t.awaited[0] = op.read_at;
+      t.awaited_count = 1;
+      return true;
+    }
     if (!op.success) {
       answer(t);
       return true;
@@ -103,7 +110,7 @@ inline bool engine::process_park(unsigned id) {
     case 1:
       if (!read(id, queue, acq_rel, false, relaxed, {})) return false;
       op.read_at = t.at[t.done - 1];
-      op.phase = 2;
+      op.phase = op.waits ? 3 : 2;
       return true;
     case 2: {
       const u16 word = place_of(op.address, 4, false);
@@ -117,13 +124,15 @@ inline bool engine::process_park(unsigned id) {
     }
     case 3:
       if (!write(id, queue, acq_rel, {queue_sleep, 0}, true, op.read_at, false)) return false;
+      op.sleeper = t.at[t.done - 1];
       op.phase = 4;
+      if (op.waits) answer(t);  // it unlocks before it sleeps
       return true;
     default: {
       u16 waker = initial;
       if (t.done >= t.recorded) {
         if (replaying()) return false;
-        waker = woken_by(t.at[t.done - 1]);
+        waker = woken_by(op.sleeper);
         if (waker == initial) return false;
       }
       if (!simple(id, kind::wake, relaxed, 0, waker)) return false;

@@ -14,7 +14,7 @@ inline u16 engine::place_of(std::uintptr_t address, u8 size, bool hidden) {
   if (places_ == nullptr) places_ = static_cast<place*>(std::calloc(max_places, sizeof(place)));
   // A parking word's queue belongs to the address: whoever unparks a word that is gone may wake a
   // sleeper of what is there now.
-  const u16 life = hidden ? u16{0} : heap.lives_before(address);
+  const u16 life = hidden ? u16{0} : heap.lives_before(address & ~lock_bit);
   const std::uintptr_t key = (address * 2 + (hidden ? 1 : 0)) ^ (std::uintptr_t{life} << 50U);
   std::size_t slot = (key * 0x9E3779B97F4A7C15U) >> 51U;
   for (;; slot = (slot + 1) % 8192) {
@@ -63,8 +63,9 @@ inline value_t load_memory(std::uintptr_t address, unsigned size) noexcept {
 // Effects: takes over what plain code wrote: the initial value, or a plain store's.
 inline void engine::fetch(place& p) {
   activate(p);
-  if (p.hidden) {
+  if (p.hidden || p.is_lock()) {
     p.known = true;
+    p.initial_value = {};
     return;
   }
   if (!p.known) {
@@ -160,7 +161,7 @@ inline void engine::overwrite_atomics(std::uintptr_t address, std::size_t size, 
 
 inline bool engine::touch_atomic(unsigned id, u16 location, u8 flags) {
   place& p = places_[location];
-  if (p.hidden) return true;
+  if (p.hidden || p.is_lock()) return true;
   explored_thread& t = threads[id];
   if (!tls.holds(p.address)) {
     bool unused = false;

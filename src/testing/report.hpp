@@ -34,6 +34,20 @@ inline std::string name_of(choice_of about, u16 option) {
   return "choice " + std::to_string(option);
 }
 
+// Returns: the line of the place, or of the first of its callers that has one of the user's.
+inline std::string engine::place_of_failure(const void* site) const {
+  const auto known = [](const std::string& line) { return line.rfind("0x", 0) != 0; };
+  const std::string own = source_line(site);
+  bool behind = false;  // the frames before are the runtime's
+  for (unsigned i = 0; i < failure_callers_count_ && !known(own); ++i) {
+    const void* const caller = failure_callers_[i];
+    const std::string line = behind ? source_line(caller) : own;
+    if (known(line)) return line;
+    behind = behind || caller == site;
+  }
+  return own;
+}
+
 inline void engine::fail(const char* text, const void* site) {
   if (failed) return;
   failed = true;
@@ -44,7 +58,7 @@ inline void engine::fail(const char* text, const void* site) {
     return;
   }
   out->failure = text;
-  if (site != nullptr && how.source_lines) out->failure += " (" + source_line(site) + ")";
+  if (site != nullptr && how.source_lines) out->failure += " (" + place_of_failure(site) + ")";
   if (how.changed != nullptr) return;  // a mutant: nobody reads how it failed
   out->steps = steps(out->interleaved);
   out->trace = trace(out->steps);
@@ -91,7 +105,9 @@ inline std::vector<step> engine::steps(bool& interleaved) const {
   std::map<u16, std::string> names;
   const auto name = [&](u16 location) {
     std::string& n = names[location];
-    if (n.empty()) n = (places_[location].hidden ? "queue" : "x") + std::to_string(names.size());
+    const place& p = places_[location];
+    const char* const kind = p.hidden ? "queue" : p.is_lock() ? "lock" : "x";
+    if (n.empty()) n = kind + std::to_string(names.size());
     return n;
   };
   if (how.source_lines) {

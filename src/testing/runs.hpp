@@ -57,6 +57,7 @@ inline void engine::start_run(const work_item* item) {
   outcome[0] = 0;
   remark_count_ = 0;
   remark_used_ = 0;
+  failure_callers_count_ = 0;
   thread_count = 1;
   symmetric = false;
   for (explored_thread& t : threads) {
@@ -72,6 +73,7 @@ inline void engine::start_run(const work_item* item) {
     t.time = 0;
     t.group = 0;
     t.has_deadline = false;
+    t.held_count = 0;
     t.learns = false;
     t.newer_than = 0;
     t.op = operation{};
@@ -180,6 +182,15 @@ inline void engine::run_next() {
   }
 }
 
+inline const char* name_of_wait(const explored_thread& t) {
+  const bool awaits = t.state == thread_state::awaiting;
+  if (t.op.waits) {
+    return awaits ? " waits for a lock that nobody will release"
+                  : " waits for a condition variable that nobody will notify";
+  }
+  return awaits ? " spins on what nobody will store" : " is parked and nobody will unpark it";
+}
+
 inline void engine::end_of_run() {
   if (failed) return;
   if (pruned_) {
@@ -219,21 +230,11 @@ inline void engine::end_of_run() {
   for (unsigned i = 0; i < thread_count; ++i) {
     const explored_thread& t = threads[i];
     if (t.state == thread_state::finished || t.op.what == op_kind::join) continue;
-    if (t.state == thread_state::awaiting) {
-      for (unsigned k = 0; k < t.awaited_count; ++k) {
-        const event& e = g_.events[t.awaited[k]];
-        if (g_.co_of_source(e) != places_[e.location].stores) {
-          ++out->blocked;
-          return;
-        }
-      }
-      who += " thread " + std::to_string(i) + " spins on what nobody will store;";
-    } else if (t.has_deadline) {
+    if (t.has_deadline || (t.state == thread_state::awaiting && has_news(t))) {
       ++out->blocked;
       return;
-    } else {
-      who += " thread " + std::to_string(i) + " is parked and nobody will unpark it;";
     }
+    who += " thread " + std::to_string(i) + name_of_wait(t) + ";";
   }
   if (!who.empty()) who.pop_back();
   fail(("deadlock:" + who).c_str(), nullptr);

@@ -6,6 +6,8 @@
 //   B  testing::atomic and testing::var
 //   both: operator new and delete, the library's park, unpark and spin_hint, sched_yield, abort
 
+#undef _FORTIFY_SOURCE  // it would define some of the functions that are defined here
+
 #include "interlock/testing/model.hpp"
 
 #include <csignal>
@@ -301,6 +303,16 @@ bool times_out(u64 deadline, const void* site) {
   return true;
 }
 
+// Returns: false when the deadline has passed.
+bool park_before(u64 deadline, const void* word, std::uint32_t expected, const void* site) {
+  if (times_out(deadline, site)) return false;
+  explored_thread& t = *the_engine().current;
+  t.has_deadline = deadline < never;
+  do_park(word, expected, site);
+  t.has_deadline = false;
+  return true;
+}
+
 void hint() {
   explored_thread& t = *the_engine().current;
   if (the_engine().how.whole_waits && t.awaited_count != 0 && t.hinted_at == t.done) {
@@ -481,12 +493,7 @@ bool park_until(const std::atomic<std::uint32_t>& word, std::uint32_t expected,
   if (!explored()) return true;
   const auto since_epoch = std::chrono::nanoseconds(deadline.time_since_epoch()).count();
   const u64 time = since_epoch < 0 ? 0 : since(time_at_start, static_cast<u64>(since_epoch));
-  if (times_out(time, INTERLOCK_SITE)) return false;
-  explored_thread& t = *the_engine().current;
-  t.has_deadline = time < never;
-  do_park(&word, expected, INTERLOCK_SITE);
-  t.has_deadline = false;
-  return true;
+  return park_before(time, &word, expected, INTERLOCK_SITE);
 }
 void unpark_one(const std::atomic<std::uint32_t>* word) noexcept {
   if (explored()) do_unpark(word, queue_wake_one, INTERLOCK_SITE);
@@ -633,6 +640,7 @@ __attribute__((noreturn)) void abort() noexcept {
 }  // extern "C"
 
 #include "system.hpp"
+#include "locks.hpp"
 
 extern "C" {
 

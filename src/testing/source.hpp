@@ -24,7 +24,8 @@ inline std::map<const void*, std::string>& known_lines() {
 
 // Returns: whether a line belongs to the kit or to the standard library, whose callers count.
 inline bool of_support(const std::string& line) {
-  return line.find("??") == 0 || line.find("/include/c++/") != std::string::npos ||
+  const bool in_include = line.find("/include/") != std::string::npos;
+  return line.find("??") == 0 || (in_include && line.find("/c++/") != std::string::npos) ||
          line.find("/c++/v1/") != std::string::npos ||
          line.find("/interlock/testing/model.hpp") != std::string::npos;
 }
@@ -42,6 +43,9 @@ inline void learn_lines(const std::vector<const void*>& sites) {
 #if defined(__linux__)
     Dl_info info{};
     if (dladdr(site, &info) == 0) continue;
+    Dl_info own{};
+    dladdr(reinterpret_cast<const void*>(&of_support), &own);
+    if (info.dli_fbase != own.dli_fbase) continue;  // a shared library's
     // The return address is behind the call.
     const auto offset =
         static_cast<const char*>(site) - static_cast<const char*>(info.dli_fbase) - 1;

@@ -12,7 +12,7 @@
 // Cost        One run for each execution, some microseconds each. Their number grows quickly: two
 //             or three threads of two or three operations are right. More can be sampled.
 // Lifetime    The body, and what it refers to, outlive explore().
-// Not for     I/O, locks of the operating system, more than seven threads.
+// Not for     I/O, sleeping, std::thread (world::thread is), more than seven threads.
 //
 // Example     // examples/testing/model.cpp
 //             const auto report = testing::explore([](testing::world& w) {
