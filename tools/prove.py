@@ -110,10 +110,10 @@ def kit(table, programs):
     table.add("the same with testing::atomic", "all",
               f"{total(fronts[1], 'cases')} cases, {human(total(fronts[1], 'executions'))} "
               f"executions, {total(fronts[1], 'failed')} failed", total(fronts[1], "failed") == 0)
-    for what, goal, word in (("litmus tests, both fronts alike", 100, "litmus"),
-                             ("programs whose executions are counted, both alike", 60, "counts")):
+    for what, goal, word in (("litmus tests, both fronts alike", 100, "litmus tests"),
+                             ("programs whose executions are counted, both alike", 60, "programs counted")):
         found = [int(n) for r in results.values()
-                 for n in re.findall(rf"^\s*{word} tests?: (\d+)", r.output, re.M)]
+                 for n in re.findall(rf"^\s*{word}: (\d+)", r.output, re.M)]
         here = min(found) if len(found) >= 2 else 0
         table.add(what, f">= {goal}", str(here), here >= goal)
 
@@ -268,7 +268,7 @@ def main():
     types(table, programs, arguments.quick, arguments.nightly or 1.5)
     mutants(table, programs)
     scenarios(table, arguments.build / "examples" / "lab" / "lab")
-    histories(table, programs / "testing.history_speed", arguments.quick)
+    histories(table, arguments.build / "tests" / "testing.history_speed", arguments.quick)
     speed(table, programs / "testing.speed", arguments.quick)
     size(table)
     if not arguments.quick:
