@@ -13,6 +13,8 @@
 #include <utility>
 #include <vector>
 
+#include "testing/ferry.hpp"
+
 namespace detail = interlock::detail;
 using interlock::reschedule;
 using interlock::sync_wait;
@@ -23,28 +25,6 @@ using testing::world;
 namespace {
 
 struct broken {};
-
-// co_await ferry suspends until another thread calls carry(), and goes on there.
-class ferry {
-public:
-  bool await_ready() const noexcept { return false; }
-  void await_suspend(std::coroutine_handle<> self) noexcept {
-    node_.continuation = self;
-    slot_.store(&node_, rel);
-  }
-  void await_resume() const noexcept {}
-
-  // The passenger may end the ferry.
-  void carry() noexcept {
-    detail::waiter* passenger = nullptr;
-    while ((passenger = slot_.load(acq)) == nullptr) testing::spin_hint();
-    passenger->wake();
-  }
-
-private:
-  detail::coroutine_waiter node_;
-  std::atomic<detail::waiter*> slot_{nullptr};
-};
 
 enum class ends { with_result, with_exception };
 
