@@ -20,7 +20,13 @@
 #if defined(__linux__)
 #include <link.h>
 #endif
-#if !defined(__x86_64__) && !defined(__aarch64__)
+
+// INTERLOCK_TESTING_UCONTEXT chooses the C library's switch where there is one of our own: it is a
+// system call slower, and the one that other processors have.
+#if (defined(__x86_64__) || defined(__aarch64__)) && !defined(INTERLOCK_TESTING_UCONTEXT)
+#define INTERLOCK_OWN_SWITCH 1
+#else
+#define INTERLOCK_OWN_SWITCH 0
 #include <ucontext.h>
 #endif
 
@@ -29,11 +35,11 @@ struct __cxa_eh_globals;
 extern "C" __cxa_eh_globals* __cxa_get_globals() noexcept;
 }  // namespace __cxxabiv1
 
-#if defined(__x86_64__) || defined(__aarch64__)
+#if INTERLOCK_OWN_SWITCH
 // Effects: saves the callee-saved registers and the stack pointer, continues on another stack.
 extern "C" void interlock_testing_switch(void** save, void* resume);
 #endif
-#if defined(__x86_64__)
+#if INTERLOCK_OWN_SWITCH && defined(__x86_64__)
 asm(R"(
 .text
 .globl interlock_testing_switch
@@ -57,7 +63,7 @@ interlock_testing_switch:
   ret
 .size interlock_testing_switch, . - interlock_testing_switch
 )");
-#elif defined(__aarch64__)
+#elif INTERLOCK_OWN_SWITCH
 asm(R"(
 .text
 .globl interlock_testing_switch
@@ -185,13 +191,13 @@ public:
     entry_ = entry;
     if (tls.size != 0) std::memcpy(tls_, initial_tls, tls.size);
     std::memset(exceptions_, 0, sizeof exceptions_);
-#if defined(__x86_64__)
+#if INTERLOCK_OWN_SWITCH && defined(__x86_64__)
     void** top = reinterpret_cast<void**>(stack_ + stack_size);
     *--top = nullptr;  // where a call would leave its return address: the stack ends here
     *--top = reinterpret_cast<void*>(&fiber::begin);
     for (int i = 0; i < 6; ++i) *--top = nullptr;
     resume_ = top;
-#elif defined(__aarch64__)
+#elif INTERLOCK_OWN_SWITCH
     char* top = stack_ + stack_size - 160;
     std::memset(top, 0, 160);
     void* const start = reinterpret_cast<void*>(&fiber::begin);
@@ -210,7 +216,7 @@ public:
   void enter(const tls_block& tls) {
     running_ = this;
     exchange(tls);
-#if defined(__x86_64__) || defined(__aarch64__)
+#if INTERLOCK_OWN_SWITCH
     interlock_testing_switch(&host_, resume_);
 #else
     swapcontext(&host_context_, &context_);
@@ -221,7 +227,7 @@ public:
 
   // Effects: returns to the host; the call returns when the fiber is entered again.
   void leave() {
-#if defined(__x86_64__) || defined(__aarch64__)
+#if INTERLOCK_OWN_SWITCH
     interlock_testing_switch(&resume_, host_);
 #else
     swapcontext(&context_, &host_context_);
@@ -274,7 +280,7 @@ private:
   char* tls_ = nullptr;
   entry_function entry_ = nullptr;
   char exceptions_[exception_state_size] = {};
-#if defined(__x86_64__) || defined(__aarch64__)
+#if INTERLOCK_OWN_SWITCH
   void* resume_ = nullptr;
   void* host_ = nullptr;
 #else
@@ -285,3 +291,5 @@ private:
 
 }  // namespace
 }  // namespace interlock::testing
+
+#undef INTERLOCK_OWN_SWITCH

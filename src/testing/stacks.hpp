@@ -18,9 +18,11 @@ inline std::uintptr_t entry_frame = 0;
 inline frame_list* running_frames = nullptr;
 
 inline void engine::post() {
-  current->live_from = entry_frame;
-  current->state = thread_state::posted;
-  if (!fibers_go_on_ || !goes_on()) current->stack.leave();
+  explored_thread& self = *current;
+  self.live_from = entry_frame;
+  self.state = thread_state::posted;
+  if (!fibers_go_on_ || !goes_on()) self.stack.leave();
+  entry_frame = self.live_from;  // it is still in the same call
 }
 
 inline void frame_list::enter(std::uintptr_t frame) noexcept {

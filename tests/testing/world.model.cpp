@@ -4,8 +4,11 @@
 
 #include <array>
 #include <chrono>
+#include <condition_variable>
 #include <memory>
+#include <mutex>
 #include <new>
+#include <stop_token>
 #include <thread>
 #include <vector>
 
@@ -646,6 +649,91 @@ TEST_CASE("exceptions, recursion and frames that come again give no false alarm"
     w.finally([&] { testing::check(own.load(rlx) == 6 && other.load(rlx) == 6, "unwound"); });
   });
   CHECK(report.executions > 0);
+}
+
+#endif
+
+// ---- interruptions ------------------------------------------------------------------------------
+
+namespace {
+
+// A result that one thread waits for, another one brings, and a third one may call off.
+class pending {
+public:
+  enum state : int { waiting, done, cancelled };
+
+  explicit pending(bool checks) : checks_(checks) {}
+  void complete() {
+    value_ = 7;
+    settle(done);
+  }
+  void cancel() { settle(cancelled); }
+  state wait() {
+    int now = 0;
+    while ((now = state_.load(acq)) == waiting) testing::spin_hint();
+    return static_cast<state>(now);
+  }
+  int value() const { return value_; }
+
+private:
+  void settle(state how) {
+    int open = waiting;
+    if (checks_) {
+      state_.compare_exchange_strong(open, how, rel, rlx);
+    } else {
+      state_.store(how, rel);  // may call off what is done
+    }
+  }
+
+  bool checks_;
+  plain<int> value_{0};
+  atomic<int> state_{waiting};
+};
+
+void wait_called_off(world& w, bool checks) {
+  pending result(checks);
+  pending::state first = pending::waiting;
+  w.thread([&] {
+    first = result.wait();
+    if (first == pending::done) testing::check(result.value() == 7, "the value is there");
+    testing::check(result.wait() == first, "it stays what it was");
+  });
+  w.thread([&] { result.complete(); });
+  w.interruption([&] { result.cancel(); });
+  w.finally([&] { w.outcome(first); });
+}
+
+}  // namespace
+
+TEST_CASE("an interruption comes at any moment or not at all: a wait that is called off twice fails") {
+  CHECK(joined(seen(proved([](world& w) { wait_called_off(w, true); }))) == "1, 2");
+  CHECK(says(failing([](world& w) { wait_called_off(w, false); }), "it stays what it was"));
+}
+
+#if !defined(INTERLOCK_FRONT_B)
+
+TEST_CASE("an interruption of the standard library's kind: request_stop of a condition variable") {
+  const auto report = testing::explore([](world& w) {
+    std::mutex mutex;
+    std::condition_variable_any changed;
+    std::stop_source source;
+    bool came = false;
+    w.thread([&] {
+      std::unique_lock guard(mutex);
+      const bool seen_it = changed.wait(guard, source.get_token(), [&] { return came; });
+      testing::check(seen_it || source.stop_requested(), "one of the two");
+    });
+    w.interruption([&] { source.request_stop(); });
+    w.thread([&] {
+      const std::lock_guard guard(mutex);
+      came = true;
+      changed.notify_one();
+    });
+    w.finally([] {});
+  });
+  CAPTURE(report.text());
+  CHECK(report.proved());
+  CHECK(report.executions > 3);
 }
 
 #endif

@@ -133,6 +133,10 @@ struct report {
   [[nodiscard]] std::string text() const;
 };
 
+// Effects: 0 or up to n - 1: explores them all.
+// Preconditions: called in an explored thread.
+[[nodiscard]] unsigned choose(unsigned n);
+
 class world {
 public:
   world() = default;
@@ -154,6 +158,15 @@ public:
   void threads(unsigned n, const Function& function) {
     ++groups_;
     for (unsigned i = 0; i < n; ++i) add_copy(function, groups_);
+  }
+
+  // Effects: adds a thread that runs the function at any moment, or not at all: a cancellation, so
+  //          that a wait is called off wherever it may be suspended.
+  template <class Function>
+  void interruption(Function function) {
+    thread([what = std::move(function)]() mutable {
+      if (choose(2) == 0) what();
+    });
   }
 
   // Effects: runs the threads added so far and waits for them.
@@ -210,10 +223,6 @@ void check(bool condition, const char* sentence,
 // Effects: says in the trace of a failing execution what this thread has just done, as "reads 5".
 //          Costs the copy of the text, which may be a temporary.
 void note(const char* text, std::source_location where = std::source_location::current());
-
-// Effects: 0 or up to n - 1: explores them all.
-// Preconditions: called in an explored thread.
-[[nodiscard]] unsigned choose(unsigned n);
 
 // Effects: lets time pass for this thread, and for those that learn of what it does next.
 // Notes:   The clocks of explored threads stand still but for this and for waits that time out.
