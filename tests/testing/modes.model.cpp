@@ -351,19 +351,16 @@ TEST_CASE("a body that uses what a stack held before is named") {
     return [sets](world& w) {
       atomic<int> x{0};
       w.thread([&, sets] {
-        volatile unsigned char leftovers[2048];
-        int sum = 0;
-        for (auto& one : leftovers) {
-          if (sets) one = 0;
-          sum += one;
-        }
-        x.store(sum, rlx);
+        volatile unsigned char leftovers[4096];
+        volatile unsigned deepest = 0;  // deeper than anything else gets
+        if (sets) leftovers[deepest] = 0;
+        x.store(leftovers[deepest], rlx);
       });
       w.finally([] {});
     };
   };
+  proved(body(true));  // and leaves the same to all that follow
   CHECK(says(failing(body(false)).failure, "not deterministic"));
-  proved(body(true));
 }
 
 TEST_CASE("a body that counts its runs is named, whatever it does with the number") {
@@ -384,6 +381,24 @@ TEST_CASE("a body that counts its runs is named, whatever it does with the numbe
                });
                w.finally([] {});
              }).failure, "not deterministic"));
+}
+
+TEST_CASE("a body that stores something else in a late run is named") {
+  static int runs = 0;
+  runs = 0;
+  const auto report = failing([](world& w) {
+    atomic<int> x{0}, y{0};
+    const int n = ++runs < 6 ? 1 : 2;
+    w.thread([&, n] {
+      y.store(n, rlx);
+      (void)x.load(rlx);
+    });
+    for (int i = 0; i < 2; ++i) w.thread([&] { x.fetch_add(1, rlx); });
+    w.finally([] {});
+  });
+  CHECK(says(report.failure, "not deterministic"));
+  CHECK(says(report.failure, "thread 1"));
+  CHECK(report.executions > 0);
 }
 
 TEST_CASE("a failure that does not come back is a body that is not deterministic") {
@@ -540,6 +555,25 @@ TEST_CASE("departures: each one more shows more, and enough of them is a proof")
     }
     CHECK(complete);
     CHECK(before == all.executions);
+  }
+}
+
+TEST_CASE("departures: so many of three choices may be other than the first") {
+  const auto body = [](world& w) {
+    unsigned sum = 0;
+    w.thread([&] {
+      for (int i = 0; i < 3; ++i) sum += testing::choose(2);
+    });
+    w.finally([&] { w.outcome(sum); });
+  };
+  constexpr unsigned sums[] = {1, 1 + 3, 1 + 3 + 3, 1 + 3 + 3 + 1};
+  for (unsigned n = 0; n < 4; ++n) {
+    testing::options how;
+    how.departures = n;
+    const auto report = testing::explore(how, body);
+    CHECK(report.executions == sums[n]);
+    CHECK(report.outcomes.size() == n + 1);
+    CHECK(report.proved() == (n == 3));
   }
 }
 
