@@ -311,7 +311,7 @@ public:
   void plain(std::uintptr_t address, std::size_t size, u8 flags, const void* site) {
     if (tls.holds(address)) return;
     bool of_atomic = false;
-    const char* const problem = touch(address, size, flags, site, *current, of_atomic);
+    const char* const problem = touch(address, size, flags, current_id, 0, of_atomic);
     if (problem != nullptr) fail_here(problem, site);
     if (of_atomic && (flags & access_write) != 0 && (flags & access_free) == 0) {
       overwrite_atomics(address, size, site);
@@ -490,8 +490,8 @@ private:
   u16 place_of(std::uintptr_t address, u8 size, bool hidden);
   void activate(place& p);
   void fetch(place& p);
-  const char* touch(std::uintptr_t address, std::size_t size, u8 flags, const void* site,
-                    explored_thread& t, bool& of_atomic);  // epoch: the event's own if atomic
+  const char* touch(std::uintptr_t address, std::size_t size, unsigned flags, unsigned id,
+                    u16 location, bool& of_atomic);
   void overwrite_atomics(std::uintptr_t address, std::size_t size, const void* site);
   bool touch_atomic(unsigned id, u16 location, u8 flags);
   const char* use_stack_of(unsigned owner, std::uintptr_t address);

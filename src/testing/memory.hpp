@@ -161,9 +161,9 @@ enum access_flags : u8 {
 struct access {
   u8 thread;
   u8 mask;  // which of the 8 bytes
-  u8 flags;
-  u16 epoch;  // events of the thread so far, plus one
-  const void* site;
+  u16 flags;
+  unsigned epoch;  // events of the thread so far, plus one
+  friend bool operator==(const access&, const access&) = default;
 };
 
 class shadow {
@@ -173,21 +173,24 @@ public:
     std::uintptr_t granule;
     u64 execution;
     u16 count;
+    bool has_atomic;  // whether one of these was set:
     u16 location[8];  // id + 1 of the atomic that begins at this byte and is in use
     access list[entries];
   };
 
   void next_execution() noexcept {
+    if (cells_ == nullptr) reserve();
     ++execution_;
     used_ = 0;
   }
 
   cell& at(std::uintptr_t granule) noexcept {
-    if (cells_ == nullptr) reserve();
     for (std::size_t slot = slot_of(granule);; slot = (slot + 1) & (count - 1)) {
       cell& c = cells_[slot];
-      if (c.execution == execution_ && c.granule == granule) return c;
-      if (c.execution == execution_) continue;
+      if (c.execution == execution_) {
+        if (c.granule == granule) return c;
+        continue;
+      }
       if (++used_ > count * 3 / 4) {
         std::fputs("interlock::testing: an execution touches more than 400 KB\n", stderr);
         std::exit(3);
@@ -195,6 +198,7 @@ public:
       c.execution = execution_;
       c.granule = granule;
       c.count = 0;
+      c.has_atomic = false;
       std::memset(c.location, 0, sizeof c.location);
       return c;
     }
@@ -215,6 +219,7 @@ public:
     cell& c = at(granule);
     c.count = 1;
     c.list[0] = now;
+    c.has_atomic = false;
     std::memset(c.location, 0, sizeof c.location);
   }
 
@@ -222,31 +227,35 @@ public:
 
   // Effects: compares one access with the earlier ones to the same bytes, then adds it.
   // `other` is the conflicting access when there is one.
-  verdict record(std::uintptr_t granule, const access& now, const vector_clock& hb,
-                 access& other) noexcept {
-    cell& c = at(granule);
+  static verdict record(cell& c, const access& now, const vector_clock& hb,
+                        access& other) noexcept {
+    if (now.flags <= access_write) {  // plain code: does the same again before its next event?
+      const access stronger{now.thread, now.mask, access_write, now.epoch};
+      for (u16 i = 0; i < c.count; ++i) {
+        if (c.list[i] == now || c.list[i] == stronger) return verdict::fine;
+      }
+    }
+    const bool writes_now = (now.flags & access_write) != 0;
+    const bool atomic_now = (now.flags & access_atomic) != 0;
     u16 kept = 0;
     for (u16 i = 0; i < c.count; ++i) {
-      const access& old = c.list[i];
-      const bool overlaps = (old.mask & now.mask) != 0;
+      const access old = c.list[i];
+      const bool atomic = (old.flags & access_atomic) != 0;
+      const bool writes = (old.flags & access_write) != 0;
       const bool ordered = old.thread == now.thread || old.epoch <= hb.at[old.thread];
-      if (overlaps) {
+      if ((old.mask & now.mask) != 0) {
         if ((old.flags & access_free) != 0) {
           other = old;
           return verdict::after_free;
         }
-        const bool writes = ((old.flags | now.flags) & access_write) != 0;
-        const bool both_atomic = (old.flags & now.flags & access_atomic) != 0;
-        if (!ordered && writes && !both_atomic) {
+        if (!ordered && (writes || writes_now) && !(atomic && atomic_now)) {
           other = old;
           return verdict::race;
         }
       }
       // Whoever races with `old` races with `now` as well: `old` need not be kept.
-      const bool covered = (old.mask & ~now.mask) == 0 && ordered &&
-                           (now.flags & access_write) >= (old.flags & access_write) &&
-                           ((now.flags & access_atomic) <= (old.flags & access_atomic)) &&
-                           ((now.flags & access_write) != 0 || old.thread == now.thread);
+      const bool covered = ordered && (old.mask & ~now.mask) == 0 && (atomic || !atomic_now) &&
+                           (writes_now || (!writes && old.thread == now.thread));
       if (!covered) c.list[kept++] = old;
     }
     c.count = kept;
@@ -260,7 +269,8 @@ private:
   static constexpr std::size_t count = std::size_t{1} << bits;
 
   static std::size_t slot_of(std::uintptr_t granule) noexcept {
-    return (granule * 0x9E3779B97F4A7C15U) >> (64 - bits);
+    // Neighbours stay together; regions that lie far from each other meet anywhere.
+    return (granule + (granule >> 12U) * 0x9E3779B1U) & (count - 1);
   }
 
   void reserve() noexcept {

@@ -80,40 +80,46 @@ inline void engine::fetch(place& p) {
 
 // ---- plain memory -------------------------------------------------------------------------------
 
-inline const char* engine::touch(std::uintptr_t address, std::size_t size, u8 flags,
-                                 const void* site, explored_thread& t, bool& of_atomic) {
-  const auto id = static_cast<u8>(&t - threads);
-  const std::uintptr_t last = address + size - 1;
+inline const char* name_of(shadow::verdict verdict, unsigned flags, const access& other) {
+  if (verdict == shadow::verdict::too_many) return "too many threads touch the same 8 bytes";
+  const bool frees = (flags & access_free) != 0;
+  if (verdict == shadow::verdict::after_free) return frees ? "double free" : "use after free";
+  if ((other.flags & access_reuse) != 0) {
+    return "use after free: the memory is another object's by now";
+  }
+  if (frees) return "memory is freed while another thread uses it";
+  return (flags & other.flags & access_write) != 0
+             ? "data race: two threads write a plain object"
+             : "data race: a plain object is read and written by two threads";
+}
+
+// `location` is that of an atomic access, else 0.
+// Returns: what is wrong with it; null if nothing is.
+inline const char* engine::touch(std::uintptr_t address, std::size_t size, unsigned flags,
+                                 unsigned id, u16 location, bool& of_atomic) {
   const std::size_t owner = fiber::owner_of(address);
   if (owner < max_threads && owner != id) {
     const char* const problem = use_stack_of(static_cast<unsigned>(owner), address);
     if (problem != nullptr) return problem;
   }
-  for (std::uintptr_t granule = address / 8; granule <= last / 8; ++granule) {
-    const unsigned first_byte = granule == address / 8 ? address % 8 : 0;
-    const unsigned last_byte = granule == last / 8 ? last % 8 : 7;
-    const auto mask = static_cast<u8>((0xFFU << first_byte) & (0xFFU >> (7 - last_byte)));
-    const auto epoch = to16((flags & access_atomic) != 0 ? t.done : t.done + 1);
-    const access now{id, mask, flags, epoch, site};
+  const explored_thread& t = threads[id];
+  const bool atomic = (flags & access_atomic) != 0;
+  access now{static_cast<u8>(id), 0, to16(flags), atomic ? t.done : t.done + 1U};
+  const std::uintptr_t end = address + size;
+  for (std::uintptr_t from = address; from < end;) {
+    const unsigned first = from % 8;
+    const unsigned bytes = end - from < 8 - first ? static_cast<unsigned>(end - from) : 8 - first;
+    now.mask = static_cast<u8>((0xFFU >> (8 - bytes)) << first);
+    shadow::cell& c = shadow_.at(from / 8);
     access other{};
-    switch (shadow_.record(granule, now, t.hb, other)) {
-      case shadow::verdict::fine: break;
-      case shadow::verdict::too_many: return "too many threads touch the same 8 bytes";
-      case shadow::verdict::after_free:
-        return (flags & access_free) != 0 ? "double free" : "use after free";
-      case shadow::verdict::race:
-        if ((other.flags & access_reuse) != 0) {
-          return "use after free: the memory is another object's by now";
-        }
-        if ((flags & access_free) != 0) return "memory is freed while another thread uses it";
-        return (flags & other.flags & access_write) != 0
-                   ? "data race: two threads write a plain object"
-                   : "data race: a plain object is read and written by two threads";
+    const shadow::verdict verdict = shadow::record(c, now, t.hb, other);
+    if (verdict != shadow::verdict::fine) [[unlikely]] return name_of(verdict, flags, other);
+    if (atomic && from == address) {
+      c.has_atomic = true;
+      c.location[first] = to16(location + 1);
     }
-    if ((flags & access_atomic) == 0 && (flags & access_write) != 0) {
-      const shadow::cell& c = shadow_.at(granule);
-      for (const u16 location : c.location) of_atomic = of_atomic || location != 0;
-    }
+    of_atomic = of_atomic || c.has_atomic;
+    from += bytes;
   }
   return nullptr;
 }
@@ -122,7 +128,7 @@ inline void* engine::reuse_memory(arena::block& block, std::size_t size, const v
   void* const memory = heap.reuse(current_id, block, size, site, poison);
   const auto begin = reinterpret_cast<std::uintptr_t>(memory);
   const access now{static_cast<u8>(current_id), 0xFF, access_write | access_reuse,
-                   to16(current->done + 1), site};
+                   current->done + 1U};
   for (std::uintptr_t granule = begin / 8; granule * 8 < begin + size; ++granule) {
     shadow_.renew(granule, now);
   }
@@ -160,20 +166,14 @@ inline void engine::overwrite_atomics(std::uintptr_t address, std::size_t size, 
 }
 
 inline bool engine::touch_atomic(unsigned id, u16 location, u8 flags) {
-  place& p = places_[location];
-  if (p.hidden || p.is_lock()) return true;
-  explored_thread& t = threads[id];
-  if (!tls.holds(p.address)) {
-    bool unused = false;
-    const char* const problem = touch(p.address, p.size, static_cast<u8>(flags | access_atomic),
-                                      t.op.site, t, unused);
-    if (problem != nullptr) {
-      fail(problem, t.op.site);
-      return false;
-    }
-    shadow_.at(p.address / 8).location[p.address % 8] = to16(location + 1);
-  }
-  return true;
+  const place& p = places_[location];
+  if (p.hidden || p.is_lock() || tls.holds(p.address)) return true;
+  bool unused = false;
+  const char* const problem =
+      touch(p.address, p.size, flags | access_atomic, id, location, unused);
+  if (problem == nullptr) return true;
+  fail(problem, threads[id].op.site);
+  return false;
 }
 
 }  // namespace
