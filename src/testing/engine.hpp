@@ -107,6 +107,8 @@ struct explored_thread {
   operation op;
   u16 done = 0;      // events executed in this run
   u16 recorded = 0;  // events that the graph had at the start of the run
+  u16 waits_for = no_wait;  // an event that has to be replayed first; or one of these:
+  static constexpr u16 no_wait = 0xFFFF, end_of_replay = 0xFFFE, end_of_threads = 0xFFFD;
   u16 at[max_events];
   vector_clock hb, seen, porf;
   vector_clock pending_hb, pending_seen;  // what an acquire fence would join
@@ -430,6 +432,7 @@ private:
   bool goes_on();
   bool others_go_first(unsigned id);
   [[nodiscard]] bool inside(unsigned id) const;
+  [[nodiscard]] bool stopped(explored_thread& t) const;
   bool process(unsigned id);
   bool process_park(unsigned id);
   bool process_unpark(unsigned id);
@@ -460,6 +463,7 @@ private:
   void complete_write(event& e) const;
   [[nodiscard]] bool already_updated(const place& p, int at, const operation& op,
                                      const event& option) const;
+  [[nodiscard]] bool writes_too(const operation& op, const event& e) const;
   void revisit_only(u16 position);
   void backward_revisits(u16 position);
   [[nodiscard]] bool maximal(const event& e, u16 at, const event& w) const;
@@ -527,6 +531,7 @@ private:
   u64 run_ = 0;
   u16 loaded_ = 0;
   u16 executed_ = 0;
+  unsigned unfinished_ = 0;  // threads that were started and have not ended
   bool done_[max_events];
   u16 sequence_[max_events];  // the order in which the events were executed
   u64 time_[max_events];      // of the thread that executed it, then

@@ -110,6 +110,12 @@ inline u16 engine::append(const event& e) {
   return position;
 }
 
+// Returns: whether this read is the first half of an update that takes place. Who races with it
+// races with the second half.
+inline bool engine::writes_too(const operation& op, const event& e) const {
+  return op.what == op_kind::update && writes(op, value_of(g_, e));
+}
+
 // Effects: the thread passes this event: its clocks follow, memory holds what the event left.
 inline void engine::execute(unsigned id, u16 position) {
   explored_thread& t = threads[id];
@@ -134,7 +140,7 @@ inline void engine::execute(unsigned id, u16 position) {
       if (!e.hidden) t.pending_hb.join(g_.events[e.rf].rel);
       t.pending_seen.join(g_.events[e.rf].rel_seen);
     }
-    touch_atomic(id, e.location, access_read);
+    if (!writes_too(t.op, e)) touch_atomic(id, e.location, access_read);
   }
   if (e.what == kind::write) {
     place& p = places_[e.location];
@@ -173,9 +179,11 @@ inline const event* engine::recorded(explored_thread& t, kind what, u16 location
       return nullptr;
     }
     ready = (e.what != kind::read && e.what != kind::wake) || e.rf == initial || done_[e.rf];
+    if (!ready) t.waits_for = e.rf;
     return ready ? &e : nullptr;
   }
   ready = !replaying();
+  if (!ready) t.waits_for = explored_thread::end_of_replay;
   return nullptr;
 }
 
@@ -251,30 +259,34 @@ inline bool engine::read(unsigned id, u16 location, u8 order, bool compares, u8 
   if (position == initial) return false;
   const u16 bound = lower_bound(p, e.seen);
   if (course_ != course::every) return read_forward(id, position, bound);
-  bool found = false;
-  event chosen{};
-  for (int at = p.stores; at >= bound; --at) {
-    event option = e;
+  event& option = g_.events[position];
+  const auto reads_from = [&](int at) {
     option.rf = at == 0 ? initial : p.co[at - 1];
+    option.order = e.order;
+    option.hb = e.hb;
+    option.seen = e.seen;
+    option.porf = e.porf;
     complete_read(g_, option);
-    g_.events[position] = option;
+  };
+  int chosen = -1;
+  for (int at = p.stores; at >= bound; --at) {
+    reads_from(at);
     if (!admitted(g_)) continue;
     // Who waits with an old value is never let in: a revisit frees only who saw the newest.
     if (at != p.stores && t.op.waits && waits(t.op, value_of(g_, option))) continue;
     if (already_updated(p, at, t.op, option)) {
       revisit_only(position);
-    } else if (found) {
+    } else if (chosen >= 0) {
       push(g_);
     } else {
-      found = true;
-      chosen = option;
+      chosen = at;
     }
   }
-  if (!found) {
+  if (chosen < 0) {
     pruned_ = true;
     return false;
   }
-  g_.events[position] = chosen;
+  reads_from(chosen);
   p.readers[p.reads++] = position;
   execute(id, position);
   return true;
@@ -357,8 +369,7 @@ inline void engine::complete_write(event& e) const {
 // no execution; but the other one may read what this one writes.
 inline bool engine::already_updated(const place& p, int at, const operation& op,
                                     const event& option) const {
-  if (op.what != op_kind::update || at >= p.stores || !g_.events[p.co[at]].exclusive) return false;
-  return writes(op, value_of(g_, option));
+  return at < p.stores && g_.events[p.co[at]].exclusive && writes_too(op, option);
 }
 
 // Effects: adds the write of the update whose read was just added, for its revisits alone.

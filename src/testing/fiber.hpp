@@ -258,7 +258,10 @@ private:
   // Exchanges what is in place with what this object keeps.
   void exchange(const tls_block& tls) noexcept {
     exchange(tls_, tls.begin, tls.size);
-    exchange(exceptions_, tls.exceptions, sizeof exceptions_);
+    char other[exception_state_size];
+    std::memcpy(other, exceptions_, sizeof other);
+    std::memcpy(exceptions_, tls.exceptions, sizeof other);
+    std::memcpy(tls.exceptions, other, sizeof other);
   }
   static void exchange(char* a, char* b, std::size_t size) noexcept {
     char other[64];

@@ -242,19 +242,24 @@ public:
       const access old = c.list[i];
       const bool atomic = (old.flags & access_atomic) != 0;
       const bool writes = (old.flags & access_write) != 0;
+      if (atomic && atomic_now) {  // no race; the thread's own older one need not be kept
+        const bool same = old.thread == now.thread && old.mask == now.mask;
+        if (!same || (writes && !writes_now)) c.list[kept++] = old;
+        continue;
+      }
       const bool ordered = old.thread == now.thread || old.epoch <= hb.at[old.thread];
       if ((old.mask & now.mask) != 0) {
         if ((old.flags & access_free) != 0) {
           other = old;
           return verdict::after_free;
         }
-        if (!ordered && (writes || writes_now) && !(atomic && atomic_now)) {
+        if (!ordered && (writes || writes_now)) {
           other = old;
           return verdict::race;
         }
       }
       // Whoever races with `old` races with `now` as well: `old` need not be kept.
-      const bool covered = ordered && (old.mask & ~now.mask) == 0 && (atomic || !atomic_now) &&
+      const bool covered = ordered && (old.mask & ~now.mask) == 0 && !atomic_now &&
                            (writes_now || (!writes && old.thread == now.thread));
       if (!covered) c.list[kept++] = old;
     }

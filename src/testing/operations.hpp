@@ -201,9 +201,27 @@ inline bool engine::process_unpark(unsigned id) {
   return true;
 }
 
+// Returns: whether what stopped the thread when it was last looked at stops it still.
+inline bool engine::stopped(explored_thread& t) const {
+  switch (t.waits_for) {
+    case explored_thread::no_wait: return false;
+    case explored_thread::end_of_replay:
+      if (replaying()) return true;
+      break;
+    case explored_thread::end_of_threads:
+      if (unfinished_ != 0) return true;
+      break;
+    default:
+      if (!done_[t.waits_for]) return true;
+  }
+  t.waits_for = explored_thread::no_wait;
+  return false;
+}
+
 // Returns: whether something was done for the thread.
 inline bool engine::process(unsigned id) {
   explored_thread& t = threads[id];
+  if (stopped(t)) return false;
   operation& op = t.op;
   switch (op.what) {
     case op_kind::none: return false;
@@ -252,6 +270,7 @@ inline bool engine::process(unsigned id) {
         if (other.state == thread_state::added) {
           // The threads know what the main thread did so far.
           other.state = thread_state::running;
+          ++unfinished_;
           other.hb = t.hb;
           other.seen = t.seen;
           other.porf = t.porf;
@@ -260,8 +279,9 @@ inline bool engine::process(unsigned id) {
           other.pending_hb = other.pending_seen = vector_clock{};
         }
       }
-      for (unsigned i = 1; i < thread_count; ++i) {
-        if (threads[i].state != thread_state::finished) return false;
+      if (unfinished_ != 0) {
+        t.waits_for = explored_thread::end_of_threads;
+        return false;
       }
       for (unsigned i = 1; i < thread_count; ++i) {
         const explored_thread& other = threads[i];
@@ -276,6 +296,7 @@ inline bool engine::process(unsigned id) {
     }
     case op_kind::end:
       t.state = thread_state::finished;
+      if (id != 0) --unfinished_;
       op.what = op_kind::none;
       return true;
   }

@@ -115,7 +115,7 @@ inline void engine::restrict_and_push(u16 read_at, u16 write_at) {
   scratch_.size = at_w;
   if (symmetric) depend_on_twin(scratch_, clean);
   reader.what = kind::fence;
-  const u16 bound_w = lower_bound(scratch_, w.location, w.seen);
+  const u16 bound_w = w.exclusive ? u16{0} : lower_bound(scratch_, w.location, w.seen);
   const u16 bound_r = lower_bound(scratch_, w.location, clean.seen);
   scratch_.size = size;
   reader = clean;

@@ -60,9 +60,11 @@ inline void engine::start_run(const work_item* item) {
   failure_callers_count_ = 0;
   thread_count = 1;
   symmetric = false;
+  unfinished_ = 0;
   for (explored_thread& t : threads) {
     t.state = thread_state::unused;
     t.done = t.recorded = 0;
+    t.waits_for = explored_thread::no_wait;
     t.hinted_at = 0;
     t.hints = 0;
     t.repeats = 0;
