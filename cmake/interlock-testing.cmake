@@ -14,4 +14,4 @@ target_link_libraries(interlock_testing PUBLIC interlock::interlock PRIVATE ${CM
 # model.hpp declares the hooks of detail/parking.hpp again, as noinline; GCC remarks on that.
 target_compile_options(interlock_testing INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-attributes>)
 # It is never instrumented, and its speed is the speed of every model test, in a debug build too.
-target_compile_options(interlock_testing PRIVATE -O2 -g -fno-sanitize=all)
+target_compile_options(interlock_testing PRIVATE -O3 -g -fno-sanitize=all)

@@ -53,7 +53,8 @@ struct operation {
   bool success = false;
   bool waits = false;  // lock: until it is let in; park: on a condition variable
   bool unchecked = false;  // park: a mutation
-  u16 location = 0;
+  u16 location = unknown;
+  static constexpr u16 unknown = 0xFFFF;
   u16 read_at = 0;
   u16 sleeper = 0;  // park: the store by which it went to sleep
   unsigned options = 0;
@@ -433,6 +434,7 @@ private:
   bool others_go_first(unsigned id);
   [[nodiscard]] bool inside(unsigned id) const;
   [[nodiscard]] bool stopped(explored_thread& t) const;
+  bool locate(operation& op);
   bool process(unsigned id);
   bool process_park(unsigned id);
   bool process_unpark(unsigned id);

@@ -25,6 +25,7 @@ inline event engine::fresh(unsigned id, kind what, u16 location, u8 order) {
   e.thread = static_cast<u8>(id);
   e.order = order;
   e.order_done = order;
+  sc_.used = sc_.used || order == seq_cst;
   e.index = to16(t.done + 1);
   e.location = location;
   e.rf = initial;
@@ -253,6 +254,7 @@ inline bool engine::read(unsigned id, u16 location, u8 order, bool compares, u8 
   event e = fresh(id, kind::read, location, order);
   e.compares = compares;
   e.order_fail = order_fail;
+  sc_.used = sc_.used || order_fail == seq_cst;
   e.value = expected;
   e.hidden = p.hidden;
   const u16 position = append(e);

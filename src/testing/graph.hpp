@@ -87,8 +87,8 @@ struct graph {
   u16 size = 0;
   event events[max_events];
 
-  void copy_from(const graph& other) noexcept {
-    size = other.size;
+  void copy_from(const graph& other, u16 first_events) noexcept {
+    size = first_events;
     std::memcpy(static_cast<void*>(events), other.events, size * sizeof(event));
   }
   [[nodiscard]] u16 co_of_source(const event& reader) const noexcept {
@@ -105,7 +105,12 @@ inline bool is_access(const event& e) noexcept {
 // C/C++11", PLDI 2017, section 3.2; C++20 took it over as P0668.
 class seq_cst_check {
 public:
-  [[nodiscard]] bool consistent(const graph& g) noexcept {
+  bool used = false;  // whether an event of this exploration may be seq_cst
+
+  [[nodiscard]] bool consistent(const graph& g) noexcept { return !used || has_order(g); }
+
+private:
+  [[nodiscard]] bool has_order(const graph& g) noexcept {
     count_ = 0;
     for (u16 i = 0; i < g.size; ++i) {
       if (g.events[i].order == seq_cst && !g.events[i].hidden) sc_[count_++] = i;
@@ -123,7 +128,6 @@ public:
     return acyclic();
   }
 
-private:
   static constexpr unsigned words = (max_events + 63) / 64;
   using row = u64[words];
 

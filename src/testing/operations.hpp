@@ -218,6 +218,12 @@ inline bool engine::stopped(explored_thread& t) const {
   return false;
 }
 
+// Effects: finds the object of a load, store or update. Returns: whether that is possible.
+inline bool engine::locate(operation& op) {
+  if (op.location == operation::unknown) op.location = place_of(op.address, op.size, false);
+  return !failed;
+}
+
 // Returns: whether something was done for the thread.
 inline bool engine::process(unsigned id) {
   explored_thread& t = threads[id];
@@ -226,16 +232,14 @@ inline bool engine::process(unsigned id) {
   switch (op.what) {
     case op_kind::none: return false;
     case op_kind::load:
-      op.location = place_of(op.address, op.size, false);
-      if (failed) return false;
+      if (!locate(op)) return false;
       if (repeat_read(id, op.location)) return true;
       if (!read(id, op.location, op.order, false, relaxed, {})) return false;
       op.result = value_of(g_, g_.events[t.at[t.done - 1]]);
       answer(t);
       return true;
     case op_kind::store:
-      op.location = place_of(op.address, op.size, false);
-      if (failed) return false;
+      if (!locate(op)) return false;
       if (!write(id, op.location, op.order, op.operand, false, 0, false)) return false;
       answer(t);
       return true;
@@ -244,8 +248,7 @@ inline bool engine::process(unsigned id) {
       answer(t);
       return true;
     case op_kind::update:
-      op.location = place_of(op.address, op.size, false);
-      if (failed) return false;
+      if (!locate(op)) return false;
       if (op.phase == 0 && repeat_read(id, op.location)) return true;
       return process_update(id);
     case op_kind::fence:

@@ -375,6 +375,7 @@ inline void engine::prepare_exploration(const std::function<void(world&)>& body,
   how = what;
   out = &result;
   body_ = &body;
+  sc_.used = false;
   failed = misfit_ = final_ = stopped_ = child_ = false;
   poison = 0x01;
   granted_ = 0;

@@ -58,10 +58,11 @@ inline void engine::backward_revisits(u16 position) {
 inline void engine::restrict_and_push(u16 read_at, u16 write_at) {
   const event& w = g_.events[write_at];
   static u16 moved[max_events];
-  scratch_.size = 0;
-  for (u16 i = 0; i <= write_at; ++i) {
+  scratch_.copy_from(g_, to16(read_at + 1));
+  for (u16 i = 0; i <= read_at; ++i) moved[i] = i;
+  for (u16 i = to16(read_at + 1); i <= write_at; ++i) {
     const event& e = g_.events[i];
-    const bool kept = i <= read_at || i == write_at || before(e, w, w.porf);
+    const bool kept = i == write_at || before(e, w, w.porf);
     if (!kept) continue;
     moved[i] = scratch_.size;
     scratch_.events[scratch_.size++] = e;

@@ -151,7 +151,7 @@ inline bool engine::others_go_first(unsigned id) {
   const bool first_pass = inside(id);
   for (unsigned other = 0; other < thread_count; ++other) {
     if (other == id || threads[other].state != thread_state::posted) continue;
-    if (threads[other].op.what == op_kind::join) continue;  // this thread has not ended
+    if (stopped(threads[other])) continue;
     const bool first = first_pass ? other < id && inside(other) : other < id || inside(other);
     if (first && (process(other) || failed || pruned_)) return true;
   }
@@ -167,14 +167,14 @@ inline void engine::run_loop() {
 inline void engine::run_next() {
   while (threads[0].state != thread_state::finished) {
     bool progress = false;
-    for (int pass = 0; pass < 2 && !progress; ++pass) {
+    for (int pass = replaying() ? 1 : 0; pass < 2 && !progress; ++pass) {
       for (unsigned id = 0; id < thread_count && !progress; ++id) {
         explored_thread& t = threads[id];
         if (pass == 0 && !inside(id)) continue;
         if (t.state == thread_state::running) {
           resume(id);
           progress = true;
-        } else if (t.state == thread_state::posted) {
+        } else if (t.state == thread_state::posted && !stopped(t)) {
           progress = process(id);
         }
         if (failed || pruned_) return;
