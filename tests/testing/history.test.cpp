@@ -399,7 +399,9 @@ TEST_CASE("A second execution of a key and an answer of none are found") {
         {"executed again"});
   names(monitor_once({under(1, 7, 1, 3)}, {under(1, 9, 0, 4)}), {"outcome 9", "not the answer"});
   names(monitor_once({under(1, 7, 1, 5)}, {under(1, 7, 0, 4)}), {"not the answer"});  // too early
-  names(monitor_once({under(1, 7, 1, 3, true)}, {under(1, 7, 3, 4, true)}), {"not the answer"});
+  names(monitor_once({under(1, 7, 1, 3, true)}, {under(1, 7, 0, 4, true), under(1, 7, 4, 5, true)}),
+        {"[4, 5]", "not the answer"});
+  CHECK(monitor_once({under(1, 7, 1, 3, true)}, {under(1, 7, 0, 5, true), under(1, 7, 4, 6, true)}));
   names(monitor_once({under(1, 7, 1, 3), under(1, 8, 5, 6)}, {under(1, 7, 6, 9)},
                      {under(1, 0, 3, 5)}),
         {"outcome 7", "not the answer"});  // forgotten, and there is a newer one

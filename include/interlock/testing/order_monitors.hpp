@@ -336,7 +336,12 @@ inline std::string why_not_once(const std::vector<const recorded<keyed_outcome>*
       const recorded<keyed_outcome>& run = *runs[i];
       if (run.op.outcome != reply->op.outcome || run.op.failed != reply->op.failed) return false;
       if (run.when.returned > reply->when.returned) return false;
-      if (run.op.failed) return !precedes(run.when, reply->when);  // for those who waited for it
+      if (run.op.failed) {  // for who was called before somebody who waited for it returned
+        return std::any_of(replies.begin(), replies.end(), [&](const auto* other) {
+          return other->op.outcome == run.op.outcome && !precedes(run.when, other->when) &&
+                 !precedes(other->when, reply->when);
+        });
+      }
       return i + 1 == runs.size() || !precedes(runs[i + 1]->when, reply->when);
     };
     std::size_t i = 0;
@@ -353,7 +358,7 @@ inline std::string why_not_once(const std::vector<const recorded<keyed_outcome>*
 // Returns: whether of each key one execution was under way at a time, none after one that had
 //          succeeded and was not forgotten since, and each caller got the outcome of one that was
 //          current during his call: a success until the next execution, a failure only if he
-//          called before it was over.
+//          called before one of those returned who had called before it was over.
 //   executions  recorded inside what is executed;  replies  around the call;
 //   forgotten   when a key was, or may have been, removed or expired
 [[nodiscard]] inline verdict monitor_once(
