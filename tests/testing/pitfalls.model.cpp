@@ -1,13 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 // The mistakes that explorers made before this one, each with the test that fails on an engine with
 // that mistake. seeded_engines.py seeds the mistakes and runs these cases; the numbers are its.
-//
-// Two pitfalls are of the history checker and have their tests there: small value domains (18) and
-// fast algorithms without a proof (19).
 
-#include <cstdio>
-#include <cstring>
+#include <algorithm>
 #include <memory>
+#include <string>
 #include <vector>
 
 #if !defined(INTERLOCK_FRONT_B)
@@ -17,6 +14,9 @@
 #include "litmus.hpp"
 
 #include <interlock/detail/parking.hpp>
+#include <interlock/testing/linearizability.hpp>
+#include <interlock/testing/order_monitors.hpp>
+#include <interlock/testing/specifications.hpp>
 
 using testing::world;
 
@@ -281,6 +281,60 @@ TEST_CASE("pitfall 17: samples take old values and any place in the order of sto
         two_reads.code, litmus::watched("a b", two_reads), drawn);
     CHECK(seen(reads) == outcomes{"0 0", "0 1", "1 0", "1 1"});
   }
+}
+
+TEST_CASE("pitfall 18: equal values hide a wrong order, versions do not") {
+  using testing::cell_call;
+  using kind = cell_call::kind;
+  // The value goes away and comes back; then somebody replaces what he saw at first.
+  const std::vector<testing::recorded<cell_call>> all = {
+      {{kind::load, 0, 0, 0}, {0, 1}, 0},
+      {{kind::store, 0, 5, 1}, {2, 3}, 1},
+      {{kind::store, 0, 0, 2}, {4, 5}, 1},
+      {{kind::replaced, 0, 7, 1}, {6, 7}, 0},
+  };
+  CHECK_FALSE(testing::linearizable(all, testing::cell_state{}));
+  struct without_versions {
+    std::int64_t value = 0;
+    bool apply(const cell_call& c, bool answered) {
+      const std::int64_t asked = 0;  // each version of the history has this value where it is asked
+      if (c.what == kind::load && answered && c.value != value) return false;
+      if (c.what == kind::replaced && answered && value != asked) return false;
+      if (c.writes()) value = c.value;
+      return true;
+    }
+    bool operator==(const without_versions&) const = default;
+  };
+  CHECK(testing::linearizable(all, without_versions{}));
+}
+
+TEST_CASE("pitfall 19: a fast monitor agrees with the search on every small history") {
+  // Two pushes and two pops: all overlaps, and all answers.
+  using testing::queue_call;
+  using kind = queue_call::kind;
+  const queue_call answers[] = {{kind::pop, 1}, {kind::pop, 2}, {kind::pop_empty, 0}};
+  std::string ends = "00112233";
+  unsigned right = 0, histories = 0, different = 0;
+  do {
+    for (unsigned answer = 0; answer < 9; ++answer) {
+      std::vector<testing::recorded<queue_call>> all = {{{kind::push, 1}, {}, 0},
+                                                        {{kind::push, 2}, {}, 1},
+                                                        {answers[answer % 3], {}, 2},
+                                                        {answers[answer / 3], {}, 3}};
+      for (unsigned i = 0; i < 4; ++i) {
+        const char name = static_cast<char>('0' + i);
+        all[i].when = {ends.find(name), ends.rfind(name)};
+      }
+      const bool possible = static_cast<bool>(testing::linearizable(all, testing::queue_state{}));
+      different += static_cast<bool>(testing::monitor_queue(all)) == possible ? 0 : 1;
+      right += possible ? 1 : 0;
+      ++histories;
+    }
+  } while (std::next_permutation(ends.begin(), ends.end()));
+  CHECK(different == 0);
+  CHECK(histories == 22680);
+  CHECK(right > 5000);
+  CHECK(right < 17000);
 }
 
 TEST_CASE("pitfall 20: load buffering is outside of the model") {
