@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: BSL-1.0
 """Seeds mistakes into copies of the explorer and shows that its tests see them.
 
-Each variant is src/testing with one mistake that an explorer of the field made (or could make), and
+Each variant is the explorer with one mistake that an explorer of the field made (or could make), and
 the pitfall of tests/testing/pitfalls.model.cpp that must fail with it. The engine as it is must pass
 them all. A replacement whose text is not found as often as stated is an error: the engine has
 changed, and the variant has to follow.
@@ -123,6 +123,12 @@ VARIANTS = [
     (17, "samples read the newest value",
      [("for (u16 distance = 0; distance + bound <= p.stores; ++distance) {",
        "for (u16 distance = 0; distance + bound <= p.stores && distance == 0; ++distance) {")]),
+    (18, "a cell is its value",
+     [("c.value == value && c.version == version &&", "c.value == value &&"),
+      ("if (c.what == cell_call::kind::replaced && c.expected != version) return !answered;", ""),
+      ("if (answered && c.version != version + 1) return false;", "")]),
+    (19, "the queue monitor does not see who overtakes",
+     [("if (last_out == nullptr || !b.popped ||", "if (true || last_out == nullptr || !b.popped ||")]),
     (3, "a read does not depend on what its source depends on",
      [("  const event& source = g.events[e.rf];\n  e.porf.join(source.porf);",
        "  const event& source = g.events[e.rf];")]),
@@ -148,19 +154,21 @@ def fail(text):
     sys.exit(2)
 
 
-def seed(source, changes):
-    """Applies the changes to the files below `source`; returns an error, or nothing."""
-    files = [f for f in sorted(source.rglob("*")) if f.suffix in (".hpp", ".cpp")]
+def seed(folder, changes):
+    """Applies the changes to the files below; returns (an error or nothing, the files changed)."""
+    files = [f for f in sorted(folder.rglob("*")) if f.suffix in (".hpp", ".cpp")]
+    changed = []
     for change in changes:
         old, new = change[0], change[1]
         expected = change[2] if len(change) > 2 else 1
         found = [f for f in files if old in f.read_text()]
         count = sum(f.read_text().count(old) for f in found)
         if count != expected:
-            return "'%s' occurs %d times, not %d" % (old, count, expected)
+            return "'%s' occurs %d times, not %d" % (old, count, expected), []
         for f in found:
             f.write_text(f.read_text().replace(old, new))
-    return None
+        changed += found
+    return None, changed
 
 
 class Program:
@@ -169,8 +177,9 @@ class Program:
     def __init__(self, build, link):
         cache = (build / "CMakeCache.txt").read_text()
         self.compiler = re.search(r"^CMAKE_CXX_COMPILER:[A-Z]+=(.*)$", cache, re.M).group(1)
+        self.cases = build / "tests/testing/CMakeFiles/testing.pitfalls.model.dir/pitfalls.model.cpp.o"
         objects = [
-            build / "tests/testing/CMakeFiles/testing.pitfalls.model.dir/pitfalls.model.cpp.o",
+            self.cases,
             build / "tests/CMakeFiles/interlock_catch_main.dir/support/catch_main.cpp.o",
         ]
         made = subprocess.run(["cmake", "--build", str(build), "--target", "testing.pitfalls.model"],
@@ -178,15 +187,26 @@ class Program:
         missing = [str(one) for one in objects if not one.exists()]
         if made.returncode != 0 or missing:
             fail("testing.pitfalls.model is not built\n" + "\n".join(missing) + made.stdout[-2000:])
-        self.link = [str(o) for o in objects] + link + ["-ldl"]
+        self.link = [str(objects[1])] + link + ["-ldl"]
 
-    def build(self, source, folder):
+    def build(self, folder, tests_too):
         """Returns the program, or the compiler's message."""
-        program = folder / "pitfalls"
-        command = [self.compiler, "-std=c++20", "-O0", "-w", "-I" + str(ROOT / "include"),
-                   str(source / "runtime.cpp"), "-o", str(program)] + self.link
-        done = subprocess.run(command, capture_output=True, text=True)
-        return program if done.returncode == 0 else done.stderr[-1000:]
+        program, cases = folder / "pitfalls", self.cases
+        compile_ = [self.compiler, "-std=c++20", "-O0", "-w", "-I" + str(folder / "include"),
+                    "-I" + str(ROOT / "include")]
+        commands = []
+        if tests_too:
+            cases = folder / "cases.o"
+            commands.append(compile_ + ["-fsanitize=thread", "-I" + str(ROOT / "tests"), "-c",
+                                        str(ROOT / "tests/testing/pitfalls.model.cpp"),
+                                        "-o", str(cases)])
+        commands.append(compile_ + [str(folder / "src/testing/runtime.cpp"), str(cases),
+                                    "-o", str(program)] + self.link)
+        for command in commands:
+            done = subprocess.run(command, capture_output=True, text=True)
+            if done.returncode != 0:
+                return done.stderr[-1000:]
+        return program
 
     @staticmethod
     def passes(program, number):
@@ -204,12 +224,12 @@ def judge(program, variant):
     number, name, changes = variant
     with tempfile.TemporaryDirectory(prefix="seeded-engine-") as temporary:
         folder = pathlib.Path(temporary)
-        source = folder / "testing"
-        shutil.copytree(ROOT / "src/testing", source)
-        error = seed(source, changes)
+        for part in ("src/testing", "include/interlock/testing"):
+            shutil.copytree(ROOT / part, folder / part)
+        error, changed = seed(folder, changes)
         if error:
             return None, "pitfall %s, %s: %s" % (number, name, error)
-        made = program.build(source, folder)
+        made = program.build(folder, any("include" in f.parts for f in changed))
         if not isinstance(made, pathlib.Path):
             return None, "pitfall %s, %s: does not compile\n%s" % (number, name, made)
         outcome = program.passes(made, number)
