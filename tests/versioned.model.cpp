@@ -1,101 +1,532 @@
 // SPDX-License-Identifier: BSL-1.0
-// versioned in every execution: no torn value, no lost commit, no missed wake-up.
+// versioned in every execution, inline and on the heap: no commit lost, each load whole, each
+// version once, no missed wake-up, one total order.
 
 #include "testing/front.hpp"
+#include "testing/last_user.hpp"
 
 #include <interlock/versioned.hpp>
 
+#include <atomic>
+#include <new>
+#include <stdexcept>
+
+using interlock::versioned;
 using testing::world;
 
 namespace {
 
-struct pair {  // two words: a torn read shows
-  long long a, b;
+// Values are numbers whose digits tell who committed, in order: after 2, 1 and 3 it is 213. So a
+// snapshot must be what the last value begins with, and as long as its version.
+//
+// Inline: one word; twice the number in 9 bytes, which take two words.
+using word = int;
+
+struct odd_size {
+  odd_size(int number = 0) {  // NOLINT: a number in disguise
+    for (int i = 0; i < 4; ++i) bytes[i] = bytes[8 - i] = static_cast<char>(number >> (8 * i));
+    bytes[4] = 0;
+  }
+  operator int() const {  // NOLINT: as above
+    int number = 0;
+    for (int i = 4; i-- > 0;) {
+      testing::check(bytes[i] == bytes[8 - i], "not torn");
+      number = number * 256 + static_cast<unsigned char>(bytes[i]);
+    }
+    return number;
+  }
+  char bytes[9];
 };
-static_assert(interlock::versioned<pair>::storage ==
-              interlock::versioned<pair>::storage_kind::seqlock);
+static_assert(sizeof(odd_size) == 9);
 
-void two_cells(world& w) {
-  interlock::versioned<long long> a(0), b(0);
-  bool a_first = false, b_first = false;
-  w.thread([&] { a.store(1); });
-  w.thread([&] { b.store(1); });
-  w.thread([&] {
-    const bool saw_a = a.version() == 1;
-    a_first = b.version() == 0 && saw_a;
-  });
-  w.thread([&] {
-    const bool saw_b = b.version() == 1;
-    b_first = a.version() == 0 && saw_b;
-  });
-  w.finally([&] { testing::check(!a_first || !b_first, "one total order"); });
+// On the heap, and a heap object of its own inside: a leak or a late destruction shows.
+class boxed {
+public:
+  static constexpr int uncopyable = -1;
+  boxed(int number = 0) : number_(new int(number)) {}  // NOLINT: a number in disguise
+  boxed(const boxed& other) : number_(copied(*other.number_)) {}
+  boxed(boxed&& other) noexcept : number_(std::exchange(other.number_, nullptr)) {}
+  boxed& operator=(const boxed&) = delete;
+  ~boxed() { delete number_; }
+  operator int() const { return *number_; }  // NOLINT: as above
+
+private:
+  static int* copied(int number) {
+    if (number == uncopyable) throw std::runtime_error("not to be copied");
+    return new int(number);
+  }
+  int* number_;
+};
+
+static_assert(versioned<word>::storage == versioned<word>::storage_kind::seqlock);
+static_assert(versioned<odd_size>::storage == versioned<odd_size>::storage_kind::seqlock);
+static_assert(versioned<boxed>::storage == versioned<boxed>::storage_kind::node);
+
+// What a versioned cell must not be: its update is a load and a store.
+class naive_cell {
+public:
+  explicit naive_cell(int initial) : cell_(initial) {}
+  versioned<word>::snapshot load() const { return cell_.load(); }
+  template <class F>
+  std::uint64_t update(F f) {
+    return cell_.store(f(cell_.load().value));
+  }
+
+private:
+  versioned<word> cell_;
+};
+
+int digits(int number) {
+  int count = 0;
+  for (; number != 0; number /= 10) ++count;
+  return count;
 }
 
-void torn(world& w) {
-  interlock::versioned<pair> cell(pair{0, 0});
-  w.thread([&] {
-    cell.store(pair{1, 1});
-    cell.store(pair{2, 2});
-  });
-  w.thread([&] {
-    const auto seen = cell.load();
-    testing::check(seen.value.a == seen.value.b, "not torn");
-    testing::check(seen.value.a == static_cast<long long>(seen.version), "its own version");
-  });
-  w.finally([&] { testing::check(cell.load().value.a == 2, "the commits took effect"); });
+// What was there at this version, if this is what the cell has at the end.
+int at_version(int last, std::uint64_t version) {
+  for (auto more = static_cast<std::uint64_t>(digits(last)); more > version; --more) last /= 10;
+  return last;
 }
 
-void waiting(world& w) {
-  auto* const cell = new interlock::versioned<long long>(0);
+// A snapshot, as a number.
+struct sight {
+  int value;
+  std::uint64_t version;
+};
+
+template <class Cell>
+sight look(const Cell& cell) {
+  const auto seen = cell.load();
+  return {static_cast<int>(seen.value), seen.version};
+}
+
+bool fits(int last, const sight& seen) { return seen.value == at_version(last, seen.version); }
+
+template <class T>
+auto append(int digit) {
+  return [digit](const T& value) { return T(static_cast<int>(value) * 10 + digit); };
+}
+
+// Each thread updates it `rounds` times.
+template <class Cell, class T>
+void updates(world& w, int threads, int rounds) {
+  auto* const cell = new Cell(T(0));
+  std::uint64_t version[4][2] = {};
+  for (int t = 0; t < threads; ++t) {
+    w.thread([&, cell, t, rounds] {
+      for (int i = 0; i < rounds; ++i) version[t][i] = cell->update(append<T>(t + 1));
+    });
+  }
+  w.finally([&, cell, threads, rounds] {
+    const sight last = look(*cell);
+    testing::check(last.version == static_cast<std::uint64_t>(threads * rounds), "one each");
+    testing::check(digits(last.value) == threads * rounds, "no commit is lost");
+    for (int t = 0; t < threads; ++t) {
+      for (int i = 0; i < rounds; ++i) {
+        testing::check(at_version(last.value, version[t][i]) % 10 == t + 1, "its own version");
+      }
+    }
+    delete cell;
+  });
+}
+
+// Three threads, two operations each, of every kind.
+template <class T>
+void mixed(world& w) {
+  auto* const cell = new versioned<T>(T(0));
+  sight seen[5] = {};
+  std::uint64_t updated = 0;
+  bool saved = false;
+  w.thread([&, cell] {
+    seen[0] = look(*cell);
+    const auto result = cell->compare_and_set(seen[0].version, T(seen[0].value * 10 + 1));
+    saved = static_cast<bool>(result);
+    if (saved) return;
+    seen[4] = {static_cast<int>(result.current().value), result.current().version};
+    testing::check(result.version() == seen[4].version, "it says what refused it");
+    testing::check(seen[4].version > seen[0].version, "only a newer version refuses");
+  });
+  w.thread([&, cell] {
+    updated = cell->update(append<T>(2));
+    seen[1] = look(*cell);
+  });
+  w.thread([&, cell] {
+    for (const int i : {2, 3}) seen[i] = look(*cell);
+  });
+  w.finally([&, cell] {
+    const sight last = look(*cell);
+    for (const sight& one : seen) testing::check(fits(last.value, one), "whole, and its version");
+    testing::check(at_version(last.value, updated) % 10 == 2, "its own version");
+    testing::check(seen[1].version >= updated, "a commit is visible to its thread");
+    testing::check(seen[2].version <= seen[3].version, "not backwards");
+    testing::check(last.version == (saved ? 2U : 1U), "a refused one has changed nothing");
+    delete cell;
+  });
+}
+
+// Each commits once; the last one to leave destroys it.
+template <class T>
+void last_user(world& w, int threads) {
+  auto* const cell = used_by<versioned<T>>::make(threads, T(0));
+  for (int t = 0; t < threads; ++t) {
+    w.thread([cell, t] {
+      (*cell)->store(T(t));
+      (void)(*cell)->load();
+      cell->leave();
+    });
+  }
+  w.finally([] {});
+}
+
+template <class T>
+void stores(world& w) {
+  auto* const cell = new versioned<T>(T(10));
+  std::uint64_t version[3] = {};
+  sight seen[2] = {};
+  w.thread([&, cell] {
+    version[0] = cell->store(T(11));
+    version[1] = cell->store(T(12));
+  });
+  w.thread([&, cell] { version[2] = cell->store(T(13)); });
+  w.thread([&, cell] {
+    for (sight& one : seen) one = look(*cell);
+  });
+  w.finally([&, cell] {
+    testing::check(version[0] < version[1] && version[2] != version[0] && version[2] != version[1],
+                   "each version once");
+    for (const sight& one : seen) {
+      int expected = 10;
+      for (int i = 0; i < 3; ++i) expected = version[i] == one.version ? 11 + i : expected;
+      testing::check(one.value == expected, "the value of this version");
+    }
+    testing::check(seen[0].version <= seen[1].version, "not backwards");
+    testing::check(look(*cell).version == 3, "all took effect");
+    delete cell;
+  });
+}
+
+template <class T>
+void one_of_two_wins(world& w) {
+  versioned<T> cell(T(0));
+  bool won[2] = {};
+  for (int t = 0; t < 2; ++t) {
+    w.thread([&, t] {
+      const auto result = cell.compare_and_set(0, T(t + 1));
+      won[t] = static_cast<bool>(result);
+      if (!won[t]) testing::check(result.current().value == 2 - t, "the other's value");
+    });
+  }
+  w.finally([&] {
+    testing::check(won[0] != won[1], "one wins");
+    testing::check(look(cell).version == 1 && look(cell).value == (won[0] ? 1 : 2), "its value");
+  });
+}
+
+// A compare_and_set at a version that is still to come, beside a commit that brings it.
+template <class T>
+void early_compare_and_set(world& w) {
+  versioned<T> cell(T(0));
+  bool saved = false;
+  w.thread([&] {
+    const auto result = cell.compare_and_set(1, T(2));
+    saved = static_cast<bool>(result);
+    if (!saved) testing::check(result.version() == 0, "refused by the version before");
+  });
+  w.thread([&] { cell.store(T(1)); });
+  w.finally([&] { testing::check(look(cell).version == (saved ? 2U : 1U), "it waited or lost"); });
+}
+
+// Late answers from the source of the versions, and a commit in between.
+template <class T>
+void newer_only(world& w) {
+  versioned<T> cell(T(0));
+  bool taken[2] = {};
+  sight seen[2] = {};
+  w.thread([&] { taken[0] = cell.store_if_newer(5, T(5)); });
+  w.thread([&] { taken[1] = cell.store_if_newer(3, T(3)); });
+  w.thread([&] {
+    for (sight& one : seen) one = look(cell);
+  });
+  w.finally([&] {
+    testing::check(taken[0] && look(cell).version == 5 && look(cell).value == 5, "the newest");
+    for (const sight& one : seen) {
+      testing::check(static_cast<std::uint64_t>(one.value) == one.version, "its own version");
+      testing::check(one.version != 3 || taken[1], "not taken, not seen");
+    }
+    testing::check(seen[0].version <= seen[1].version, "not backwards");
+  });
+}
+
+template <class T>
+void newer_beside_commit(world& w) {
+  versioned<T> cell(T(0));
+  bool taken = false;
+  std::uint64_t version = 0;
+  w.thread([&] { taken = cell.store_if_newer(1, T(3)); });
+  w.thread([&] { version = cell.store(T(4)); });
+  w.finally([&] {
+    testing::check(taken == (version == 2), "taken if it came first");
+    testing::check(look(cell).value == 4, "the commit is newer or the only one");
+  });
+}
+
+template <class T>
+void limited_updates(world& w) {
+  versioned<T> cell(T(0));
+  int done = 0;
+  bool saved[2] = {};
+  for (bool& mine : saved) {
+    w.thread([&] { mine = cell.update(append<T>(1), 1).has_value(); });
+  }
+  w.finally([&] {
+    done = (saved[0] ? 1 : 0) + (saved[1] ? 1 : 0);
+    testing::check(done >= 1, "one loses only to the other");
+    testing::check(digits(look(cell).value) == done, "who has no version stored nothing");
+  });
+}
+
+// A function that throws inside an update, and a commit beside it.
+template <class T>
+void update_throws(world& w) {
+  auto* const cell = used_by<versioned<T>>::make(2, T(0));
+  w.thread([cell] {
+    bool thrown = false;
+    try {
+      (*cell)->update([](T&) { throw std::runtime_error("no"); });
+    } catch (const std::runtime_error&) {
+      thrown = true;
+    }
+    testing::check(thrown, "the exception reaches the caller");
+    testing::check(look(**cell).version <= 1, "and nothing is stored");
+    cell->leave();
+  });
+  w.thread([cell] {
+    testing::check((*cell)->update(append<T>(2)) == 1, "nobody else commits");
+    cell->leave();
+  });
+  w.finally([] {});
+}
+
+// A value whose copy throws, read while it is replaced.
+void copy_throws(world& w) {
+  auto* const cell = used_by<versioned<boxed>>::make(3, boxed(1));
+  w.thread([cell] {
+    (*cell)->store(boxed(boxed::uncopyable));
+    cell->leave();
+  });
+  w.thread([cell] {
+    (*cell)->store(boxed(2));
+    cell->leave();
+  });
+  w.thread([cell] {
+    try {
+      const int seen = (*cell)->load().value;
+      testing::check(seen == 1 || seen == 2, "a value that can be copied");
+    } catch (const std::runtime_error&) {
+      testing::check((*cell)->version() > 0, "the copy that throws was stored");
+    }
+    cell->leave();
+  });
+  w.finally([] {});
+}
+
+// Without memory for a commit the cell stays as it is.
+void no_memory(world& w) {
+  auto* const cell = new versioned<boxed>(boxed(1));
+  int done = 0;
+  bool stored[2] = {};
+  for (bool& mine : stored) {
+    w.thread([&, cell] {
+      try {
+        cell->update([](const boxed& value) { return boxed(value * 10 + 1); });
+        mine = true;
+      } catch (const std::bad_alloc&) {
+      }
+    });
+  }
+  w.finally([&, cell] {
+    done = (stored[0] ? 1 : 0) + (stored[1] ? 1 : 0);
+    testing::check(cell->version() == static_cast<std::uint64_t>(done), "one each, if stored");
+    delete cell;
+  });
+}
+
+// The one who sees the commit destroys the cell, while the other is still in it.
+template <class T>
+void destroyed_by_the_waiter(world& w) {
+  auto* const cell = new versioned<T>(T(0));
   w.thread([cell] {
     const auto seen = cell->wait(0);
     testing::check(seen.version == 1 && seen.value == 5, "the commit");
+    delete cell;
   });
-  w.thread([cell] { cell->store(5); });
-  w.finally([cell] { delete cell; });
+  w.thread([cell] { cell->store(T(5)); });
+  w.finally([] {});
+}
+
+template <class T>
+void destroyed_by_the_reader(world& w) {
+  auto* const cell = new versioned<T>(T(0));
+  w.thread([cell] {
+    while (cell->version() == 0) testing::spin_hint();
+    testing::check(look(*cell).value == 5, "the commit");
+    delete cell;
+  });
+  w.thread([cell] { cell->update(append<T>(5)); });
+  w.finally([] {});
+}
+
+template <class T>
+void two_waiters(world& w) {
+  versioned<T> cell(T(0));
+  for (int t = 0; t < 2; ++t) {
+    w.thread([&] { testing::check(cell.wait(0).value == 5, "the commit"); });
+  }
+  w.thread([&] { cell.store(T(5)); });
+  w.finally([] {});
+}
+
+// A waiter for the second of two commits by two threads.
+template <class T>
+void wait_for_the_second(world& w) {
+  versioned<T> cell(T(0));
+  for (const int digit : {1, 2}) w.thread([&, digit] { cell.update(append<T>(digit)); });
+  w.thread([&] {
+    const int value = cell.wait(1).value;
+    testing::check(value == 12 || value == 21, "both");
+  });
+  w.finally([] {});
+}
+
+template <class T>
+void timed_wait(world& w) {
+  versioned<T> cell(T(0));
+  const auto soon = std::chrono::steady_clock::now() + std::chrono::milliseconds(10);
+  w.thread([&] {
+    const auto seen = cell.wait_until(0, soon);
+    if (seen) testing::check(seen->version == 1 && seen->value == 5, "the commit");
+    testing::check(seen || std::chrono::steady_clock::now() >= soon, "not before the deadline");
+  });
+  w.thread([&] { cell.store(T(5)); });
+  w.finally([] {});
+}
+
+template <class T>
+void endless_wait(world& w) {
+  versioned<T> cell(T(0));
+  w.thread([&] {
+    const auto seen = cell.wait_until(0, std::chrono::steady_clock::time_point::max());
+    testing::check(seen && seen->value == 5, "there is all the time");
+  });
+  w.thread([&] { cell.store(T(5)); });
+  w.finally([] {});
+}
+
+// What was done before a commit is visible to who sees it.
+template <class T>
+void hands_on(world& w) {
+  versioned<T> cell(T(0));
+  int goods = 0;
+  w.thread([&] {
+    goods = 7;
+    cell.store(T(1));
+  });
+  w.thread([&] {
+    if (cell.version() == 1) testing::check(goods == 7, "what was done before is visible");
+  });
+  w.finally([] {});
+}
+
+template <class T>
+void store_then_look(world& w) {
+  versioned<T> a(T(0)), b(T(0));
+  int saw_a = 0, saw_b = 0;
+  w.thread([&] {
+    a.store(T(1));
+    saw_b = b.load().value;
+  });
+  w.thread([&] {
+    b.store(T(1));
+    saw_a = a.load().value;
+  });
+  w.finally([&] { testing::check(saw_a == 1 || saw_b == 1, "one of them sees the other"); });
+}
+
+template <class T>
+void two_readers(world& w) {
+  versioned<T> a(T(0)), b(T(0));
+  bool a_first = false, b_first = false;
+  w.thread([&] { a.store(T(1)); });
+  w.thread([&] { b.store(T(1)); });
+  w.thread([&] { a_first = a.version() == 1 && b.version() == 0; });
+  w.thread([&] { b_first = b.version() == 1 && a.version() == 0; });
+  w.finally([&] { testing::check(!a_first || !b_first, "one total order"); });
+}
+
+void readers_alone(world& w) {
+  versioned<odd_size> cell(odd_size(5));
+  for (int t = 0; t < 3; ++t) {
+    w.thread([&] {
+      testing::check(look(cell).value == 5 && cell.version() == 0, "as it was made");
+      testing::check(!cell.store_if_newer(0, odd_size(6)), "not newer");
+    });
+  }
+  w.finally([] {});
 }
 
 }  // namespace
 
-TEST_CASE("versioned: a load is whole and belongs to its version") { proved(torn); }
-
-TEST_CASE("versioned: two readers agree on the order of commits to two cells") {
-  proved(two_cells);
+testing::options opt() { testing::options how; if (std::getenv("WW")) how.whole_waits = true; if (std::getenv("MAXR")) how.max_runs = std::strtoull(std::getenv("MAXR"), nullptr, 10); return how; }
+#define SHOW(...) SECTION(#__VA_ARGS__) { proved([](world& w) { __VA_ARGS__; }, opt()); }
+TEST_CASE("x", "[.]") {
+  SHOW(updates<versioned<word>,word>(w,2,1))
+  SHOW(updates<versioned<word>,word>(w,2,2))
+  SHOW(updates<versioned<word>,word>(w,4,1))
+  SHOW(updates<versioned<word>,word>(w,3,2))
+  SHOW(updates<versioned<boxed>,boxed>(w,2,1))
+  SHOW(updates<versioned<boxed>,boxed>(w,2,2))
+  SHOW(updates<versioned<boxed>,boxed>(w,3,1))
 }
-
-TEST_CASE("versioned: no update is lost") {
-  proved([](world& w) {
-    auto* const cell = new interlock::versioned<long long>(0);
-    for (int t = 0; t < 2; ++t) {
-      w.thread([cell] { cell->update([](long long& value) { value += 1; }); });
-    }
-    w.finally([cell] {
-      testing::check(cell->load().value == 2 && cell->load().version == 2, "both took effect");
-      delete cell;
-    });
-  });
+TEST_CASE("x4", "[.]") {
+  SHOW(updates<versioned<boxed>,boxed>(w,4,1))
 }
-
-TEST_CASE("versioned: one of two compare_and_set at the same version wins") {
-  proved([](world& w) {
-    interlock::versioned<long long> cell(0);
-    int won = 0;
-    std::atomic<int> winners{0};
-    for (int t = 0; t < 2; ++t) {
-      w.thread([&, t] {
-        if (cell.compare_and_set(0, t + 1)) winners.fetch_add(1, rlx);
-      });
-    }
-    w.finally([&] {
-      won = winners.load(rlx);
-      testing::check(won == 1, "one wins");
-      testing::check(cell.load().version == 1, "one version");
-    });
-  });
+TEST_CASE("x32", "[.]") {
+  SHOW(updates<versioned<boxed>,boxed>(w,3,2))
 }
-
-TEST_CASE("versioned: a waiter misses no commit") { proved(waiting); }
-
-TEST_CASE("versioned: each memory order is needed") {
-  CHECK(survivors(torn, waiting, two_cells) == "");
+TEST_CASE("mixed", "[.]") {
+  SHOW(mixed<word>(w))
+  SHOW(mixed<odd_size>(w))
+}
+TEST_CASE("mixedb", "[.]") {
+  SHOW(mixed<boxed>(w))
+}
+TEST_CASE("stores", "[.]") {
+  SHOW(stores<word>(w))
+  SHOW(stores<odd_size>(w))
+}
+TEST_CASE("storesb", "[.]") {
+  SHOW(stores<boxed>(w))
+}
+#define BOTH(f) SHOW(f<word>(w)) SHOW(f<boxed>(w))
+TEST_CASE("small", "[.]") {
+  SECTION("nomem") { testing::options how; how.allocation_failures = 1; proved(no_memory, how); }
+  SHOW(last_user<word>(w, 2))
+  SHOW(last_user<boxed>(w, 2))
+  BOTH(one_of_two_wins)
+  BOTH(early_compare_and_set)
+  BOTH(newer_only)
+  BOTH(newer_beside_commit)
+  BOTH(limited_updates)
+  BOTH(update_throws)
+  SHOW(copy_throws(w))
+  BOTH(destroyed_by_the_waiter)
+  BOTH(destroyed_by_the_reader)
+  BOTH(two_waiters)
+  BOTH(wait_for_the_second)
+  BOTH(timed_wait)
+  BOTH(endless_wait)
+  BOTH(hands_on)
+  BOTH(store_then_look)
+  BOTH(two_readers)
+  SHOW(readers_alone(w))
 }
