@@ -10,6 +10,7 @@
 #include <atomic>
 #include <new>
 #include <stdexcept>
+#include <utility>
 
 using interlock::versioned;
 using testing::world;
@@ -108,16 +109,16 @@ auto append(int digit) {
 }
 
 // Each thread updates it `rounds` times.
-template <class Cell, class T>
-void updates(world& w, int threads, int rounds) {
+template <class Cell, class T, int threads, int rounds>
+void updates(world& w) {
   auto* const cell = new Cell(T(0));
   std::uint64_t version[4][2] = {};
   for (int t = 0; t < threads; ++t) {
-    w.thread([&, cell, t, rounds] {
+    w.thread([&, cell, t] {
       for (int i = 0; i < rounds; ++i) version[t][i] = cell->update(append<T>(t + 1));
     });
   }
-  w.finally([&, cell, threads, rounds] {
+  w.finally([&, cell] {
     const sight last = look(*cell);
     testing::check(last.version == static_cast<std::uint64_t>(threads * rounds), "one each");
     testing::check(digits(last.value) == threads * rounds, "no commit is lost");
@@ -165,8 +166,8 @@ void mixed(world& w) {
 }
 
 // Each commits once; the last one to leave destroys it.
-template <class T>
-void last_user(world& w, int threads) {
+template <class T, int threads>
+void last_user(world& w) {
   auto* const cell = used_by<versioned<T>>::make(threads, T(0));
   for (int t = 0; t < threads; ++t) {
     w.thread([cell, t] {
@@ -203,6 +204,20 @@ void stores(world& w) {
     testing::check(look(*cell).version == 3, "all took effect");
     delete cell;
   });
+}
+
+// Two words are stored while they are loaded.
+void torn(world& w) {
+  versioned<odd_size> cell(odd_size(0));
+  w.thread([&] {
+    cell.store(odd_size(1));
+    cell.store(odd_size(2));
+  });
+  w.thread([&] {
+    const sight seen = look(cell);
+    testing::check(static_cast<std::uint64_t>(seen.value) == seen.version, "its own version");
+  });
+  w.finally([&] { testing::check(look(cell).value == 2, "the commits took effect"); });
 }
 
 template <class T>
@@ -376,6 +391,17 @@ void destroyed_by_the_reader(world& w) {
   w.finally([] {});
 }
 
+// Against its Lifetime line: a load under way is no commit.
+void destroyed_under_a_reader(world& w) {
+  auto* const cell = new versioned<boxed>(boxed(0));
+  w.thread([cell] { (void)cell->load(); });
+  w.thread([cell] {
+    cell->store(boxed(1));
+    delete cell;
+  });
+  w.finally([] {});
+}
+
 template <class T>
 void two_waiters(world& w) {
   versioned<T> cell(T(0));
@@ -383,6 +409,27 @@ void two_waiters(world& w) {
     w.thread([&] { testing::check(cell.wait(0).value == 5, "the commit"); });
   }
   w.thread([&] { cell.store(T(5)); });
+  w.finally([] {});
+}
+
+// Waiting by a flag that commits clear: the first waiter sleeps on the flag of the second one.
+void naive_wait(world& w) {
+  std::atomic<int> version{0};
+  interlock::detail::park_word awaited{0};
+  for (int t = 0; t < 2; ++t) {
+    w.thread([&] {
+      while (version.load(sc) == 0) {
+        awaited.store(1, sc);
+        if (version.load(sc) == 0) interlock::detail::park(awaited, 1);
+      }
+    });
+  }
+  w.thread([&] {
+    version.store(1, sc);
+    if (awaited.load(sc) == 0) return;
+    awaited.store(0, sc);
+    interlock::detail::unpark_all(&awaited);
+  });
   w.finally([] {});
 }
 
@@ -476,57 +523,99 @@ void readers_alone(world& w) {
 
 }  // namespace
 
-testing::options opt() { testing::options how; if (std::getenv("WW")) how.whole_waits = true; if (std::getenv("MAXR")) how.max_runs = std::strtoull(std::getenv("MAXR"), nullptr, 10); return how; }
-#define SHOW(...) SECTION(#__VA_ARGS__) { proved([](world& w) { __VA_ARGS__; }, opt()); }
-TEST_CASE("x", "[.]") {
-  SHOW(updates<versioned<word>,word>(w,2,1))
-  SHOW(updates<versioned<word>,word>(w,2,2))
-  SHOW(updates<versioned<word>,word>(w,4,1))
-  SHOW(updates<versioned<word>,word>(w,3,2))
-  SHOW(updates<versioned<boxed>,boxed>(w,2,1))
-  SHOW(updates<versioned<boxed>,boxed>(w,2,2))
-  SHOW(updates<versioned<boxed>,boxed>(w,3,1))
+TEST_CASE("versioned: no update is lost and each version is given out once") {
+  proved(updates<versioned<word>, word, 2, 2>);
+  proved(updates<versioned<odd_size>, odd_size, 2, 1>);
+  proved(updates<versioned<boxed>, boxed, 2, 1>);
+  failing(updates<naive_cell, word, 2, 1>);
 }
-TEST_CASE("x4", "[.]") {
-  SHOW(updates<versioned<boxed>,boxed>(w,4,1))
+
+TEST_CASE("versioned: no update of three threads is lost", "[.deep]") {
+  proved(updates<versioned<word>, word, 3, 1>);
 }
-TEST_CASE("x32", "[.]") {
-  SHOW(updates<versioned<boxed>,boxed>(w,3,2))
+TEST_CASE("versioned: no update of four threads is lost", "[.deep]") {
+  proved(updates<versioned<word>, word, 4, 1>);
 }
-TEST_CASE("mixed", "[.]") {
-  SHOW(mixed<word>(w))
-  SHOW(mixed<odd_size>(w))
+TEST_CASE("versioned: no update of three threads is lost on the heap", "[.deep]") {
+  proved(updates<versioned<boxed>, boxed, 3, 1>);
 }
-TEST_CASE("mixedb", "[.]") {
-  SHOW(mixed<boxed>(w))
+
+TEST_CASE("versioned: a snapshot is whole and what was there at its version") {
+  proved(mixed<word>);
+  proved(stores<word>);
+  proved(mixed<odd_size>);
 }
-TEST_CASE("stores", "[.]") {
-  SHOW(stores<word>(w))
-  SHOW(stores<odd_size>(w))
+
+TEST_CASE("versioned: stores of an odd size beside loads", "[.deep]") { proved(stores<odd_size>); }
+
+TEST_CASE("versioned: every kind of operation on the heap", "[.deep]") { proved(mixed<boxed>); }
+
+TEST_CASE("versioned: loads write nothing where the value is inline, so there is one execution") {
+  CHECK(proved(readers_alone).executions == 1);
 }
-TEST_CASE("storesb", "[.]") {
-  SHOW(stores<boxed>(w))
+
+TEST_CASE("versioned: one of two at the same version wins") {
+  proved(one_of_two_wins<word>);
+  proved(one_of_two_wins<boxed>);
+  proved(early_compare_and_set<word>);
+  proved(early_compare_and_set<boxed>);
+  proved(limited_updates<word>);
+  proved(limited_updates<boxed>);
 }
-#define BOTH(f) SHOW(f<word>(w)) SHOW(f<boxed>(w))
-TEST_CASE("small", "[.]") {
-  SECTION("nomem") { testing::options how; how.allocation_failures = 1; proved(no_memory, how); }
-  SHOW(last_user<word>(w, 2))
-  SHOW(last_user<boxed>(w, 2))
-  BOTH(one_of_two_wins)
-  BOTH(early_compare_and_set)
-  BOTH(newer_only)
-  BOTH(newer_beside_commit)
-  BOTH(limited_updates)
-  BOTH(update_throws)
-  SHOW(copy_throws(w))
-  BOTH(destroyed_by_the_waiter)
-  BOTH(destroyed_by_the_reader)
-  BOTH(two_waiters)
-  BOTH(wait_for_the_second)
-  BOTH(timed_wait)
-  BOTH(endless_wait)
-  BOTH(hands_on)
-  BOTH(store_then_look)
-  BOTH(two_readers)
-  SHOW(readers_alone(w))
+
+TEST_CASE("versioned: a late answer does not undo a newer one") {
+  proved(newer_only<word>);
+  proved(newer_only<boxed>);
+  proved(newer_beside_commit<word>);
+  proved(newer_beside_commit<boxed>);
+}
+
+TEST_CASE("versioned: what throws leaves the cell as it was") {
+  proved(update_throws<word>);
+  proved(update_throws<boxed>);
+  proved(copy_throws);
+  testing::options how;
+  how.allocation_failures = 2;
+  proved(no_memory, how);
+}
+
+TEST_CASE("versioned: a waiter misses no commit") {
+  proved(two_waiters<word>);
+  proved(two_waiters<boxed>);
+  proved(wait_for_the_second<word>);
+  proved(timed_wait<word>);
+  proved(timed_wait<boxed>);
+  proved(endless_wait<word>);
+  proved(endless_wait<boxed>);
+  failing(naive_wait);
+}
+
+TEST_CASE("versioned: a waiter for the second commit on the heap", "[.deep]") {
+  proved(wait_for_the_second<boxed>);
+}
+
+TEST_CASE("versioned: the last user destroys it and who saw a commit does not wait for its end") {
+  proved(last_user<word, 2>);
+  proved(last_user<boxed, 2>);
+  proved(destroyed_by_the_waiter<word>);
+  proved(destroyed_by_the_waiter<boxed>);
+  proved(destroyed_by_the_reader<word>);
+  proved(destroyed_by_the_reader<boxed>);
+  failing(destroyed_under_a_reader);
+}
+
+TEST_CASE("versioned: operations on several cells have one order") {
+  proved(hands_on<word>);
+  proved(hands_on<boxed>);
+  proved(store_then_look<word>);
+  proved(store_then_look<boxed>);
+  proved(two_readers<word>);
+  proved(two_readers<boxed>);
+}
+
+TEST_CASE("versioned: mutants", "[.mutants]") {
+  mutants({hands_on<word>, store_then_look<word>, two_readers<word>, one_of_two_wins<odd_size>,
+           destroyed_by_the_waiter<boxed>, endless_wait<word>, timed_wait<word>, torn,
+           last_user<boxed, 2>, update_throws<boxed>, updates<versioned<word>, word, 2, 1>,
+           two_waiters<word>});
 }

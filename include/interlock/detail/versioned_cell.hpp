@@ -94,9 +94,10 @@ public:
   [[nodiscard]] const park_word* publish(version_type version) noexcept {
     const park_word* sleepers = nullptr;
     // order: seq_cst [cell.publish] total order with [cell.announce]: after try_lock, so a waiter missed here sees the cell busy and does not park
-    if (waiting_.load(std::memory_order_seq_cst) != nobody) {
-      // order: relaxed: only the thread that is in clears it, before leave() and the unpark
-      waiting_.store(nobody, std::memory_order_relaxed);
+    const std::uint32_t waiting = waiting_.load(std::memory_order_seq_cst);
+    if ((waiting & awaited) != 0) {
+      // order: relaxed: only the thread that is in stores here, before leave() and the unpark; a waiter can but set a bit that is set
+      waiting_.store(waiting + 1, std::memory_order_relaxed);
       sleepers = &waiting_;
     }
     leave(version);
@@ -115,12 +116,12 @@ public:
         continue;
       }
       // order: seq_cst [cell.announce] total order with [cell.publish], [cell.is_at]: either the next commit sees this or is_at sees that commit
-      waiting_.store(somebody, std::memory_order_seq_cst);
+      const std::uint32_t word = waiting_.fetch_or(awaited, std::memory_order_seq_cst) | awaited;
       const bool at_rest = is_at(version);
       if (deadline == nullptr) {
-        if (at_rest) park(waiting_, somebody);
+        if (at_rest) park(waiting_, word);
       } else {
-        if (at_rest) park_until(waiting_, somebody, *deadline);
+        if (at_rest) park_until(waiting_, word, *deadline);
         if (std::chrono::steady_clock::now() >= *deadline) return settled() > seen;
       }
     }
@@ -133,10 +134,12 @@ private:
   //   odd   one thread is in and may be changing the payload; the version is still the old one
   // even v -> odd v (try_lock) -> even v (unlock) or even w > v (publish).
   static constexpr std::uint64_t busy = 1;
-  // waiting_ is `somebody` whenever a thread may be parked. Any waiter sets it, the thread that
-  // is in clears it. A waiter that left leaves it set: one needless unpark.
-  static constexpr std::uint32_t nobody = 0;
-  static constexpr std::uint32_t somebody = 1;
+  // waiting_ = turn * 2 + awaited
+  //   awaited  set by a waiter before it looks at the version for the last time and parks. A waiter
+  //            that left leaves it set: one needless unpark.
+  //   turn     raised, and awaited cleared, by a commit that unparks; so a waiter that is about to
+  //            park on the old word does not, even if another waiter has set the bit again
+  static constexpr std::uint32_t awaited = 1;
 
   bool try_lock(version_type version) const noexcept {
     std::uint64_t expected = version << 1U;
@@ -151,7 +154,7 @@ private:
   }
 
   mutable std::atomic<std::uint64_t> word_;  // mutable: readers of a node_cell enter too
-  mutable park_word waiting_{nobody};
+  mutable park_word waiting_{0};
 };
 
 // A small trivially copyable value, inline, as a sequence lock: readers write nothing.
