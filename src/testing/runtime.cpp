@@ -116,6 +116,9 @@ void finish_delayed_at(const volatile void* where) {
   if (the_engine().current->delayed.where == where) finish_delayed();
 }
 
+// A loop around a load that a mutation answers has no event, and would have no end.
+constexpr unsigned answers_without_end = 10'000;
+
 value_t do_load(const volatile void* where, unsigned size, int order, const void* site) {
   if (!explored()) return value_at(where, size);
   finish_delayed_at(where);
@@ -123,7 +126,12 @@ value_t do_load(const volatile void* where, unsigned size, int order, const void
   if (const mutation* const m = mutated(site, access_kind::load);
       m != nullptr && m->what == change_kind::repeat_load) {
     value_t old;
-    if (the_engine().last_seen(number(where), static_cast<u8>(size), site, old)) return old;
+    if (the_engine().last_seen(number(where), static_cast<u8>(size), site, old)) {
+      if (++the_engine().current->repeats > answers_without_end) {
+        the_engine().fail_here("a thread spins on a value that it does not load again", site);
+      }
+      return old;
+    }
   }
   return explored_load(where, size, code, site);
 }

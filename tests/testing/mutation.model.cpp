@@ -170,3 +170,16 @@ TEST_CASE("a notify is dropped or narrowed, a sleeper does not look") {
   CHECK(v.count("store moved behind the next one", killed) == 1);  // the notify comes first
 }
 #endif
+
+TEST_CASE("a loop that never loads again is killed and does not run for ever") {
+  const verdict v = judge({[](world& w) {
+    atomic<int> flag{0};
+    w.thread([&] {
+      flag.fetch_add(2, rlx);
+      while (flag.load(rlx) < 3) testing::spin_hint();
+    });
+    w.thread([&] { flag.fetch_add(1, rlx); });
+    w.finally([] {});
+  }});
+  CHECK(v.count("load not repeated", killed) == 1);
+}
