@@ -445,6 +445,18 @@ void wait_for_the_second(world& w) {
   w.finally([] {});
 }
 
+// Both commits may have to wake the same waiter.
+template <class T>
+void woken_twice(world& w) {
+  versioned<T> cell(T(0));
+  w.thread([&] {
+    cell.store(T(1));
+    cell.store(T(2));
+  });
+  w.thread([&] { testing::check(cell.wait(1).value == 2, "the second one"); });
+  w.finally([] {});
+}
+
 template <class T>
 void timed_wait(world& w) {
   versioned<T> cell(T(0));
@@ -583,6 +595,8 @@ TEST_CASE("versioned: a waiter misses no commit") {
   proved(two_waiters<word>);
   proved(two_waiters<boxed>);
   proved(wait_for_the_second<word>);
+  proved(woken_twice<word>);
+  proved(woken_twice<boxed>);
   proved(timed_wait<word>);
   proved(timed_wait<boxed>);
   proved(endless_wait<word>);
@@ -617,5 +631,5 @@ TEST_CASE("versioned: mutants", "[.mutants]") {
   mutants({hands_on<word>, store_then_look<word>, two_readers<word>, one_of_two_wins<odd_size>,
            destroyed_by_the_waiter<boxed>, endless_wait<word>, timed_wait<word>, torn,
            last_user<boxed, 2>, update_throws<boxed>, updates<versioned<word>, word, 2, 1>,
-           two_waiters<word>});
+           two_waiters<word>, woken_twice<word>});
 }
