@@ -313,6 +313,9 @@ inline void engine::explore_in_processes(report& result) {
     children.push_back(child);
   }
   result.processes = children.empty() ? 1 : static_cast<unsigned>(children.size());
+  if (children.size() < how.processes) {
+    result.scope = "processes to be had: " + std::to_string(result.processes);
+  }
   std::vector<parcel> parcels(children.size());
   collect(pipes, parcels);
   result.exhausted = true;
@@ -365,9 +368,6 @@ inline void engine::describe(report& result) const {
     add(text + ": " + std::to_string(result.cut) + " branches cut");
   }
   if (stopped_ && !failed) add("stopped before the end");
-  if (how.processes > 1 && result.processes < how.processes) {
-    add(std::to_string(result.processes) + " of " + std::to_string(how.processes) + " processes");
-  }
 }
 
 inline void engine::prepare_exploration(const std::function<void(world&)>& body,

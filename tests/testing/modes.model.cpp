@@ -2,11 +2,13 @@
 // The modes of the explorer: replay, determinism, samples, bounds, budgets and processes. Each
 // beside the case in which it has to say no.
 
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <csignal>
 #include <cstdlib>
+#include <mutex>
 #include <new>
 #include <vector>
 
@@ -516,6 +518,31 @@ void parks(world& w, bool unparks_last) {
 }
 }  // namespace
 
+TEST_CASE("samples of mutexes end, find the deadlock, and its replay string finds it again") {
+  const auto with = [](bool opposite) {
+    return [opposite](world& w) {
+      std::mutex a, b;
+      for (int i = 0; i < 3; ++i) {
+        w.thread([&, opposite, i] {
+          std::mutex& first = opposite && i == 2 ? b : a;
+          const std::scoped_lock one(first);
+          const std::scoped_lock two(&first == &a ? b : a);
+        });
+      }
+      w.finally([] {});
+    };
+  };
+  for (const auto policy : policies) {
+    const auto sound = sampled(policy, 500, 1, with(false));
+    CAPTURE(sound.text());
+    CHECK(sound.failure.empty());
+    CHECK(sound.blocked == 0);
+    const auto broken = sampled(policy, 500, 1, with(true));
+    CHECK(says(broken.failure, "deadlock"));
+    CHECK(replayed(broken.replay, with(true)).failure == broken.failure);
+  }
+}
+
 TEST_CASE("samples find a lost wake-up, and its replay string finds it again") {
   for (const auto policy : policies) {
     CHECK(sampled(policy, 500, 1, [](world& w) { parks(w, true); }).failure.empty());
@@ -662,6 +689,7 @@ TEST_CASE("several processes see what one sees") {
       CHECK(report.pruned == one.pruned);
       CHECK(report.distinct == one.distinct);
       CHECK(report.outcomes == one.outcomes);
+      CHECK(report.scope.empty());
     }
   }
   testing::options how;
@@ -714,6 +742,21 @@ TEST_CASE("several processes draw the samples that one draws") {
   CHECK(two.distinct == one.distinct);
   CHECK(two.executions == one.executions);
   CHECK_FALSE(two.proved());
+}
+
+TEST_CASE("where no process is to be had, one does it all and says so") {
+  rlimit files{};
+  REQUIRE(getrlimit(RLIMIT_NOFILE, &files) == 0);
+  const rlimit none{3, files.rlim_max};  // no pipe, and so no process to hear of
+  REQUIRE(setrlimit(RLIMIT_NOFILE, &none) == 0);
+  testing::options how;
+  how.processes = 2;
+  const auto report = testing::explore(how, &nine_additions);
+  REQUIRE(setrlimit(RLIMIT_NOFILE, &files) == 0);
+  CHECK(report.proved());
+  CHECK(report.executions == 1680);
+  CHECK(report.processes == 1);
+  CHECK(says(report.text(), "processes to be had: 1"));
 }
 
 TEST_CASE("a process that dies is a failure, not a smaller proof") {
