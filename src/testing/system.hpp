@@ -71,11 +71,13 @@ const void* user_site(const void* site) noexcept {
   the_engine().fail_here(text, site);
 }
 
-// Effects: calls it. For functions whose name is that of ours.
-#define INTERLOCK_REAL(NAME, ...)                             \
-  [&] {                                                       \
-    static const auto behind = real<decltype(NAME)>(#NAME);   \
-    return behind(__VA_ARGS__);                               \
+// Effects: calls it. For functions whose name is that of ours. What is looked up once is not a
+// variable with a guard: libc++abi takes a mutex for that, and would come back here.
+#define INTERLOCK_REAL(NAME, ...)                                                             \
+  [&] {                                                                                       \
+    static constinit std::atomic<decltype(NAME)*> behind{nullptr};                            \
+    if (behind.load(std::memory_order_relaxed) == nullptr) behind = real<decltype(NAME)>(#NAME); \
+    return behind.load(std::memory_order_relaxed)(__VA_ARGS__);                               \
   }()
 
 constexpr u64 second = 1'000'000'000;
@@ -217,8 +219,7 @@ long syscall(long call, ...) noexcept {
   for (long& one : a) one = va_arg(list, long);
   va_end(list);
   if (call != SYS_futex || !explored()) {
-    static const auto behind = real<decltype(syscall)>("syscall");
-    return behind(call, a[0], a[1], a[2], a[3], a[4], a[5]);
+    return INTERLOCK_REAL(syscall, call, a[0], a[1], a[2], a[3], a[4], a[5]);
   }
   return explored_futex(a, INTERLOCK_SITE);
 }
