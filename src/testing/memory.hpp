@@ -35,6 +35,12 @@ public:
     block* older;  // freed by the same thread before this one
   };
 
+  struct life {  // of a block that was freed before, and who allocated it when
+    std::uintptr_t begin, end;
+    unsigned thread;
+    u16 epoch;
+  };
+
   void reset() noexcept {
     for (std::size_t& used : used_) used = 0;
     for (block*& newest : freed_) newest = nullptr;
@@ -93,7 +99,8 @@ public:
     }
     return nullptr;
   }
-  void* reuse(unsigned thread, block& header, std::size_t size, const void* site,
+  // Preconditions: epoch is that of the thread's next event.
+  void* reuse(unsigned thread, u16 epoch, block& header, std::size_t size, const void* site,
               int poison) noexcept {
     block** link = &freed_[thread];
     while (*link != &header) link = &(*link)->older;
@@ -101,10 +108,18 @@ public:
     header.live &= ~std::uintptr_t{1};
     header.size = size;
     header.site = site;
-    reused_[reused_count_++] = {header.live, header.live + size};
+    reused_[reused_count_++] = {header.live, header.live + size, thread, epoch};
     void* const user = reinterpret_cast<void*>(header.live);
     std::memset(user, poison, size);
     return user;
+  }
+  // Returns: whether the memory was used again by an allocation that is not known to that clock.
+  [[nodiscard]] bool reused_behind(std::uintptr_t address, const vector_clock& hb) const noexcept {
+    for (unsigned i = 0; i < reused_count_; ++i) {
+      const life& l = reused_[i];
+      if (address >= l.begin && address < l.end && hb.at[l.thread] < l.epoch) return true;
+    }
+    return false;
   }
   // Returns: how often the memory at this address was used again.
   [[nodiscard]] u16 lives_before(std::uintptr_t address) const noexcept {
@@ -138,25 +153,16 @@ private:
     base_ = static_cast<char*>(memory);
   }
 
-  struct range {
-    std::uintptr_t begin, end;
-  };
   static constexpr unsigned max_reused = max_events;
 
   char* base_ = nullptr;
   std::size_t used_[max_threads] = {};
   block* freed_[max_threads] = {};  // the newest of each thread
-  range reused_[max_reused];
+  life reused_[max_reused];
   unsigned reused_count_ = 0;
 };
 
-enum access_flags : u8 {
-  access_read = 0,
-  access_write = 1,
-  access_atomic = 2,
-  access_free = 4,
-  access_reuse = 8,  // a block begins a new life: a write to all of it
-};
+enum access_flags : u8 { access_read = 0, access_write = 1, access_atomic = 2, access_free = 4 };
 
 struct access {
   u8 thread;

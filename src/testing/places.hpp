@@ -80,13 +80,12 @@ inline void engine::fetch(place& p) {
 
 // ---- plain memory -------------------------------------------------------------------------------
 
-inline const char* name_of(shadow::verdict verdict, unsigned flags, const access& other) {
+inline const char* name_of(shadow::verdict verdict, unsigned flags, const access& other,
+                           bool reused) {
   if (verdict == shadow::verdict::too_many) return "too many threads touch the same 8 bytes";
   const bool frees = (flags & access_free) != 0;
   if (verdict == shadow::verdict::after_free) return frees ? "double free" : "use after free";
-  if ((other.flags & access_reuse) != 0) {
-    return "use after free: the memory is another object's by now";
-  }
+  if (reused) return "use after free: the memory is another object's by now";
   if (frees) return "memory is freed while another thread uses it";
   return (flags & other.flags & access_write) != 0
              ? "data race: two threads write a plain object"
@@ -113,7 +112,10 @@ inline const char* engine::touch(std::uintptr_t address, std::size_t size, unsig
     shadow::cell& c = shadow_.at(from / 8);
     access other{};
     const shadow::verdict verdict = shadow::record(c, now, t.hb, other);
-    if (verdict != shadow::verdict::fine) [[unlikely]] return name_of(verdict, flags, other);
+    if (verdict != shadow::verdict::fine) [[unlikely]] {
+      const bool reused = other.thread != id && heap.reused_behind(address, t.hb);
+      return name_of(verdict, flags, other, reused);
+    }
     if (atomic && from == address) {
       c.has_atomic = true;
       c.location[first] = to16(location + 1);
@@ -125,10 +127,10 @@ inline const char* engine::touch(std::uintptr_t address, std::size_t size, unsig
 }
 
 inline void* engine::reuse_memory(arena::block& block, std::size_t size, const void* site) {
-  void* const memory = heap.reuse(current_id, block, size, site, poison);
+  const u16 epoch = to16(current->done + 1);
+  void* const memory = heap.reuse(current_id, epoch, block, size, site, poison);
   const auto begin = reinterpret_cast<std::uintptr_t>(memory);
-  const access now{static_cast<u8>(current_id), 0xFF, access_write | access_reuse,
-                   current->done + 1U};
+  const access now{static_cast<u8>(current_id), 0xFF, access_write, epoch};
   for (std::uintptr_t granule = begin / 8; granule * 8 < begin + size; ++granule) {
     shadow_.renew(granule, now);
   }

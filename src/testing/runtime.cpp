@@ -34,8 +34,6 @@
 #include "symmetry.hpp"
 
 #if defined(__linux__)
-#include <dlfcn.h>
-#include <pthread.h>
 #include <sys/single_threaded.h>
 #endif
 
@@ -523,14 +521,6 @@ const void* this_thread() noexcept {
   return explored() ? static_cast<const void*>(the_engine().current) : &outside;
 }
 }  // namespace interlock::detail
-
-#if defined(__linux__)
-extern "C" pthread_t pthread_self() noexcept {
-  if (explored()) return reinterpret_cast<pthread_t>(the_engine().current);
-  static const auto real = reinterpret_cast<pthread_t (*)()>(dlsym(RTLD_NEXT, "pthread_self"));
-  return real();
-}
-#endif
 
 // ---- memory -------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@
 
 #include <dlfcn.h>
 #include <poll.h>
+#include <pthread.h>
 #include <semaphore.h>
 #include <sys/select.h>
 #include <sys/time.h>
@@ -162,6 +163,15 @@ time_t time(time_t* result) noexcept {
   if (result != nullptr) *result = now;
   return now;
 }
+
+// ---- who runs -----------------------------------------------------------------------------------
+
+#if defined(__linux__)
+pthread_t pthread_self() noexcept {
+  if (explored()) return reinterpret_cast<pthread_t>(the_engine().current);
+  return INTERLOCK_REAL(pthread_self);
+}
+#endif
 
 // ---- calls that are refused ---------------------------------------------------------------------
 

@@ -388,6 +388,25 @@ TEST_CASE("a queue with a mutex and two condition variables delivers in order") 
   CHECK(says(failing(body(false)), ""));
 }
 
+TEST_CASE("locks and condition variables are sampled and replayed as all else") {
+  for (const auto kind : {testing::sampling::random_walk, testing::sampling::pct,
+                          testing::sampling::pos}) {
+    testing::options how;
+    how.sample = kind;
+    how.samples = 200;
+    const auto fine = testing::explore(how, [](world& w) { signals(w, notifies::under_lock); });
+    CAPTURE(fine.text());
+    CHECK(fine.failure.empty());
+    CHECK(fine.executions > 100);
+    CHECK(testing::explore(how, [](world& w) { counts<std::mutex>(w, 4); }).failure.empty());
+    const auto lost = [](world& w) { signals(w, notifies::never); };
+    CHECK(says(testing::explore(how, lost), "nobody will notify"));
+    testing::options again;
+    again.replay = failing(lost).replay;
+    CHECK(says(testing::explore(again, lost), "nobody will notify"));
+  }
+}
+
 // ---- once ---------------------------------------------------------------------------------------
 
 TEST_CASE("call_once: one thread runs the function, the others wait for it") {

@@ -337,6 +337,78 @@ TEST_CASE("memory that comes back holds new objects: other sizes, no old values"
   CHECK(report.distinct == report.executions);
 }
 
+namespace {
+
+// Treiber's stack with nodes from the heap.
+struct item {
+  int value;
+  atomic<item*> next{nullptr};
+  explicit item(int v) : value(v) {}
+};
+
+class item_stack {
+public:
+  void push(item* one) {
+    item* top = head_.load(rlx);
+    do {
+      one->next.store(top, rlx);
+    } while (!head_.compare_exchange_strong(top, one, rel, rlx));
+  }
+  item* pop() {
+    item* top = head_.load(acq);
+    while (top != nullptr &&
+           !head_.compare_exchange_strong(top, top->next.load(rlx), acq, acq)) {
+    }
+    return top;
+  }
+
+private:
+  atomic<item*> head_{nullptr};
+};
+
+// One thread takes two values and brings the first one again, another takes one.
+void pops(world& w, freeing when) {
+  item_stack stack;
+  std::vector<std::unique_ptr<item>> retired;
+  int first = 0, sum = 0;
+  for (int value : {1, 2}) stack.push(new item(value));
+  w.thread([&, when] {
+    item* const a = stack.pop();
+    item* const b = stack.pop();
+    const int value = a == nullptr ? 0 : a->value;
+    for (item* const one : {b, a}) {
+      if (one == nullptr) continue;
+      if (when == freeing::at_once) delete one;
+      if (when == freeing::later) retired.emplace_back(one);
+    }
+    if (value != 0) stack.push(new item(value));
+    first = b == nullptr ? 0 : b->value;
+  });
+  item* mine = nullptr;
+  w.thread([&] { mine = stack.pop(); });
+  w.finally([&] {
+    if (mine == nullptr) mine = stack.pop();
+    for (; mine != nullptr; mine = stack.pop()) {
+      sum += mine->value;
+      delete mine;
+    }
+    testing::check(first + sum == 3, "each value once");
+    w.outcome(first, sum);
+  });
+}
+
+}  // namespace
+
+TEST_CASE("a stack that frees its nodes at once uses them after; kept for later it is proved") {
+  CHECK(says(testing::explore(reusing(true), [](world& w) { pops(w, freeing::at_once); }), "free"));
+  CHECK(says(testing::explore(reusing(false), [](world& w) { pops(w, freeing::at_once); }), "free"));
+  const auto report = testing::explore(reusing(true), [](world& w) { pops(w, freeing::later); });
+  CAPTURE(report.text());
+  CHECK(report.proved());
+  CAPTURE(joined(seen(report)));
+  CHECK(report.outcomes.size() > 1);
+}
+
 // ---- allocations that fail ----------------------------------------------------------------------
 
 namespace {
