@@ -176,13 +176,11 @@ void notify(pthread_cond_t* condition, u64 how_many, const void* site) {
 
 #if defined(__x86_64__) && defined(__GLIBC__)
 // There are older functions of these names, for objects of another layout.
-#define INTERLOCK_REAL_CONDITION(NAME, ...)                                                 \
-  [&] {                                                                                     \
-    static constinit std::atomic<decltype(NAME)*> behind{nullptr};                          \
-    if (behind.load(std::memory_order_relaxed) == nullptr) {                                \
-      behind = reinterpret_cast<decltype(&NAME)>(dlvsym(RTLD_NEXT, #NAME, "GLIBC_2.3.2"));  \
-    }                                                                                       \
-    return behind.load(std::memory_order_relaxed)(__VA_ARGS__);                             \
+#define INTERLOCK_REAL_CONDITION(NAME, ...)                                         \
+  [&] {                                                                             \
+    static constinit std::atomic<void*> behind{nullptr};                            \
+    if (behind.load() == nullptr) behind = dlvsym(RTLD_NEXT, #NAME, "GLIBC_2.3.2"); \
+    return reinterpret_cast<decltype(&NAME)>(behind.load())(__VA_ARGS__);           \
   }()
 #else
 #define INTERLOCK_REAL_CONDITION INTERLOCK_REAL

@@ -74,11 +74,11 @@ const void* user_site(const void* site) noexcept {
 
 // Effects: calls it. For functions whose name is that of ours. What is looked up once is not a
 // variable with a guard: libc++abi takes a mutex for that, and would come back here.
-#define INTERLOCK_REAL(NAME, ...)                                                             \
-  [&] {                                                                                       \
-    static constinit std::atomic<decltype(NAME)*> behind{nullptr};                            \
-    if (behind.load(std::memory_order_relaxed) == nullptr) behind = real<decltype(NAME)>(#NAME); \
-    return behind.load(std::memory_order_relaxed)(__VA_ARGS__);                               \
+#define INTERLOCK_REAL(NAME, ...)                                                               \
+  [&] {                                                                                         \
+    static constinit std::atomic<void*> behind{nullptr};                                        \
+    if (behind.load() == nullptr) behind = reinterpret_cast<void*>(real<decltype(NAME)>(#NAME)); \
+    return reinterpret_cast<decltype(&NAME)>(behind.load())(__VA_ARGS__);                       \
   }()
 
 constexpr u64 second = 1'000'000'000;
