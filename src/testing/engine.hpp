@@ -583,11 +583,13 @@ private:
 
 inline engine* engine_made = nullptr;
 
-inline engine& the_engine() {
+[[gnu::noinline]] inline void make_engine() {
   // Not by new: that asks here which thread allocates.
-  if (engine_made == nullptr) [[unlikely]] {
-    engine_made = ::new (std::malloc(sizeof(engine))) engine;
-  }
+  engine_made = ::new (std::malloc(sizeof(engine))) engine;
+}
+
+[[gnu::always_inline]] inline engine& the_engine() {
+  if (engine_made == nullptr) [[unlikely]] make_engine();
   return *engine_made;
 }
 

@@ -175,10 +175,12 @@ struct access {
 class shadow {
 public:
   static constexpr unsigned entries = 24;
+  static constexpr u8 shared = 0xFF;
   struct cell {
     std::uintptr_t granule;
     u64 execution;
     u16 count;
+    u8 owner;         // the thread of all that is listed; `shared` if there are several
     bool has_atomic;  // whether one of these was set:
     u16 location[8];  // id + 1 of the atomic that begins at this byte and is in use
     access list[entries];
@@ -225,6 +227,7 @@ public:
     cell& c = at(granule);
     c.count = 1;
     c.list[0] = now;
+    c.owner = now.thread;
     c.has_atomic = false;
     std::memset(c.location, 0, sizeof c.location);
   }
@@ -235,12 +238,20 @@ public:
   // `other` is the conflicting access when there is one.
   static verdict record(cell& c, const access& now, const vector_clock& hb,
                         access& other) noexcept {
-    if (now.flags <= access_write) {  // plain code: does the same again before its next event?
+    if (c.count == 0) {
+      c.owner = now.thread;
+    } else if (now.flags <= access_write) {  // plain code that does the same again?
+      access& last = c.list[c.count - 1];
+      if (c.owner == now.thread && last.mask == now.mask && last.flags == now.flags) {
+        last.epoch = now.epoch;
+        return verdict::fine;
+      }
       const access stronger{now.thread, now.mask, access_write, now.epoch};
       for (u16 i = 0; i < c.count; ++i) {
         if (c.list[i] == now || c.list[i] == stronger) return verdict::fine;
       }
     }
+    if (c.owner != now.thread) c.owner = shared;
     const bool writes_now = (now.flags & access_write) != 0;
     const bool atomic_now = (now.flags & access_atomic) != 0;
     u16 kept = 0;
