@@ -333,6 +333,7 @@ verdict search(const std::vector<const recorded<Op, When>*>& all, State initial)
 }  // namespace history_detail
 
 // Returns: whether the operations are those of one object that began as `initial`.
+// Throws: std::length_error if more than 64 are open at once; explored: if there are more than 64.
 template <class State, class Op, class When>
   requires specification<State, Op>
 [[nodiscard]] verdict linearizable(const std::vector<recorded<Op, When>>& all, State initial) {
