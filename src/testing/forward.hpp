@@ -62,6 +62,7 @@ inline bool engine::read_forward(unsigned id, u16 position, u16 bound) {
   };
   static u16 options[max_events + 1];
   u16 count = 0;
+  if (t.op.what == op_kind::unpark) bound = p.stores;  // it writes, and so did all before it
   for (u16 distance = 0; distance + bound <= p.stores; ++distance) {
     g_.events[position] = from(distance);
     if (!sc_.consistent(g_)) continue;
