@@ -87,9 +87,11 @@ struct options {
   std::string replay;                      // a report::replay: run that execution alone
 
   // What happens in an execution.
-  unsigned spurious_wakeups = 0;    // how often park() returns for no reason, per thread
-  unsigned spurious_failures = 0;   // how often compare_exchange_weak does so, per thread
-  unsigned allocation_failures = 0;  // how many allocations of threads fail, per execution
+  unsigned spurious_wakeups = 0;    // how often park() and condition variables return for no
+                                    // reason, per thread
+  unsigned spurious_failures = 0;   // how often compare_exchange_weak does so, per thread; with
+                                    // Clang only that of testing::atomic
+  unsigned allocation_failures = 0;  // how many allocations fail, per execution; never the body's
   bool reuse_memory = true;         // an allocation may get a block that its thread has freed
   bool whole_waits = false;         // a wait that spins first is one step: it does not park
   bool leaks = true;                // a complete execution has freed what it allocated
