@@ -1,0 +1,195 @@
+// SPDX-License-Identifier: BSL-1.0
+// What versioned<T> keeps its value in: the sequence lock at odd sizes, the version word as a lock.
+
+#include "testing/front.hpp"
+
+#include <interlock/detail/versioned_cell.hpp>
+
+#include <array>
+#include <cstddef>
+#include <cstring>
+
+namespace detail = interlock::detail;
+using testing::world;
+
+namespace {
+
+template <std::size_t size>
+struct bytes {
+  explicit bytes(int number) { std::memset(all, number, size); }
+  [[nodiscard]] int number() const {
+    for (std::size_t i = 0; i < size; i += 4) testing::check(all[i] == all[0], "not torn");
+    testing::check(all[size - 1] == all[0], "not torn");
+    return all[0];
+  }
+  char all[size];
+};
+
+// A sequence lock whose words are stored and loaded with these orders.
+template <std::memory_order stored, std::memory_order loaded>
+class naive_seqlock {
+public:
+  naive_seqlock(int number, std::uint64_t) { put(number); }
+  void store(int number) {
+    word_.exchange(word_.load(rlx) | 1, sc);
+    put(number);
+    word_.store((word_.load(rlx) | 1) + 1, rel);
+  }
+  // Returns: the number, or -1 if the words differ.
+  int load() const {
+    for (;;) {
+      const std::uint64_t version = word_.load(acq);
+      if ((version & 1) == 0) {
+        const int first = words_[0].load(loaded);
+        const int second = words_[1].load(loaded);
+        if (word_.load(rlx) == version) return first == second ? first : -1;
+      }
+      testing::spin_hint();
+    }
+  }
+
+private:
+  void put(int number) {
+    for (auto& one : words_) one.store(number, stored);
+  }
+  std::atomic<std::uint64_t> word_{0};
+  std::array<std::atomic<int>, 2> words_;
+};
+
+template <class Lock>
+void torn_naive(world& w) {
+  Lock cell(0, 0);
+  std::atomic<bool> stored{false};
+  w.thread([&] {
+    cell.store(1);
+    stored.store(true, rel);
+  });
+  w.thread([&] {
+    const bool after = stored.load(acq);
+    const int seen = cell.load();
+    testing::check(seen >= 0, "not torn");
+    testing::check(!after || seen == 1, "not older than its version");
+  });
+  w.finally([] {});
+}
+
+// The lock as a versioned<T> uses it.
+template <std::size_t size>
+void commit(detail::seqlock_cell<bytes<size>>& cell, int number) {
+  typename detail::seqlock_cell<bytes<size>>::draft next{bytes<size>(number)};
+  const auto version = cell.lock();
+  cell.put(next);
+  if (const auto* const sleepers = cell.publish(version + 1)) detail::unpark_all(sleepers);
+}
+
+template <std::size_t size>
+void not_torn(world& w) {
+  auto* const cell = new detail::seqlock_cell<bytes<size>>(bytes<size>(0), 0);
+  w.thread([cell] {
+    commit<size>(*cell, 1);
+    commit<size>(*cell, 2);
+  });
+  w.thread([cell] {
+    const auto seen = cell->read();
+    testing::check(static_cast<std::uint64_t>(seen.value.number()) == seen.version, "its own");
+  });
+  w.finally([cell] {
+    testing::check(cell->read().value.number() == 2, "both took effect");
+    delete cell;
+  });
+}
+
+// The version word alone, as a lock: by any version, or by one that must not have changed.
+template <int threads>
+void sections(world& w) {
+  detail::version_word word(0);
+  int inside = 0;
+  for (int t = 0; t < threads; ++t) {
+    w.thread([&] {
+      const auto version = word.lock();
+      ++inside;  // a plain object: a race if two are inside
+      (void)word.publish(version + 1);
+    });
+  }
+  w.finally([&] {
+    testing::check(inside == threads && word.settled() == threads, "every section was run");
+  });
+}
+
+void locks_at(world& w) {
+  detail::version_word word(0);
+  int inside = 0;
+  bool entered[2] = {};
+  for (bool& mine : entered) {
+    w.thread([&] {
+      mine = word.lock_at(0);
+      if (!mine) return;
+      ++inside;
+      (void)word.publish(1);
+    });
+  }
+  w.finally([&] { testing::check(entered[0] != entered[1] && inside == 1, "one at a version"); });
+}
+
+// Who leaves with nothing changed has not used up the version.
+void gives_up(world& w) {
+  detail::version_word word(0);
+  int inside = 0;
+  bool entered = false;
+  w.thread([&] {
+    const auto version = word.lock();
+    ++inside;
+    word.unlock(version);
+  });
+  w.thread([&] {
+    entered = word.lock_at(0);
+    if (!entered) return;
+    ++inside;
+    (void)word.publish(1);
+  });
+  w.finally([&] { testing::check(entered && inside == 2, "the version is still there"); });
+}
+
+// Each enters one word and asks for the other: not both find that nothing has happened there.
+void enter_then_ask(world& w) {
+  detail::version_word a(0), b(0);
+  bool alone[2] = {};
+  const auto enter = [](detail::version_word& mine, const detail::version_word& other) {
+    testing::check(mine.lock_at(0), "nobody else enters");
+    const bool at_rest = other.is_at(0);
+    (void)mine.publish(1);
+    return at_rest;
+  };
+  w.thread([&, enter] { alone[0] = enter(a, b); });
+  w.thread([&, enter] { alone[1] = enter(b, a); });
+  w.finally([&] { testing::check(!alone[0] || !alone[1], "one of them meets the other"); });
+}
+
+}  // namespace
+
+TEST_CASE("seqlock_cell: no torn value at odd sizes") {
+  proved(not_torn<1>);
+  proved(not_torn<3>);
+  proved(not_torn<9>);
+  proved(not_torn<12>);
+  proved(not_torn<17>);
+}
+
+TEST_CASE("seqlock_cell: a sequence lock whose words lack an order is torn") {
+  proved(torn_naive<naive_seqlock<rel, acq>>);
+  failing(torn_naive<naive_seqlock<rlx, acq>>);
+  failing(torn_naive<naive_seqlock<rel, rlx>>);
+  failing(torn_naive<naive_seqlock<rlx, rlx>>);
+}
+
+TEST_CASE("version_word: one thread at a time, and one at a version") {
+  proved(sections<2>);
+  proved(sections<3>);
+  proved(locks_at);
+  proved(gives_up);
+  proved(enter_then_ask);
+}
+
+TEST_CASE("versioned_cell: mutants", "[.mutants]") {
+  mutants({sections<2>, locks_at, gives_up, enter_then_ask, not_torn<9>});
+}
