@@ -192,6 +192,7 @@ struct replay_step {
 };
 struct same_event;
 class parcel;
+struct child_process;
 
 struct random_bits {  // G. Steele, D. Lea, C. Flood, "splitmix", OOPSLA 2014
   u64 state = 0;
@@ -397,7 +398,9 @@ private:
   void split_work(std::vector<work_item*>& items);
   void work(const std::vector<work_item*>& items);
   [[noreturn]] void be_child(int pipe, const std::vector<work_item*>& items);
-  void collect(const std::vector<int>& pipes, std::vector<parcel>& parcels);
+  std::vector<child_process> start_processes(const std::vector<work_item*>& items);
+  void collect(std::vector<child_process>& children);
+  void gather(std::vector<child_process>& children, report& result);
   void pack(const report& r, parcel& to) const;
   void unpack(parcel& from, report& r);
 

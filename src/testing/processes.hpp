@@ -133,6 +133,12 @@ private:
   bool complete_ = true;
 };
 
+struct child_process {
+  pid_t id;
+  int pipe;
+  parcel sent;
+};
+
 inline void engine::pack(const report& r, parcel& to) const {
   for (const u64 n : {r.executions, r.blocked, r.pruned, r.cut, u64{r.exhausted}}) to.put(n);
   for (const std::string& text : {r.failure, r.trace, r.replay}) to.put(text);
@@ -264,10 +270,27 @@ inline void engine::work(const std::vector<work_item*>& items) {
   _exit(0);
 }
 
+// Effects: starts as many processes as there are to be had, up to options::processes.
+inline std::vector<child_process> engine::start_processes(const std::vector<work_item*>& items) {
+  std::vector<child_process> children;
+  int ends[2];
+  while (children.size() < how.processes && ::pipe(ends) == 0) {
+    const pid_t id = fork();
+    if (id == 0) be_child(ends[1], items);
+    ::close(ends[1]);
+    if (id < 0) {
+      ::close(ends[0]);
+      break;
+    }
+    children.push_back({id, ends[0], {}});
+  }
+  return children;
+}
+
 // Effects: reads all pipes to their ends.
-inline void engine::collect(const std::vector<int>& pipes, std::vector<parcel>& parcels) {
+inline void engine::collect(std::vector<child_process>& children) {
   std::vector<pollfd> open;
-  for (const int pipe : pipes) open.push_back({pipe, POLLIN, 0});
+  for (const child_process& child : children) open.push_back({child.pipe, POLLIN, 0});
   static char buffer[65536];
   for (std::size_t left = open.size(); left != 0;) {
     poll(open.data(), open.size(), 500);
@@ -275,7 +298,7 @@ inline void engine::collect(const std::vector<int>& pipes, std::vector<parcel>& 
     for (std::size_t i = 0; i < open.size(); ++i) {
       if (open[i].fd < 0 || open[i].revents == 0) continue;
       const ssize_t n = ::read(open[i].fd, buffer, sizeof buffer);
-      if (n > 0) parcels[i].bytes.append(buffer, static_cast<std::size_t>(n));
+      if (n > 0) children[i].sent.bytes.append(buffer, static_cast<std::size_t>(n));
       if (n > 0 || (n < 0 && errno == EINTR)) continue;
       ::close(open[i].fd);
       open[i].fd = -1;
@@ -284,59 +307,56 @@ inline void engine::collect(const std::vector<int>& pipes, std::vector<parcel>& 
   }
 }
 
-// Effects: the rest of the exploration, in several processes.
-inline void engine::explore_in_processes(report& result) {
-  std::vector<work_item*> items;
-  course_ = course::every;
-  if (how.sample == sampling::none) split_work(items);
-  if (how.sample == sampling::none && items.empty()) return;
-  if (how.sample == sampling::none) planned_ = items.size();
-  void* const memory = mmap(nullptr, sizeof(shared_state), PROT_READ | PROT_WRITE,
-                            MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-  if (memory != MAP_FAILED) {
-    shared_ = static_cast<shared_state*>(memory);
-    *shared_ = own_state_;
-  }
-  std::vector<int> pipes;
-  std::vector<pid_t> children;
-  while (memory != MAP_FAILED && children.size() < how.processes) {
-    int ends[2];
-    if (::pipe(ends) != 0) break;
-    const pid_t child = fork();
-    if (child == 0) be_child(ends[1], items);
-    ::close(ends[1]);
-    if (child < 0) {
-      ::close(ends[0]);
-      break;
-    }
-    pipes.push_back(ends[0]);
-    children.push_back(child);
-  }
-  result.processes = children.empty() ? 1 : static_cast<unsigned>(children.size());
-  if (children.size() < how.processes) {
-    result.scope = "processes to be had: " + std::to_string(result.processes);
-  }
-  std::vector<parcel> parcels(children.size());
-  collect(pipes, parcels);
+// Effects: waits for the processes and adds up what they found.
+inline void engine::gather(std::vector<child_process>& children, report& result) {
+  collect(children);
   result.exhausted = true;
-  for (std::size_t i = 0; i < children.size(); ++i) {
+  for (child_process& child : children) {
     int status = 0;
-    while (waitpid(children[i], &status, 0) < 0 && errno == EINTR) {}
-    unpack(parcels[i], result);
-    if (parcels[i].complete()) continue;
+    while (waitpid(child.id, &status, 0) < 0 && errno == EINTR) {}
+    unpack(child.sent, result);
+    if (child.sent.complete()) continue;
     result.exhausted = false;
     if (!result.failure.empty()) continue;
     result.failure = "a process of the exploration ended before its report: status " +
                      std::to_string(status) + ". Run with options::processes = 1 to see where";
   }
-  if (children.empty()) return work(items);  // no fork here: this process does it all
-  for (work_item* const item : items) std::free(item);
   stopped_ = !result.exhausted;
   failed = !result.failure.empty();
   final_ = true;  // it was run again where it was found
+}
+
+// Effects: the exploration, in several processes as soon as there is work for them.
+inline void engine::explore_in_processes(report& result) {
+  std::vector<work_item*> items;
+  course_ = course::every;
+  if (how.sample == sampling::none) {
+    split_work(items);
+    if (items.empty()) return;
+    planned_ = items.size();
+  }
+  void* const memory = mmap(nullptr, sizeof(shared_state), PROT_READ | PROT_WRITE,
+                            MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+  std::vector<child_process> children;
+  if (memory != MAP_FAILED) {
+    shared_ = static_cast<shared_state*>(memory);
+    *shared_ = own_state_;
+    children = start_processes(items);
+  }
+  result.processes = children.empty() ? 1 : static_cast<unsigned>(children.size());
+  if (children.size() < how.processes) {
+    result.scope = "processes to be had: " + std::to_string(result.processes);
+  }
+  if (children.empty()) {
+    work(items);
+  } else {
+    gather(children, result);
+    for (work_item* const item : items) std::free(item);
+  }
+  if (memory == MAP_FAILED) return;
   own_state_ = *shared_;
-  munmap(memory, sizeof(shared_state));
   shared_ = &own_state_;
+  munmap(memory, sizeof(shared_state));
 }
 
 // ---- the exploration ----------------------------------------------------------------------------
