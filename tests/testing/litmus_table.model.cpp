@@ -126,7 +126,10 @@ const std::vector<family> store_buffering = {
 
 const std::vector<family> load_buffering = {
     {"LB", "a=y.$1; x.$2=1 | b=x.$1; y.$2=1", "a b",
-     {{"rlx rlx", "not 1 1"}, {"acq rlx", "not 1 1"}, {"rlx rel", "not 1 1"}, {"sc sc", "not 1 1"}}},
+     {{"rlx rlx", "not 1 1"},
+      {"acq rlx", "not 1 1"},
+      {"rlx rel", "not 1 1"},
+      {"sc sc", "not 1 1"}}},
     {"LB, out of thin air", "a=y.rlx; x.rlx=a | b=x.rlx; y.rlx=b", "a b", {{"", "0 0"}}},
     {"LB, each under the other's condition",
      "a=y.rlx; if a==1: x.rlx=1 | b=x.rlx; if b==1: y.rlx=1", "a b", {{"", "0 0"}}},
@@ -305,18 +308,21 @@ const std::vector<family> release_sequences = {
     {"a store of another thread ends it", "x.rlx=1; y.rel=1 | y.rlx=2 | a=y.acq; b=x.rlx", "a b",
      {{"", "0 0, 0 1, 1 1, 2 0, 2 1"}}},
     {"an update of a relaxed store begins none",
-     "x.rlx=1; y.rlx=1 | y.ar += 1 | a=y.acq; b=x.rlx", "a b", {{"", "0 0, 0 1, 1 0, 1 1, 2 0, 2 1"}}},
+     "x.rlx=1; y.rlx=1 | y.ar += 1 | a=y.acq; b=x.rlx", "a b",
+     {{"", "0 0, 0 1, 1 0, 1 1, 2 0, 2 1"}}},
     {"a chain of two updates", "x.rlx=1; y.rel=1 | y.rlx += 10 | y.rlx += 100 | a=y.acq; b=x.rlx",
      "a b",
      {{"", "0 0, 0 1, 1 1, 10 0, 10 1, 11 1, 100 0, 100 1, 101 1, 110 0, 110 1, 111 1"}}},
-    {"a compare_exchange continues it", "x.rlx=1; y.rel=1 | y.rlx ? 1 : 2 | a=y.acq; b=x.rlx", "a b",
+    {"a compare_exchange continues it", "x.rlx=1; y.rel=1 | y.rlx ? 1 : 2 | a=y.acq; b=x.rlx",
+     "a b",
      {{"", "0 0, 0 1, 1 1, 2 1"}}},
     {"an exchange continues it, if it took the head",
      "x.rlx=1; y.rel=1 | c=y.rlx := 2 | a=y.acq; b=x.rlx", "c a b",
      {{"", "0 0 0, 0 0 1, 0 2 0, 0 2 1, 0 1 1, 1 0 0, 1 0 1, 1 1 1, 1 2 1"}}},
     {"it begins at a release fence", "x.rlx=1; F.rel; y.rlx=1 | y.rlx += 1 | a=y.acq; b=x.rlx",
      "a b", {{"", "0 0, 0 1, 1 0, 1 1, 2 1"}}},
-    {"it reaches an acquire fence", "x.rlx=1; y.rel=1 | y.rlx += 1 | a=y.rlx; F.acq; b=x.rlx", "a b",
+    {"it reaches an acquire fence", "x.rlx=1; y.rel=1 | y.rlx += 1 | a=y.rlx; F.acq; b=x.rlx",
+     "a b",
      {{"", "0 0, 0 1, 1 0, 1 1, 2 1"}}},
     {"two heads: a release update within a sequence",
      "x.rlx=1; y.rel=1 | z.rlx=1; y.rel += 1 | a=y.acq; b=x.rlx; c=z.rlx", "a b c",
@@ -371,7 +377,8 @@ const std::vector<family> mixed = {
      {{"sc", "not 1 0 0, 2 0 0"}, {"ar", "all"}}},
     {"SB through a chain of release and acquire", "x.sc=1; y.rel=1 | a=y.acq; b=z.sc | z.sc=1; "
      "c=x.sc", "a b c", {{"", "not 1 0 0"}}},
-    {"SB, the chain runs over one object only", "x.sc=1 | a=x.acq; b=z.sc | z.sc=1; c=x.sc", "a b c",
+    {"SB, the chain runs over one object only", "x.sc=1 | a=x.acq; b=z.sc | z.sc=1; c=x.sc",
+     "a b c",
      {{"", "all"}}},
     {"SB by seq_cst updates and relaxed loads of the same objects",
      "x.sc += 1; a=y.rlx | y.sc += 1; b=x.rlx", "a b", {{"", "all"}}},
@@ -433,7 +440,10 @@ const std::vector<family> races = {
     {"Peterson, tried once",
      "x.$1=1; z.$2=2; a=y.$3; b=z.$3; if a==0: p=1; if b==1: p=1 | "
      "y.$1=1; z.$2=1; c=x.$3; d=z.$3; if c==0: p=2; if d==2: p=2", "",
-     {{"sc sc sc", "no race"}, {"rel rel acq", "race"}, {"rlx sc sc", "race"}, {"sc rel sc", "race"}}},
+     {{"sc sc sc", "no race"},
+      {"rel rel acq", "race"},
+      {"rlx sc sc", "race"},
+      {"sc rel sc", "race"}}},
     {"Peterson, the turn by exchange",
      "x.rlx=1; z.$1 := 2; a=y.$2; b=z.rlx; if a==0: p=1; if b==1: p=1 | "
      "y.rlx=1; z.$1 := 1; c=x.$2; d=z.rlx; if c==0: p=2; if d==2: p=2", "",
@@ -466,8 +476,9 @@ const std::vector<family> shapes = {
 };
 
 const std::vector<const std::vector<family>*> groups = {
-    &message_passing, &store_buffering,   &load_buffering, &coherence, &store_orders, &three_threads,
-    &four_threads,    &release_sequences, &updates,        &mixed,     &races,        &shapes};
+    &message_passing, &store_buffering,   &load_buffering, &coherence,
+    &store_orders,    &three_threads,     &four_threads,   &release_sequences,
+    &updates,         &mixed,             &races,          &shapes};
 
 template <class T = int>
 void verify_all(const std::vector<family>& group) {
@@ -518,7 +529,6 @@ TEST_CASE("litmus: more than a hundred tests, each once") {
     }
   }
   std::printf("litmus tests: %zu\n", count);
-  record("litmus\t" + std::to_string(count));
   CHECK(count >= 100);
   CHECK(codes.size() == count);
 }

@@ -60,7 +60,8 @@ TEST_CASE("pitfall 3: each pair of dependent events is tried in both orders, onc
   holds("two stores and a reader", "x.rlx=1 | x.rlx=2 | a=x.rlx", "a x",
         "0 1, 0 2, 1 1, 1 2, 2 1, 2 2");
   holds("a reader before its writer", "a=x.rlx | x.rlx=1", "a", "all");
-  holds("readers of two", "a=x.rlx; b=y.rlx | x.rlx=1; y.rlx=1 | c=y.rlx; d=x.rlx", "a b c d", "all");
+  holds("readers of two", "a=x.rlx; b=y.rlx | x.rlx=1; y.rlx=1 | c=y.rlx; d=x.rlx", "a b c d",
+        "all");
   holds("updates", "a=x.rlx += 1 | b=x.rlx += 1 | c=x.rlx += 1", "a b c",
         "0 1 2, 0 2 1, 1 0 2, 1 2 0, 2 0 1, 2 1 0");
   holds("no store between the halves of an update", "x.rlx=5 | a=x.rlx += 1", "a x", "0 5, 5 6");
@@ -262,7 +263,8 @@ TEST_CASE("pitfall 16: fences and failure orders count") {
   holds("one is not enough", "p=1; F.rel; x.rlx=1 | a=x.rlx; if a==1: b=p", "", "race");
   holds("nor the other", "p=1; x.rlx=1 | a=x.rlx; F.acq; if a==1: b=p", "", "race");
   holds("failure order", "p=1; x.rel=1 | a=x.sc/rlx ? 9 : 8; if a==1: b=p", "", "race");
-  holds("failure order alone", "p=1; x.rel=1 | a=x.rlx/acq ? 9 : 8; if a==1: b=p", "a b", "0 0, 1 1");
+  holds("failure order alone", "p=1; x.rel=1 | a=x.rlx/acq ? 9 : 8; if a==1: b=p", "a b",
+        "0 0, 1 1");
 }
 
 TEST_CASE("pitfall 17: samples take old values and any place in the order of stores") {

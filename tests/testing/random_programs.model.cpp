@@ -79,8 +79,8 @@ std::string text(const oracle::program& p) {
         result += std::string(i.equal ? "if " : "unless ") + std::to_string(i.this_value) + ": ";
       }
       result += std::string(kinds[static_cast<int>(i.kind)]) + " " + std::to_string(i.place) + " " +
-                names[i.strong] + "/" + names[i.weak] + " " + std::to_string(i.value.constant) + " if " +
-                std::to_string(i.expected.constant) + "; ";
+                names[i.strong] + "/" + names[i.weak] + " " + std::to_string(i.value.constant) +
+                " if " + std::to_string(i.expected.constant) + "; ";
     }
     result += "|| ";
   }

@@ -2,9 +2,9 @@
 # SPDX-License-Identifier: BSL-1.0
 """Seeds mistakes into copies of the explorer and shows that its tests see them.
 
-Each variant is the explorer with one mistake that an explorer of the field made (or could make), and
-the pitfall of tests/testing/pitfalls.model.cpp that must fail with it. The engine as it is must pass
-them all. A replacement whose text is not found as often as stated is an error: the engine has
+Each variant is the explorer with one mistake that an explorer of the field made (or could make),
+and the pitfall of tests/testing/pitfalls.model.cpp that must fail with it. The engine as it is must
+pass them all. A replacement whose text is not found as often as stated is an error: the engine has
 changed, and the variant has to follow.
 
     seeded_engines.py --build DIR [--jobs N] [--only WORD]
@@ -94,7 +94,8 @@ VARIANTS = [
     (9, "unpark_all wakes one",
      [("do_unpark(word, queue_wake_all,", "do_unpark(word, queue_wake_one,")]),
     (10, "aggregates are not seen",
-     [("void __tsan_read_range(void* p, unsigned long n) { plain(p, n, access_read, INTERLOCK_SITE); }",
+     [("void __tsan_read_range(void* p, unsigned long n) "
+       "{ plain(p, n, access_read, INTERLOCK_SITE); }",
        "void __tsan_read_range(void*, unsigned long) {}"),
       ("  plain(from, n, access_read, INTERLOCK_SITE);\n"
        "  plain(to, n, access_write, INTERLOCK_SITE);\n  return std::memcpy",
@@ -129,7 +130,8 @@ VARIANTS = [
       ("if (c.what == cell_call::kind::replaced && c.expected != version) return !answered;", ""),
       ("if (answered && c.version != version + 1) return false;", "")]),
     (19, "the queue monitor does not see who overtakes",
-     [("if (last_out == nullptr || !b.popped ||", "if (true || last_out == nullptr || !b.popped ||")]),
+     [("if (last_out == nullptr || !b.popped ||",
+       "if (true || last_out == nullptr || !b.popped ||")]),
     (3, "a read does not depend on what its source depends on",
      [("  const event& source = g.events[e.rf];\n  e.porf.join(source.porf);",
        "  const event& source = g.events[e.rf];")]),
@@ -177,13 +179,14 @@ class Program:
     def __init__(self, build, link):
         cache = (build / "CMakeCache.txt").read_text()
         self.compiler = re.search(r"^CMAKE_CXX_COMPILER:[A-Z]+=(.*)$", cache, re.M).group(1)
-        self.cases = build / "tests/testing/CMakeFiles/testing.pitfalls.model.dir/pitfalls.model.cpp.o"
+        self.cases = (build / "tests/testing/CMakeFiles/testing.pitfalls.model.dir" /
+                      "pitfalls.model.cpp.o")
         objects = [
             self.cases,
             build / "tests/CMakeFiles/interlock_catch_main.dir/support/catch_main.cpp.o",
         ]
-        made = subprocess.run(["cmake", "--build", str(build), "--target", "testing.pitfalls.model"],
-                              capture_output=True, text=True)
+        made = subprocess.run(["cmake", "--build", str(build), "--target",
+                               "testing.pitfalls.model"], capture_output=True, text=True)
         missing = [str(one) for one in objects if not one.exists()]
         if made.returncode != 0 or missing:
             fail("testing.pitfalls.model is not built\n" + "\n".join(missing) + made.stdout[-2000:])
