@@ -2,6 +2,7 @@
 // The locks and condition variables of the standard library in explored threads, and the calls
 // that explored threads are refused.
 
+#include <array>
 #include <chrono>
 #include <condition_variable>
 #include <functional>
@@ -73,6 +74,28 @@ TEST_CASE("mutex: an execution for each order in which it is taken, and no race 
                w.finally([] {});
              }),
              "data race"));
+}
+
+TEST_CASE("mutex: as many executions as there are orders of the critical sections, no more") {
+  const auto sections = [](int threads, int times, bool of_their_own) {
+    return proved([=](world& w) {
+             std::array<std::mutex, 3> mutexes;
+             for (int t = 0; t < threads; ++t) {
+               w.thread([&, t] {
+                 for (int i = 0; i < times; ++i) {
+                   const std::lock_guard guard(
+                       mutexes[of_their_own ? static_cast<unsigned>(t) : 0]);
+                 }
+               });
+             }
+             w.finally([] {});
+           })
+        .executions;
+  };
+  CHECK(sections(2, 2, false) == 6);   // 4! / (2! 2!)
+  CHECK(sections(2, 3, false) == 20);  // 6! / (3! 3!)
+  CHECK(sections(3, 2, false) == 90);  // 6! / (2! 2! 2!)
+  CHECK(sections(3, 2, true) == 1);
 }
 
 TEST_CASE("mutex: two in opposite order are a deadlock") {
