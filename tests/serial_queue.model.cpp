@@ -11,7 +11,6 @@
 
 #include <atomic>
 #include <coroutine>
-#include <functional>
 #include <stdexcept>
 #include <system_error>
 #include <utility>
@@ -19,6 +18,7 @@
 
 #include "support/detached.hpp"
 #include "testing/ferry.hpp"
+#include "testing/job_thread.hpp"
 #include "testing/last_user.hpp"
 
 using interlock::post_result;
@@ -520,37 +520,8 @@ void role_comes_back(world& w, bool to_coroutine) {
 
 // ---- with an executor ---------------------------------------------------------------------------
 
-// One job at a time is out; an explored thread does them until told to stop.
-class one_thread_executor {
-public:
-  void operator()(std::function<void()> job) {
-    job_ = std::move(job);
-    state_.store(waiting, rel);
-  }
-  void stop() { stop_.store(true, rel); }
-  void work() {
-    for (;;) {
-      if (state_.load(acq) == waiting) {
-        const auto job = std::exchange(job_, nullptr);
-        state_.store(idle, rel);
-        job();
-      } else if (stop_.load(acq)) {
-        return;
-      } else {
-        testing::spin_hint();
-      }
-    }
-  }
-
-private:
-  static constexpr int idle = 0, waiting = 1;
-  std::function<void()> job_;
-  std::atomic<int> state_{idle};
-  std::atomic<bool> stop_{false};
-};
-
 void executed_elsewhere(world& w, call how, int producers) {
-  one_thread_executor worker;
+  job_thread worker;
   queue_options options;
   options.executor = std::ref(worker);
   options.quantum = 1;

@@ -1,0 +1,403 @@
+// SPDX-License-Identifier: BSL-1.0
+// mirror in every execution: no touch is missed, the target never goes back, one write at a time.
+//
+// The mirror's own thread is a std::thread, which the explorer has not. The same sender is driven
+// here by an explored thread behind an executor, or by the threads that touch.
+
+#include "testing/front.hpp"
+
+#include <interlock/detail/futex_mutex.hpp>
+#include <interlock/mirror.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "support/detached.hpp"
+#include "testing/job_thread.hpp"
+
+using interlock::mirror_flush_result;
+using interlock::mirror_options;
+using interlock::mirror_write_result;
+using testing::world;
+
+namespace {
+
+struct refused {};
+
+struct snapshot {
+  int value;
+  int version;
+};
+
+// Plain, but for what threads look at that do not write: a race if two writes are in flight.
+struct table {
+  int value = 0;
+  int version = 0;
+  int writes = 0;
+  int to_fail = 0;  // so many writes from now
+  std::atomic<int> confirmed{0};
+
+  mirror_write_result write(int v, int new_version) {
+    ++writes;
+    if (to_fail > 0) {
+      --to_fail;
+      return mirror_write_result::failed;
+    }
+    testing::check(new_version > version, "a version that is not newer is never written");
+    value = v;
+    version = new_version;
+    confirmed.store(new_version, rlx);
+    return mirror_write_result::applied;
+  }
+};
+
+struct reads {  // the source's own orders do not matter
+  std::atomic<int>* likes;
+  snapshot operator()() const {
+    const int now = likes->load(rlx);
+    return {now, now};
+  }
+};
+
+struct writes {
+  table* row;
+  mirror_write_result operator()(int value, int version) const { return row->write(value, version); }
+};
+
+enum class sent_by { job_thread, toucher };
+
+mirror_options options(sent_by who, job_thread& worker) {
+  mirror_options how;
+  how.delay = [](std::size_t) { return std::chrono::nanoseconds(0); };
+  if (who == sent_by::toucher) {  // an executor that refuses leaves the work to who asked
+    how.schedule = [](std::chrono::nanoseconds, const std::function<void()>&) { throw refused(); };
+  } else {
+    how.schedule = [&worker](std::chrono::nanoseconds, std::function<void()> job) {
+      worker(std::move(job));
+    };
+  }
+  return how;
+}
+
+struct office {
+  office(sent_by who, job_thread& worker, table& saved, std::size_t attempts = 5)
+      : row(reads{&likes}, writes{&saved}, with(options(who, worker), attempts)) {}
+  static mirror_options with(mirror_options how, std::size_t attempts) {
+    how.attempts = attempts;
+    return how;
+  }
+
+  std::atomic<int> likes{0};
+  interlock::mirror<reads, writes> row;
+};
+
+// What all bodies have: a thread that does the jobs, and an end of it.
+struct scene {
+  scene(sent_by who, int users, std::size_t attempts = 5)
+      : left(users), o(new office(who, worker, saved, attempts)) {}
+
+  // The last one closes and destroys the mirror, and looks at what it left.
+  void leave() {
+    if (left.fetch_sub(1, ar) != 1) return;
+    const int total = o->likes.load(rlx);
+    delete o;  // closes
+    testing::check(saved.value == total, "the target ends with what the source holds");
+    worker.stop();
+  }
+
+  job_thread worker;
+  table saved;
+  std::atomic<int> left;
+  office* o;
+};
+
+// Each thread changes the source and touches.
+void touches(world& w, sent_by who, int threads, int rounds, int failing_writes) {
+  auto* const s = new scene(who, threads);
+  s->saved.to_fail = failing_writes;
+  w.threads(static_cast<unsigned>(threads), [s, rounds] {
+    for (int i = 0; i < rounds; ++i) {
+      s->o->likes.fetch_add(1, rlx);
+      testing::check(s->o->row.touch(), "open");
+    }
+    s->leave();
+  });
+  if (who == sent_by::job_thread) w.thread([s] { s->worker.work(); });
+  w.finally([s] { delete s; });
+}
+
+// The writes so far, and no thread closes before the body has looked.
+void writes_without_close(world& w, int threads) {
+  auto* const s = new scene(sent_by::toucher, 1);
+  w.threads(static_cast<unsigned>(threads), [s] {
+    s->o->likes.fetch_add(1, rlx);
+    s->o->row.touch();
+  });
+  w.finally([&w, s, threads] {
+    testing::check(s->saved.value == threads, "after a touch a write reads what the source held");
+    w.outcome(s->saved.writes);
+    s->leave();
+    delete s;
+  });
+}
+
+// flush() beside touch().
+void flushes(world& w, sent_by who, int failing_writes, std::size_t attempts) {
+  auto* const s = new scene(who, 2, attempts);
+  s->saved.to_fail = failing_writes;
+  w.thread([s] {
+    s->o->likes.fetch_add(1, rlx);
+    s->o->row.touch();
+    s->leave();
+  });
+  w.thread([&w, s] {
+    const int mine = s->o->likes.fetch_add(1, rlx) + 1;
+    const bool flushed = s->o->row.flush() == mirror_flush_result::flushed;
+    testing::check(!flushed || s->saved.confirmed.load(rlx) >= mine, "the target has confirmed it");
+    w.outcome(flushed);
+    s->leave();
+  });
+  if (who == sent_by::job_thread) w.thread([s] { s->worker.work(); });
+  w.finally([s] { delete s; });
+}
+
+// A coroutine flushes and goes on where the write ended.
+support::detached flushes_then(scene& s, int mine, std::atomic<int>& answered) {
+  const auto said = co_await s.o->row.async_flush();
+  testing::check(said == mirror_flush_result::flushed, "flushed");
+  testing::check(s.saved.confirmed.load(rlx) >= mine, "the target has confirmed it");
+  answered.fetch_add(1, rel);
+}
+
+void coroutine_flushes(world& w, sent_by who) {
+  auto* const s = new scene(who, 2);
+  std::atomic<int> answered{0};
+  for (int t = 0; t < 2; ++t) {
+    w.thread([&answered, s, t] {
+      const int mine = s->o->likes.fetch_add(1, rlx) + 1;
+      if (t == 0) {
+        flushes_then(*s, mine, answered);
+        while (answered.load(acq) == 0) testing::spin_hint();
+      } else {
+        s->o->row.touch();
+      }
+      s->leave();
+    });
+  }
+  if (who == sent_by::job_thread) w.thread([s] { s->worker.work(); });
+  w.finally([s] { delete s; });
+}
+
+// close() beside touch() and flush(): what was accepted is sent, then nothing more.
+void closes(world& w, sent_by who, bool flushes) {
+  auto* const s = new scene(who, 1);
+  std::atomic<int> both{2};
+  const auto end = [&both, s] {
+    if (both.fetch_sub(1, ar) == 1) {
+      delete s->o;
+      s->worker.stop();
+    }
+  };
+  w.thread([&w, s, end, flushes] {
+    const int mine = s->o->likes.fetch_add(1, rlx) + 1;
+    bool accepted = false;
+    if (flushes) {
+      accepted = s->o->row.flush() == mirror_flush_result::flushed;
+    } else {
+      accepted = s->o->row.touch();
+    }
+    const bool closed = s->o->row.close() == mirror_flush_result::flushed;
+    testing::check(closed, "the target has the last value");
+    testing::check(!accepted || s->saved.confirmed.load(rlx) >= mine, "what was accepted is sent");
+    w.outcome(accepted);
+    end();
+  });
+  w.thread([s, end] {
+    s->o->row.close();
+    testing::check(!s->o->row.touch(), "refused");
+    testing::check(s->o->row.flush() == mirror_flush_result::closed, "refused");
+    end();
+  });
+  if (who == sent_by::job_thread) w.thread([s] { s->worker.work(); });
+  w.finally([s] { delete s; });
+}
+
+// The target fails until close() has to give up, or does not.
+void gives_up(world& w) {
+  auto* const s = new scene(sent_by::toucher, 1, 1);
+  s->saved.to_fail = 1;
+  w.thread([s] {
+    s->o->likes.fetch_add(1, rlx);
+    s->o->row.touch();
+  });
+  w.thread([&w, s] {
+    const auto said = s->o->row.close();
+    testing::check(said == s->o->row.close(), "the same, asked again");
+    w.outcome(said == mirror_flush_result::flushed, s->saved.confirmed.load(rlx));
+  });
+  w.finally([s] {
+    delete s->o;
+    delete s;
+  });
+}
+
+// ---- a touch that looks first -------------------------------------------------------------------
+
+struct reads_in_order {
+  std::atomic<int>* likes;
+  std::memory_order order;
+  snapshot operator()() const {
+    const int now = likes->load(order);
+    return {now, now};
+  }
+};
+
+void looks_first(world& w, std::memory_order change, std::memory_order read) {
+  struct all {
+    explicit all(std::memory_order read_order)
+        : row(reads_in_order{&likes, read_order}, writes{&saved},
+              options(sent_by::toucher, worker)) {}
+    job_thread worker;
+    table saved;
+    std::atomic<int> likes{0};
+    interlock::mirror<reads_in_order, writes> row;
+  };
+  auto* const a = new all(read);
+  for (int t = 0; t < 2; ++t) {
+    w.thread([a, change] {
+      a->likes.fetch_add(1, change);
+      a->row.unsafe_touch();
+    });
+  }
+  w.finally([a] {
+    testing::check(a->saved.value == 2, "after a touch a write reads what the source held");
+    delete a;
+  });
+}
+
+// ---- what others do -----------------------------------------------------------------------------
+
+// Sends what it got, under a lock.
+void sends_snapshots(world& w, bool reads_again) {
+  std::atomic<int> likes{0};
+  interlock::detail::futex_mutex mutex;
+  int row = 0;
+  for (int t = 0; t < 2; ++t) {
+    w.thread([&, reads_again] {
+      int now = likes.fetch_add(1, ar) + 1;
+      if (reads_again) now = likes.load(acq);
+      const std::lock_guard lock(mutex);
+      row = now;
+    });
+  }
+  w.finally([&] { testing::check(row == 2, "the row ends with what the source holds"); });
+}
+
+// Queues each snapshot for one sender, which is in order but not in the source's.
+void queues_snapshots(world& w) {
+  std::atomic<int> likes{0};
+  interlock::detail::futex_mutex mutex;
+  std::vector<int> queue;
+  for (int t = 0; t < 2; ++t) {
+    w.thread([&] {
+      const int now = likes.fetch_add(1, ar) + 1;
+      const std::lock_guard lock(mutex);
+      queue.push_back(now);
+    });
+  }
+  w.finally([&] {
+    table row;
+    for (const int each : queue) row.write(each, each);
+  });
+}
+
+constexpr sent_by toucher = sent_by::toucher;
+constexpr sent_by jobs = sent_by::job_thread;
+
+}  // namespace
+
+TEST_CASE("mirror: after a touch a write begins that reads what the source held, and few do") {
+  CHECK(joined(seen(proved([](world& w) { writes_without_close(w, 2); }, whole_waits()))) == "1, 2");
+  CHECK(joined(seen(proved([](world& w) { writes_without_close(w, 3); }, whole_waits()))) ==
+        "1, 2, 3");
+}
+
+TEST_CASE("mirror: no touch is missed, one write at a time, the target never goes back") {
+  proved([](world& w) { touches(w, toucher, 2, 1, 0); }, whole_waits());
+  proved([](world& w) { touches(w, jobs, 1, 1, 0); }, whole_waits());
+}
+
+TEST_CASE("mirror: two threads that touch twice") {
+  proved([](world& w) { touches(w, toucher, 2, 2, 0); }, whole_waits());
+}
+
+TEST_CASE("mirror: two threads touch and a third one sends", "[.deep]") {
+  proved([](world& w) { touches(w, jobs, 2, 1, 0); }, whole_waits());
+}
+
+TEST_CASE("mirror: three threads touch", "[.deep]") {
+  proved([](world& w) { touches(w, toucher, 3, 1, 0); }, whole_waits());
+}
+
+TEST_CASE("mirror: three threads touch twice", "[.deep]") {
+  proved([](world& w) { touches(w, toucher, 3, 2, 0); }, whole_waits());
+}
+
+TEST_CASE("mirror: four threads touch", "[.deep]") {
+  proved([](world& w) { touches(w, toucher, 4, 1, 0); }, whole_waits());
+}
+
+TEST_CASE("mirror: a failed write is tried again with what the source holds by then") {
+  proved([](world& w) { touches(w, toucher, 2, 1, 1); }, whole_waits());
+  CHECK(joined(seen(proved(gives_up, whole_waits()))) == "0 0, 1 0, 1 1");
+}
+
+TEST_CASE("mirror: a flush answers flushed only if the target has confirmed it") {
+  CHECK(joined(seen(proved([](world& w) { flushes(w, toucher, 0, 5); }, whole_waits()))) == "1");
+  CHECK(joined(seen(proved([](world& w) { flushes(w, toucher, 1, 1); }, whole_waits()))) == "0, 1");
+  CHECK(joined(seen(proved([](world& w) { flushes(w, toucher, 1, 2); }, whole_waits()))) == "1");
+  proved([](world& w) { coroutine_flushes(w, toucher); }, whole_waits());
+}
+
+TEST_CASE("mirror: flushes that a third thread answers", "[.deep]") {
+  CHECK(joined(seen(proved([](world& w) { flushes(w, jobs, 0, 5); }, whole_waits()))) == "1");
+  proved([](world& w) { coroutine_flushes(w, jobs); }, whole_waits());
+}
+
+TEST_CASE("mirror: closing sends what was touched before and then nothing more") {
+  CHECK(joined(seen(proved([](world& w) { closes(w, toucher, false); }, whole_waits()))) == "0, 1");
+  CHECK(joined(seen(proved([](world& w) { closes(w, toucher, true); }, whole_waits()))) == "0, 1");
+}
+
+TEST_CASE("mirror: closing beside a thread that sends", "[.deep]") {
+  CHECK(joined(seen(proved([](world& w) { closes(w, jobs, false); }, whole_waits()))) == "0, 1");
+}
+
+TEST_CASE("mirror: unsafe_touch needs a change and a source that are seq_cst") {
+  proved([](world& w) { looks_first(w, sc, sc); }, whole_waits());
+  const auto report = failing([](world& w) { looks_first(w, ar, acq); }, whole_waits());
+  CHECK(report.failure.find("after a touch a write reads") != std::string::npos);
+}
+
+TEST_CASE("mirror: a row that gets what each thread saw, in another order, is found") {
+  failing([](world& w) { sends_snapshots(w, false); });
+  failing([](world& w) { sends_snapshots(w, true); });
+  failing(queues_snapshots);
+}
+
+TEST_CASE("mirror: mutants", "[.mutants]") {
+  testing::mutation_options how;
+  how.how = whole_waits();
+  mutants({[](world& w) { writes_without_close(w, 2); },
+           [](world& w) { touches(w, jobs, 1, 1, 0); },
+           [](world& w) { looks_first(w, sc, sc); },
+           [](world& w) { coroutine_flushes(w, toucher); },
+           [](world& w) { flushes(w, toucher, 0, 5); }, gives_up,
+           [](world& w) { closes(w, toucher, false); }},
+          how);
+}

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// tests/testing/job_thread.hpp - an executor behind which an explored thread calls work().
+
+#include <atomic>
+#include <functional>
+#include <utility>
+
+#include "testing/front.hpp"
+
+// One job at a time is out; an explored thread does them until told to stop.
+class job_thread {
+public:
+  job_thread() = default;
+  job_thread(const job_thread&) = delete;
+  job_thread& operator=(const job_thread&) = delete;
+
+  void operator()(std::function<void()> job) {
+    while (state_.load(acq) != idle) testing::spin_hint();  // callers need not know of each other
+    job_ = std::move(job);
+    state_.store(waiting, rel);
+  }
+  void stop() { stop_.store(true, rel); }
+  void work() {
+    for (;;) {
+      if (state_.load(acq) == waiting) {
+        const auto job = std::exchange(job_, nullptr);
+        state_.store(idle, rel);
+        job();
+      } else if (stop_.load(acq)) {
+        return;
+      } else {
+        testing::spin_hint();
+      }
+    }
+  }
+
+private:
+  static constexpr int idle = 0, waiting = 1;
+  std::function<void()> job_;
+  std::atomic<int> state_{idle};
+  std::atomic<bool> stop_{false};
+};
