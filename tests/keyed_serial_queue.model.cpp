@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: BSL-1.0
+// keyed_serial_queue in every execution: one task of a key at a time, in order, none lost.
+//
+// Its own workers are std::threads, which the explorer has not: what they serve is served here by
+// the callers, or by an explored thread behind an executor.
+
+#include "testing/front.hpp"
+
+#include <interlock/keyed_serial_queue.hpp>
+
+#include <atomic>
+#include <cstddef>
+#include <functional>
+#include <system_error>
+#include <utility>
+#include <vector>
+
+#include "testing/job_thread.hpp"
+#include "testing/last_user.hpp"
+
+using interlock::post_result;
+using interlock::queue_options;
+using testing::world;
+
+namespace {
+
+using queue = interlock::keyed_serial_queue<int>;
+struct broken {};
+
+struct book {
+  explicit book(queue_options how = {}) : accounts(std::move(how)) {
+    for (auto& each : entries) each.reserve(8);
+  }
+  std::vector<int> entries[2];  // of each key; plain: a race if two tasks of one run at once
+  queue accounts;               // last: its destructor runs tasks
+};
+
+enum class call { post, run };
+
+void enter(book& b, call how, int key, int entry) {
+  const auto write = [&b, key, entry] {
+    b.entries[key].push_back(entry);
+    return entry;
+  };
+  if (how == call::post) {
+    testing::check(b.accounts.post(key, write) == post_result::accepted, "accepted");
+  } else {
+    testing::check(b.accounts.run(key, write) == entry, "its own result");
+  }
+}
+
+// Each thread has tasks of its key done, and the last one destroys the queue.
+struct producer {
+  call how;
+  int key;
+};
+
+void producers(world& w, std::vector<producer> all, int rounds) {
+  auto* const b = new book;
+  auto* const left = new std::atomic<int>(static_cast<int>(all.size()));
+  int total = 0;
+  for (std::size_t p = 0; p < all.size(); ++p) {
+    w.thread([&total, b, left, p, rounds, each = all[p]] {
+      for (int i = 0; i < rounds; ++i) {
+        enter(*b, each.how, each.key, static_cast<int>(p) * 10 + i);
+      }
+      if (left->fetch_sub(1, ar) != 1) return;
+      b->accounts.close();
+      for (const auto& list : b->entries) {
+        for (std::size_t i = 0; i < list.size(); ++i) {
+          ++total;
+          for (std::size_t k = i + 1; k < list.size(); ++k) {
+            const bool same = list[i] / 10 == list[k] / 10;
+            testing::check(!same || list[i] < list[k], "in the order of each producer");
+          }
+        }
+      }
+      testing::check(b->accounts.active_keys_approx() == 0, "keys without work are forgotten");
+      delete b;
+      delete left;
+    });
+  }
+  w.finally([&, n = static_cast<int>(all.size()) * rounds] {
+    testing::check(total == n, "every task has run once");
+  });
+}
+
+// The destructor runs while the thread that does the work is still inside its call.
+void destroyed_beside_the_runner(world& w) {
+  auto* const b = new book;
+  std::atomic<bool> begun{false};
+  int ran = 0;
+  w.thread([&, b] {
+    static_cast<void>(b->accounts.post(1, [&] { begun.store(true, rel); }));
+  });
+  w.thread([&, b] {
+    while (!begun.load(acq)) testing::spin_hint();
+    static_cast<void>(b->accounts.post(1, [&ran] { ++ran; }));
+    delete b;
+    testing::check(ran == 1, "the destructor waits for what was accepted");
+  });
+  w.finally([] {});
+}
+
+void failures(world& w) {
+  auto* const shared = used_by<book>::make(2);
+  for (int t = 0; t < 2; ++t) {
+    w.thread([shared, t] {
+      bool thrown = false;
+      try {
+        (*shared)->accounts.run(1, [t] {
+          if (t == 0) throw broken();
+        });
+      } catch (const broken&) {
+        thrown = true;
+      }
+      testing::check(thrown == (t == 0), "an exception reaches its caller and nobody else");
+      shared->leave();
+    });
+  }
+  w.finally([] {});
+}
+
+// close() and drain() beside post().
+void closes(world& w) {
+  auto* const shared = used_by<book>::make(2);
+  int accepted = 0;
+  int ran = 0;
+  w.thread([&, shared] {
+    for (int i = 0; i < 2; ++i) {
+      accepted += (*shared)->accounts.post(1, [&ran] { ++ran; }) == post_result::accepted;
+    }
+    shared->leave();
+  });
+  w.thread([shared] {
+    (*shared)->accounts.close();
+    (*shared)->accounts.drain();
+    const auto late = (*shared)->accounts.post(1, [] { testing::check(false, "closed"); });
+    testing::check(late == post_result::closed, "refused");
+    shared->leave();
+  });
+  w.finally([&] {
+    testing::check(accepted == ran, "what was accepted ran");
+    w.outcome(ran);
+  });
+}
+
+// Both drain: of the key, of all.
+void drains(world& w, bool one_key) {
+  auto* const shared = used_by<book>::make(2);
+  for (int t = 0; t < 2; ++t) {
+    w.thread([shared, t, one_key] {
+      bool done = false;
+      static_cast<void>((*shared)->accounts.post(1, [&done] { done = true; }));
+      if (t == 0 && one_key) (*shared)->accounts.drain(1);
+      if (t == 0 && !one_key) (*shared)->accounts.drain();
+      if (t == 1) (*shared)->accounts.run(1, [] {});
+      testing::check(done, "what was accepted before has ended");
+      shared->leave();
+    });
+  }
+  w.finally([] {});
+}
+
+void executed_elsewhere(world& w, int producers) {
+  job_thread worker;
+  queue_options how;
+  how.executor = std::ref(worker);
+  how.quantum = 1;
+  auto* const b = new book(how);
+  std::atomic<int> left{producers};
+  for (int p = 0; p < producers; ++p) {
+    w.thread([&, b, p, producers] {
+      enter(*b, call::post, 1, p * 10);
+      if (left.fetch_sub(1, ar) != 1) return;
+      b->accounts.drain(1);
+      testing::check(b->entries[1].size() == static_cast<std::size_t>(producers), "all have run");
+      delete b;
+      worker.stop();
+    });
+  }
+  w.thread([&] { worker.work(); });
+  w.finally([] {});
+}
+
+// ---- what others do -----------------------------------------------------------------------------
+
+// Looks whether the key is busy, and marks it after that.
+void two_runners_for_a_key(world& w) {
+  std::atomic<bool> busy{false};
+  int balance = 0;
+  for (int t = 0; t < 2; ++t) {
+    w.thread([&] {
+      if (busy.load(acq)) return;
+      busy.store(true, rlx);
+      ++balance;
+      busy.store(false, rel);
+    });
+  }
+  w.finally([] {});
+}
+
+constexpr producer posts{call::post, 1};
+constexpr producer runs{call::run, 1};
+constexpr producer posts_other{call::post, 0};
+
+}  // namespace
+
+TEST_CASE("keyed_serial_queue: no two tasks of a key run at once, in order, none lost") {
+  proved([](world& w) { producers(w, {posts, posts}, 1); }, whole_waits());
+  proved([](world& w) { producers(w, {runs, runs}, 1); }, whole_waits());
+  proved([](world& w) { producers(w, {posts, runs}, 1); }, whole_waits());
+}
+
+TEST_CASE("keyed_serial_queue: two keys side by side") {
+  proved([](world& w) { producers(w, {posts, posts_other}, 2); }, whole_waits());
+}
+
+TEST_CASE("keyed_serial_queue: two calls each") {
+  proved([](world& w) { producers(w, {posts, posts}, 2); }, whole_waits());
+  proved([](world& w) { producers(w, {runs, runs}, 2); }, whole_waits());
+}
+
+TEST_CASE("keyed_serial_queue: three threads") {
+  proved([](world& w) { producers(w, {posts, runs, posts_other}, 1); }, whole_waits());
+  proved([](world& w) { producers(w, {runs, runs, runs}, 1); }, whole_waits());
+  proved([](world& w) { producers(w, {posts, posts, posts}, 1); }, whole_waits());
+}
+
+TEST_CASE("keyed_serial_queue: three threads with two calls each", "[.deep]") {
+  proved([](world& w) { producers(w, {runs, runs, runs}, 2); }, whole_waits());
+}
+
+TEST_CASE("keyed_serial_queue: four threads", "[.deep]") {
+  proved([](world& w) { producers(w, {posts, runs, posts, runs}, 1); }, whole_waits());
+}
+
+TEST_CASE("keyed_serial_queue: what a task throws reaches the caller of run") {
+  proved(failures, whole_waits());
+}
+
+TEST_CASE("keyed_serial_queue: it may be destroyed while the runner is still inside its call") {
+  proved(destroyed_beside_the_runner, whole_waits());
+}
+
+TEST_CASE("keyed_serial_queue: nothing is accepted after close, and what was accepted runs") {
+  CHECK(joined(seen(proved(closes, whole_waits()))) == "0, 1, 2");
+}
+
+TEST_CASE("keyed_serial_queue: drain waits for what was accepted before") {
+  proved([](world& w) { drains(w, true); }, whole_waits());
+  proved([](world& w) { drains(w, false); }, whole_waits());
+}
+
+TEST_CASE("keyed_serial_queue: an executor does the work") {
+  proved([](world& w) { executed_elsewhere(w, 1); }, whole_waits());
+}
+
+TEST_CASE("keyed_serial_queue: a second runner for a key is found") { failing(two_runners_for_a_key); }
+
+TEST_CASE("keyed_serial_queue: mutants", "[.mutants]") {
+  testing::mutation_options how;
+  how.how = whole_waits();
+  mutants({failures, destroyed_beside_the_runner, [](world& w) { drains(w, false); }}, how);
+}
