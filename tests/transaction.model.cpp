@@ -95,7 +95,7 @@ void one_moment(world& w) {
 template <class Pair, int threads>
 void raised_by_all(world& w) {
   auto* const both = new Pair;
-  for (int t = 0; t < threads; ++t) w.thread([both] { both->raise(1); });
+  w.threads(threads, [both] { both->raise(1); });
   w.finally([both] {
     testing::check(both->a.load().value == threads && both->b.load().value == threads,
                    "none is lost");
@@ -108,12 +108,10 @@ void raised_by_all(world& w) {
 template <class Pair, int threads>
 void raises_and_reads(world& w) {
   auto* const both = new Pair;
-  for (int t = 0; t < threads; ++t) {
-    w.thread([both] {
-      both->raise(1);
-      testing::check(both->difference() == 0, "the cells are equal at each moment");
-    });
-  }
+  w.threads(threads, [both] {
+    both->raise(1);
+    testing::check(both->difference() == 0, "the cells are equal at each moment");
+  });
   w.finally([both] {
     testing::check(both->a.load().value == threads, "none is lost");
     delete both;
