@@ -17,7 +17,8 @@ namespace {
 // What a bounded counter must not be: the check and the change in two steps.
 class naive_bounded {
 public:
-  naive_bounded(std::int64_t initial, std::int64_t min, std::int64_t) : min_(min), value_(initial) {}
+  naive_bounded(std::int64_t initial, std::int64_t min, std::int64_t)
+      : min_(min), value_(initial) {}
   bool try_sub(std::int64_t n) {
     if (value_.load(sc) - n < min_) return false;
     value_.fetch_sub(n, sc);

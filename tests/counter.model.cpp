@@ -53,7 +53,8 @@ void counts(world& w, int threads, int rounds) {
       testing::check(rounds == 1 || got[t][0] < got[t][1], "a thread's own values grow");
       for (int i = 0; i < rounds; ++i) seen |= 1 << got[t][i];
     }
-    testing::check(seen == (2 << (threads * rounds)) - 2, "1 to the number of additions, each once");
+    testing::check(seen == (2 << (threads * rounds)) - 2,
+                   "1 to the number of additions, each once");
   });
 }
 

@@ -157,8 +157,8 @@ void two_waiters(world& w) {
   w.finally([] {});
 }
 
-// One asked in time, so raises look for waiters from the beginning. Then two raise, one of them asks
-// as well, and one waits from the first raise on: a late raise must not bring back an old word.
+// One asked in time, so raises look for waiters from the beginning. Then two raise, one of them
+// asks as well, and one waits from the first raise on: a late raise must not bring back an old word.
 void late_raise(world& w) {
   watermark<int> mark(0);
   testing::check(!mark.wait_for_at_least_until(1, {}), "nobody raises it yet");

@@ -84,7 +84,7 @@ void not_for_ever(world& w) {
   w.finally([&] { t.leave(); });
 }
 
-// Where no turn is under way there is no wait, also if nothing but the end of the last one is known.
+// Where no turn is under way there is no wait, also if only the end of the last one is known.
 void ended(world& w) {
   turnstile t;
   w.thread([&] {
