@@ -218,7 +218,7 @@ private:
   }
 
   void set_sender(std::thread::id who) noexcept {
-    // order: relaxed: other threads need only see that it is not their own
+    // order: relaxed: other threads need only see that it is not their own; begin() orders the senders' stores
     sender_.store(who, std::memory_order_relaxed);
   }
 
@@ -284,8 +284,8 @@ void mirror_sender<Owner>::collect() noexcept {
 // Effects: one send. Unless this answers `again`, another thread may send, or the mirror be gone.
 template <class Owner>
 auto mirror_sender<Owner>::step() noexcept -> outlook {
-  set_sender(std::this_thread::get_id());
   const std::uint64_t before = begin();
+  set_sender(std::this_thread::get_id());  // after begin(): behind what the last sender stored
   const bool last = (before & closed) != 0;
   collect();
   if (before >= one_request || failures_ != 0) {
