@@ -162,6 +162,78 @@ void drains(world& w, bool one_key) {
   w.finally([] {});
 }
 
+void raise(std::atomic<int>& flag) { flag.fetch_add(1, ar); }
+void await(const std::atomic<int>& flag, int value) {
+  while (flag.load(acq) < value) testing::spin_hint();
+}
+
+// Two keys share the places. Each task posts behind itself; `meet`: both before either is done.
+void few_places(world& w, std::size_t places, bool meet) {
+  auto* const accounts = new queue({}, places);
+  std::atomic<int> tried{0};
+  atomic<int> accepted{0};
+  for (int key = 0; key < 2; ++key) {
+    w.thread([&, accounts, key, meet] {
+      accounts->run(key, [&, accounts, key, meet] {
+        if (accounts->post(key, [] {}) == post_result::accepted) accepted.fetch_add(1, rlx);
+        raise(tried);
+        if (meet) await(tried, 2);
+      });
+    });
+  }
+  w.finally([&, accounts, places, meet] {
+    const auto all = static_cast<std::size_t>(accepted.load(rlx));
+    testing::check(!meet || all == places, "as many as there are places");
+    accounts->run(0, [accounts, places] {
+      for (std::size_t i = 0; i <= places; ++i) {
+        const bool fits = accounts->post(0, [] {}) == post_result::accepted;
+        testing::check(fits == (i < places), "all places are free again");
+      }
+    });
+    delete accounts;
+  });
+}
+
+// The place of a task is free when it begins.
+void place_comes_back(world& w) {
+  auto* const accounts = new queue({}, 1);
+  std::atomic<int> busy{0}, posted{0}, begun{0}, posted_again{0};
+  w.thread([&, accounts] {
+    accounts->run(1, [&] {
+      raise(busy);
+      await(posted, 1);
+    });
+  });
+  w.thread([&, accounts] {
+    await(busy, 1);
+    const auto first = accounts->post(1, [&] {
+      raise(begun);
+      await(posted_again, 1);
+    });
+    raise(posted);
+    await(begun, 1);
+    const auto second = accounts->post(1, [] {});
+    raise(posted_again);
+    testing::check(first == post_result::accepted && second == first, "both fit");
+  });
+  w.finally([accounts] { delete accounts; });
+}
+
+// Two keys may be at work when a third thread drains.
+void drains_two_keys(world& w) {
+  auto* const accounts = new queue;
+  std::atomic<int> busy{0};
+  for (int key = 0; key < 2; ++key) {
+    w.thread([&, accounts, key] { accounts->run(key, [&busy] { raise(busy); await(busy, 3); }); });
+  }
+  w.thread([&, accounts] {
+    await(busy, 2);
+    raise(busy);
+    accounts->drain();
+  });
+  w.finally([accounts] { delete accounts; });
+}
+
 void executed_elsewhere(world& w, int producers) {
   job_thread worker;
   queue_options how;
@@ -252,6 +324,16 @@ TEST_CASE("keyed_serial_queue: drain waits for what was accepted before") {
   proved([](world& w) { drains(w, false); }, whole_waits());
 }
 
+TEST_CASE("keyed_serial_queue: drain waits for two keys") {
+  proved(drains_two_keys, whole_waits());
+}
+
+TEST_CASE("keyed_serial_queue: all keys share the places") {
+  proved([](world& w) { few_places(w, 1, true); }, whole_waits());
+  proved([](world& w) { few_places(w, 2, false); }, whole_waits());
+  proved(place_comes_back, whole_waits());
+}
+
 TEST_CASE("keyed_serial_queue: an executor does the work") {
   proved([](world& w) { executed_elsewhere(w, 1); }, whole_waits());
 }
@@ -261,5 +343,8 @@ TEST_CASE("keyed_serial_queue: a second runner for a key is found") { failing(tw
 TEST_CASE("keyed_serial_queue: mutants", "[.mutants]") {
   testing::mutation_options how;
   how.how = whole_waits();
-  mutants({failures, destroyed_beside_the_runner, [](world& w) { drains(w, false); }}, how);
+  mutants({failures, destroyed_beside_the_runner, [](world& w) { drains(w, false); },
+           [](world& w) { few_places(w, 1, true); }, [](world& w) { few_places(w, 2, false); },
+           place_comes_back, drains_two_keys},
+          how);
 }

@@ -14,6 +14,7 @@
 #include <functional>
 #include <mutex>
 #include <string>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -141,6 +142,9 @@ void writes_without_close(world& w, int threads) {
   w.finally([&w, s, threads] {
     testing::check(s->saved.value == threads, "after a touch a write reads what the source held");
     w.outcome(s->saved.writes);
+    const auto said = s->o->row.statistics();
+    testing::check(said.touches == static_cast<unsigned>(threads), "each touch is counted");
+    testing::check(said.writes == static_cast<unsigned>(s->saved.writes), "and each write");
     s->leave();
     delete s;
   });
@@ -227,6 +231,57 @@ void closes(world& w, sent_by who, bool flushes) {
   w.finally([s] { delete s; });
 }
 
+// Touches after close() are refused, and do not count.
+void refuses(world& w) {
+  auto* const s = new scene(sent_by::toucher, 1);
+  s->o->row.close();
+  w.threads(2, [s] { testing::check(!s->o->row.touch(), "refused"); });
+  w.finally([s] {
+    testing::check(s->o->row.statistics().touches == 0, "not counted");
+    s->leave();
+    delete s;
+  });
+}
+
+// The target asks for what would wait for itself; another thread may.
+struct flushes_inside {
+  struct all;
+  all* self;
+  mirror_write_result operator()(int value, int version) const;
+};
+struct flushes_inside::all {
+  all() : row(reads{&likes}, flushes_inside{this}, options(sent_by::toucher, worker)) {}
+  ::job_thread worker;
+  table saved;
+  std::atomic<int> likes{0};
+  interlock::mirror<reads, flushes_inside> row;
+};
+mirror_write_result flushes_inside::operator()(int value, int version) const {
+  bool told = false;
+  try {
+    static_cast<void>(self->row.flush());
+  } catch (const std::system_error&) {
+    told = true;
+  }
+  testing::check(told, "told, not hung");
+  return self->saved.write(value, version);
+}
+
+void asks_inside(world& w) {
+  auto* const a = new flushes_inside::all;
+  for (int t = 0; t < 2; ++t) {
+    w.thread([a, t] {
+      a->likes.fetch_add(1, rlx);
+      if (t == 0) {
+        a->row.touch();
+      } else {
+        testing::check(a->row.flush() == mirror_flush_result::flushed, "another thread may");
+      }
+    });
+  }
+  w.finally([a] { delete a; });
+}
+
 // The target fails until close() has to give up, or does not.
 void gives_up(world& w) {
   auto* const s = new scene(sent_by::toucher, 1, 1);
@@ -257,7 +312,7 @@ struct reads_in_order {
   }
 };
 
-void looks_first(world& w, std::memory_order change, std::memory_order read) {
+void looks_first(world& w, std::memory_order change, std::memory_order read, int rounds) {
   struct all {
     explicit all(std::memory_order read_order)
         : row(reads_in_order{&likes, read_order}, writes{&saved},
@@ -269,13 +324,15 @@ void looks_first(world& w, std::memory_order change, std::memory_order read) {
   };
   auto* const a = new all(read);
   for (int t = 0; t < 2; ++t) {
-    w.thread([a, change] {
-      a->likes.fetch_add(1, change);
-      a->row.unsafe_touch();
+    w.thread([a, change, rounds] {
+      for (int i = 0; i < rounds; ++i) {
+        a->likes.fetch_add(1, change);
+        a->row.unsafe_touch();
+      }
     });
   }
-  w.finally([a] {
-    testing::check(a->saved.value == 2, "after a touch a write reads what the source held");
+  w.finally([a, rounds] {
+    testing::check(a->saved.value == 2 * rounds, "after a touch a write reads what the source held");
     delete a;
   });
 }
@@ -374,13 +431,18 @@ TEST_CASE("mirror: closing sends what was touched before and then nothing more")
   CHECK(joined(seen(proved([](world& w) { closes(w, toucher, true); }, whole_waits()))) == "0, 1");
 }
 
+TEST_CASE("mirror: what is refused does not count, and a target may not wait for itself") {
+  proved(refuses, whole_waits());
+  proved(asks_inside, whole_waits());
+}
+
 TEST_CASE("mirror: closing beside a thread that sends", "[.deep]") {
   CHECK(joined(seen(proved([](world& w) { closes(w, jobs, false); }, whole_waits()))) == "0, 1");
 }
 
 TEST_CASE("mirror: unsafe_touch needs a change and a source that are seq_cst") {
-  proved([](world& w) { looks_first(w, sc, sc); }, whole_waits());
-  const auto report = failing([](world& w) { looks_first(w, ar, acq); }, whole_waits());
+  proved([](world& w) { looks_first(w, sc, sc, 1); }, whole_waits());
+  const auto report = failing([](world& w) { looks_first(w, ar, acq, 1); }, whole_waits());
   CHECK(report.failure.find("after a touch a write reads") != std::string::npos);
 }
 
@@ -393,11 +455,11 @@ TEST_CASE("mirror: a row that gets what each thread saw, in another order, is fo
 TEST_CASE("mirror: mutants", "[.mutants]") {
   testing::mutation_options how;
   how.how = whole_waits();
-  mutants({[](world& w) { writes_without_close(w, 2); },
-           [](world& w) { touches(w, jobs, 1, 1, 0); },
-           [](world& w) { looks_first(w, sc, sc); },
+  how.max_runs = 20'000;
+  mutants({[](world& w) { writes_without_close(w, 2); }, gives_up,
            [](world& w) { coroutine_flushes(w, toucher); },
-           [](world& w) { flushes(w, toucher, 0, 5); }, gives_up,
-           [](world& w) { closes(w, toucher, false); }},
+           [](world& w) { looks_first(w, sc, sc, 1); },
+           [](world& w) { flushes(w, toucher, 0, 5); },
+           [](world& w) { touches(w, jobs, 1, 1, 0); }, refuses, asks_inside},
           how);
 }
