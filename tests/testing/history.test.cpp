@@ -320,6 +320,40 @@ TEST_CASE("The transaction monitor gives the same answer as a search") {
   CHECK(seen.undecided < histories / 3 * 2);
 }
 
+TEST_CASE("rare histories: search and monitor agree with every order tried") {
+  using queue = queue_call::kind;
+  using peak = peak_call::kind;
+  tally seen;
+  const auto queues = [&](const std::vector<recorded<queue_call>>& all) {
+    compare(seen, all, queue_state{}, [](const auto& h) { return monitor_queue(h); });
+  };
+  const auto peaks = [&](const std::vector<recorded<peak_call>>& all) {
+    compare(seen, all, peak_state{0}, [](const auto& h) { return monitor_peak(h); });
+  };
+  // One value comes when the other goes: there is no moment without any.
+  queues({{{queue::push, 1}, {0, 1}, 0},
+          {{queue::push, 2}, {0, 2}, 1},
+          {{queue::pop, 1}, {2, 4}, 0},
+          {{queue::pop_empty, 0}, {1, 3}, 2}});
+  CHECK(seen.wrong == 1);
+  // The other comes a moment later.
+  queues({{{queue::push, 1}, {0, 1}, 0},
+          {{queue::pop, 1}, {1, 4}, 0},
+          {{queue::push, 2}, {0, 2}, 1},
+          {{queue::pop_empty, 0}, {1, 3}, 2}});
+  CHECK(seen.right == 1);
+  // Refused before the lower of two raises began: the higher one was not there yet either.
+  peaks({{{peak::raised, 7}, {0, 9}, 0},
+         {{peak::too_low, 5}, {0, 1}, 1},
+         {{peak::raised, 5}, {1, 2}, 1}});
+  CHECK(seen.wrong == 2);
+  // Nobody knows whether it was too low.
+  peaks({{{peak::too_low, 5}, {0, interval::never}, 0},
+         {{peak::load, 0}, {0, 1}, 1},
+         {{peak::load, 5}, {1, 2}, 1}});
+  CHECK(seen.right == 2);
+}
+
 // ---- outcomes -----------------------------------------------------------------------------------
 
 TEST_CASE("An operation with an unknown outcome may take effect at any later time or never") {

@@ -214,7 +214,7 @@ std::vector<std::uint32_t> unanswered(const std::vector<recorded<Op>>& all) {
   for (const auto& one : all) {
     if (one.op.what == kind::load && one.when.answered()) seen.insert(one.op.value);
     refused = refused || (one.op.what == kind::too_low && one.when.answered());
-    unknown = unknown || (one.op.what == kind::raised && !one.when.answered());
+    unknown = unknown || (one.op.what != kind::load && !one.when.answered());
   }
   if (refused && unknown) {
     throw std::invalid_argument("monitor_peak: unanswered and refused raises; use linearizable()");
@@ -228,18 +228,14 @@ std::vector<std::uint32_t> unanswered(const std::vector<recorded<Op>>& all) {
   }
   for (const std::uint32_t i : unanswered(all)) {
     const peak_call& c = all[i].op;
-    if (c.what == kind::raised && c.value > initial && seen.count(c.value) != 0) {
+    if (c.what != kind::load && c.value > initial && seen.count(c.value) != 0) {
       made.emplace(c.value, i);
     }
   }
   // Rank of the raise to v: 2v. Of loads of v: 2v + 1.
   std::vector<ranked> list;
-  std::map<std::uint64_t, std::uint64_t> earliest;  // value -> first call of a raise to it or more
-  std::uint64_t first = never;
-  for (auto i = made.rbegin(); i != made.rend(); ++i) {
-    const interval& when = all[i->second].when;
-    list.push_back({2 * i->first, when.invoked, when.returned, i->second});
-    earliest[i->first] = first = std::min(first, when.invoked);
+  for (const auto& [value, i] : made) {
+    list.push_back({2 * value, all[i].when.invoked, all[i].when.returned, i});
   }
   for (std::uint32_t i = 0; i < all.size(); ++i) {
     const recorded<peak_call>& one = all[i];
@@ -251,9 +247,9 @@ std::vector<std::uint32_t> unanswered(const std::vector<recorded<Op>>& all) {
       }
       list.push_back({2 * value + 1, one.when.invoked, one.when.returned, i});
     } else if (value > initial) {
-      // Refused: after the lowest raise to as much. Nothing is too late for it.
-      const auto at = earliest.lower_bound(value);
-      if (at == earliest.end() || at->second >= one.when.returned) {
+      // Refused: after the lowest raise to as much, the first of them. Nothing is too late for it.
+      const auto at = made.lower_bound(value);
+      if (at == made.end()) {
         return {text_of(one) + ", but nobody had been there", all.size(), 0};
       }
       list.push_back({2 * at->first + 1, 0, one.when.returned, i});

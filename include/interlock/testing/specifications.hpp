@@ -143,7 +143,7 @@ struct peak_call {
 struct peak_state {
   std::uint64_t value = 0;
 
-  // An unanswered raise is written down as `raised`.
+  // Without an answer, raised and too_low are the same.
   bool apply(const peak_call& c, bool answered) {
     if (c.what == peak_call::kind::load) return !answered || c.value == value;
     const bool higher = value < c.value;
