@@ -83,7 +83,8 @@ testing::report proved(Body body, testing::options how = {}) {
   CAPTURE(report.text());
   CHECK(report.failure.empty());
   CHECK((report.proved() || budget != nullptr));
-  if (how.count_distinct) CHECK(report.distinct == report.executions);
+  // Without symmetry the copies are explored, and counted as one.
+  if (how.count_distinct && !report.entangled) CHECK(report.distinct == report.executions);
   record("explored\t" + std::to_string(report.executions) + '\t' +
          std::to_string(report.blocked + report.pruned) + '\t' + std::to_string(time.count()) +
          (report.proved() ? "\twhole" : "\tpart"));
