@@ -37,7 +37,7 @@ constexpr std::size_t naive_rounds = 2'000;
 
 // Between the two halves of what a naive form does, now and then.
 void gap(std::size_t i) {
-  if (i % 32 == 0) std::this_thread::yield();
+  if (i % 31 == 0) std::this_thread::yield();  // prime: in each kind of call
 }
 
 // Returns: whether one of some attempts is found to be wrong.
