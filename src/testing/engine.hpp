@@ -85,6 +85,15 @@ struct frame_list {
   std::uintptr_t used_by_others = 0;  // the lowest address of what another thread has touched
   std::uintptr_t lowest[capacity];
 
+  struct object {  // an atomic one
+    std::uintptr_t address;
+    u16 ended;  // how many have been at this address and are gone
+    bool alive;
+  };
+  static constexpr unsigned most_objects = 64;
+  object objects[most_objects];
+  unsigned object_count = 0;
+
   void enter(std::uintptr_t frame) noexcept;
   std::uintptr_t exit(std::uintptr_t frame) noexcept;
 };
@@ -363,6 +372,8 @@ public:
     heap.mark_freed(current_id, *header);
   }
 
+  u16 lives_on_stack_before(std::uintptr_t address) noexcept;
+  void end_objects(std::uintptr_t end) noexcept;
   void end_of_frame(std::uintptr_t end, const void* site);
   void* reuse_memory(arena::block& block, std::size_t size, const void* site);
   [[nodiscard]] unsigned failed_allocations() const;

@@ -14,7 +14,9 @@ inline u16 engine::place_of(std::uintptr_t address, u8 size, bool hidden) {
   if (places_ == nullptr) places_ = static_cast<place*>(std::calloc(max_places, sizeof(place)));
   // A parking word's queue belongs to the address: whoever unparks a word that is gone may wake a
   // sleeper of what is there now.
-  const u16 life = hidden ? u16{0} : heap.lives_before(address & ~lock_bit);
+  const u16 life = hidden ? u16{0}
+                          : to16(heap.lives_before(address & ~lock_bit) +
+                                 lives_on_stack_before(address & ~lock_bit));
   const std::uintptr_t key = (address * 2 + (hidden ? 1 : 0)) ^ (std::uintptr_t{life} << 50U);
   std::size_t slot = (key * 0x9E3779B97F4A7C15U) >> 51U;
   for (;; slot = (slot + 1) % 8192) {

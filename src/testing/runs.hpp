@@ -41,7 +41,7 @@ inline void fiber_entry() {
 inline void engine::prepare(explored_thread& t) {
   static_assert(fiber::most == max_threads);
   t.stack.prepare(static_cast<unsigned>(&t - threads), &fiber_entry, tls, initial_tls_, stack_fill);
-  t.frames.depth = t.frames.beyond = 0;
+  t.frames.depth = t.frames.beyond = t.frames.object_count = 0;
   t.frames.used_by_others = t.live_from = t.stack.top();
   t.delayed.where = nullptr;
 }

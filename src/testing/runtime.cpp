@@ -655,6 +655,7 @@ void __tsan_func_exit() {
   engine& e = the_engine();
   if (e.current->stack.holds(e.current->delayed.where)) finish_delayed();
   const std::uintptr_t end = running_frames->exit(entry_frame);
+  if (running_frames->object_count != 0) e.end_objects(end);
   if (end > running_frames->used_by_others) e.end_of_frame(end, site);
 }
 void __tsan_ignore_thread_begin() {}

@@ -60,6 +60,38 @@ inline const char* engine::use_stack_of(unsigned owner, std::uintptr_t address) 
   return nullptr;
 }
 
+// What comes to lie where an atomic object was is another one, whether or not the compiler tells of
+// its construction: Clang does not, as long as no other thread can know the object.
+// Returns: how many were at this address of a stack before; the object counts as alive from now on.
+inline u16 engine::lives_on_stack_before(std::uintptr_t address) noexcept {
+  const std::size_t owner = fiber::owner_of(address);
+  if (owner >= max_threads) return 0;
+  frame_list& frames = threads[owner].frames;
+  for (unsigned i = 0; i < frames.object_count; ++i) {
+    if (frames.objects[i].address != address) continue;
+    frames.objects[i].alive = true;
+    return frames.objects[i].ended;
+  }
+  if (frames.object_count < frame_list::most_objects) {
+    frames.objects[frames.object_count++] = {address, 0, true};
+  }
+  return 0;
+}
+
+// Called on a fiber whose function returns.
+inline void engine::end_objects(std::uintptr_t end) noexcept {
+  frame_list& frames = current->frames;
+  for (unsigned i = 0; i < frames.object_count; ++i) {
+    frame_list::object& o = frames.objects[i];
+    if (!o.alive || o.address >= end) continue;
+    o.alive = false;
+    ++o.ended;
+    if (shadow_.find(o.address / 8) != nullptr) {
+      shadow_.at(o.address / 8).location[o.address % 8] = 0;
+    }
+  }
+}
+
 // Called on a fiber whose function returns: what others did to its objects has to happen before.
 inline void engine::end_of_frame(std::uintptr_t end, const void* site) {
   frame_list& frames = current->frames;
