@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 // mirror in every execution: no touch is missed, the target never goes back, one write at a time.
 //
-// The mirror's own thread is a std::thread, which the explorer has not. The same sender is driven
-// here by an explored thread behind an executor, or by the threads that touch.
+// The mirror's own thread is a std::thread, which the explorer has not. An explored thread does its
+// work here, behind an executor or in its very place; or the threads that touch do.
 
 #include "testing/front.hpp"
 
@@ -15,6 +15,7 @@
 #include <mutex>
 #include <string>
 #include <system_error>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -301,6 +302,86 @@ void gives_up(world& w) {
   });
 }
 
+// ---- the mirror's own thread --------------------------------------------------------------------
+
+// In the place of a std::thread: some explored thread calls run().
+struct desk {
+  void run() {
+    work();
+    ended.store(true, rel);
+  }
+  std::function<void()> work;
+  std::atomic<bool> ended{false};
+};
+
+class desk_thread {
+public:
+  inline static desk* next = nullptr;  // whom the next one gets
+
+  desk_thread() = default;
+  explicit desk_thread(std::function<void()> work) : at_(std::exchange(next, nullptr)) {
+    at_->work = std::move(work);
+  }
+  std::thread::id get_id() const { return {}; }
+  bool joinable() const { return at_ != nullptr; }
+  void join() const {
+    while (!at_->ended.load(acq)) testing::spin_hint();
+  }
+
+private:
+  desk* at_ = nullptr;
+};
+
+struct outbox {
+  bool attempt() noexcept {
+    sent = likes.load(rlx);
+    return to_fail-- <= 0;
+  }
+  std::chrono::nanoseconds delay(std::size_t) const noexcept { return pause; }
+  void surface(std::size_t) noexcept {}
+
+  std::atomic<int> likes{0};
+  int sent = 0;
+  int to_fail = 0;
+  std::chrono::nanoseconds pause{0};
+};
+
+// Each thread changes the source and requests; the last one closes and destroys. Only what wakes
+// the worker leads to a send: one that is lost hangs.
+void wakes_own_thread(world& w, int threads, bool flushes, int failing,
+                      std::chrono::nanoseconds pause) {
+  struct own_office {
+    explicit own_office(int users) : left(users) {
+      desk_thread::next = &place;
+      sender = new sender_type(box, 5, {});
+    }
+    void leave() {
+      if (left.fetch_sub(1, ar) != 1) return;
+      delete sender;  // closes
+      testing::check(box.sent == box.likes.load(rlx), "what the source held was sent");
+    }
+    using sender_type = interlock::detail::mirror_sender<outbox, desk_thread>;
+    desk place;
+    outbox box;
+    std::atomic<int> left;
+    sender_type* sender;
+  };
+  auto* const o = new own_office(threads);
+  o->box.to_fail = failing;
+  o->box.pause = pause;
+  w.threads(static_cast<unsigned>(threads), [o, flushes] {
+    o->box.likes.fetch_add(1, rlx);
+    if (flushes) {
+      testing::check(o->sender->flush() == interlock::detail::send_result::done, "sent");
+    } else {
+      testing::check(o->sender->request(), "open");
+    }
+    o->leave();
+  });
+  w.thread([o] { o->place.run(); });
+  w.finally([o] { delete o; });
+}
+
 // ---- a touch that looks first -------------------------------------------------------------------
 
 struct reads_in_order {
@@ -378,6 +459,8 @@ constexpr sent_by jobs = sent_by::job_thread;
 
 }  // namespace
 
+using namespace std::chrono_literals;
+
 TEST_CASE("mirror: after a touch a write begins that reads what the source held, and few do") {
   CHECK(joined(seen(proved([](world& w) { writes_without_close(w, 2); }, whole_waits()))) == "1, 2");
   CHECK(joined(seen(proved([](world& w) { writes_without_close(w, 3); }, whole_waits()))) ==
@@ -440,6 +523,15 @@ TEST_CASE("mirror: closing beside a thread that sends", "[.deep]") {
   CHECK(joined(seen(proved([](world& w) { closes(w, jobs, false); }, whole_waits()))) == "0, 1");
 }
 
+TEST_CASE("mirror: its own thread is woken for each request") {
+  proved([](world& w) { wakes_own_thread(w, 1, false, 0, 0ns); }, whole_waits());
+  proved([](world& w) { wakes_own_thread(w, 1, false, 1, 1ms); }, whole_waits());
+}
+
+TEST_CASE("mirror: its own thread is woken for each of two flushes", "[.deep]") {
+  proved([](world& w) { wakes_own_thread(w, 2, true, 0, 0ns); }, whole_waits());
+}
+
 TEST_CASE("mirror: unsafe_touch needs a change and a source that are seq_cst") {
   proved([](world& w) { looks_first(w, sc, sc, 1); }, whole_waits());
   const auto report = failing([](world& w) { looks_first(w, ar, acq, 1); }, whole_waits());
@@ -460,6 +552,8 @@ TEST_CASE("mirror: mutants", "[.mutants]") {
            [](world& w) { coroutine_flushes(w, toucher); },
            [](world& w) { looks_first(w, sc, sc, 1); },
            [](world& w) { flushes(w, toucher, 0, 5); },
-           [](world& w) { touches(w, jobs, 1, 1, 0); }, refuses, asks_inside},
+           [](world& w) { touches(w, jobs, 1, 1, 0); }, refuses, asks_inside,
+           [](world& w) { wakes_own_thread(w, 1, false, 0, 0ns); },
+           [](world& w) { wakes_own_thread(w, 1, false, 1, 1ms); }},
           how);
 }

@@ -75,7 +75,8 @@ private:
   std::atomic<bool> arrived_{false};
 };
 
-template <class Owner>
+// Thread: what sends where there is no executor; the model tests have another one.
+template <class Owner, class Thread = std::thread>
 class mirror_sender {
 public:
   using nanoseconds = std::chrono::nanoseconds;
@@ -86,7 +87,7 @@ public:
       : owner_(owner),
         attempts_(attempts),
         schedule_(schedule ? std::make_shared<const scheduler>(std::move(schedule)) : nullptr) {
-    if (!schedule_) worker_ = std::thread([this] { work(); });
+    if (!schedule_) worker_ = Thread([this] { work(); });
   }
 
   mirror_sender(const mirror_sender&) = delete;
@@ -194,8 +195,10 @@ private:
   }
 
   void signal() noexcept {
+    // An exchange, as a store could come before an earlier one that the worker has taken already:
+    // request() and close() do not acquire what leave() releases. So the worker would sleep on.
     // order: release [mirror.signal] pairs with [mirror.take_signal]: the worker sees why it is woken
-    signal_.store(1, std::memory_order_release);
+    signal_.exchange(1, std::memory_order_release);
     unpark_one(&signal_);
   }
 
@@ -249,12 +252,12 @@ private:
   std::size_t failures_ = 0;                    // in a row
   send_result stopped_as_ = send_result::done;  // published by stop()
 
-  std::thread worker_;
+  Thread worker_;
 };
 
 // Effects: takes all requests up. Returns: what the word was.
-template <class Owner>
-std::uint64_t mirror_sender<Owner>::begin() noexcept {
+template <class Owner, class Thread>
+std::uint64_t mirror_sender<Owner, Thread>::begin() noexcept {
   // order: relaxed: a guess that the exchange below checks
   std::uint64_t before = word_.load(std::memory_order_relaxed);
   // order: seq_cst/relaxed [mirror.begin] total order with [mirror.is_requested] and pairs with [mirror.request], [mirror.close], [mirror.leave]: sees each change, and the state of the send before
@@ -267,8 +270,8 @@ std::uint64_t mirror_sender<Owner>::begin() noexcept {
 }
 
 // Effects: moves the new requests behind those that wait already, in the order of arrival.
-template <class Owner>
-void mirror_sender<Owner>::collect() noexcept {
+template <class Owner, class Thread>
+void mirror_sender<Owner, Thread>::collect() noexcept {
   // order: acquire [mirror.collect] pairs with [mirror.enlist]: sees the requests
   send_request* newest = requests_.exchange(nullptr, std::memory_order_acquire);
   send_request* arrivals = nullptr;
@@ -282,8 +285,8 @@ void mirror_sender<Owner>::collect() noexcept {
 }
 
 // Effects: one send. Unless this answers `again`, another thread may send, or the mirror be gone.
-template <class Owner>
-auto mirror_sender<Owner>::step() noexcept -> outlook {
+template <class Owner, class Thread>
+auto mirror_sender<Owner, Thread>::step() noexcept -> outlook {
   const std::uint64_t before = begin();
   set_sender(std::this_thread::get_id());  // after begin(): behind what the last sender stored
   const bool last = (before & closed) != 0;
@@ -304,8 +307,8 @@ auto mirror_sender<Owner>::step() noexcept -> outlook {
   return last ? stop(send_result::done) : leave();
 }
 
-template <class Owner>
-auto mirror_sender<Owner>::leave() noexcept -> outlook {
+template <class Owner, class Thread>
+auto mirror_sender<Owner, Thread>::leave() noexcept -> outlook {
   set_sender({});
   std::uint64_t expected = sending;
   // order: release/relaxed [mirror.leave] pairs with [mirror.begin]: hands over the state of the send
@@ -314,8 +317,8 @@ auto mirror_sender<Owner>::leave() noexcept -> outlook {
   return {left ? after::idle : after::again};
 }
 
-template <class Owner>
-auto mirror_sender<Owner>::stop(send_result result) noexcept -> outlook {
+template <class Owner, class Thread>
+auto mirror_sender<Owner, Thread>::stop(send_result result) noexcept -> outlook {
   stopped_as_ = result;
   set_sender({});
   send_request* const waiting = std::exchange(waiting_, nullptr);
@@ -328,8 +331,8 @@ auto mirror_sender<Owner>::stop(send_result result) noexcept -> outlook {
 }
 
 // Returns: true if stopped; then the mirror may be gone.
-template <class Owner>
-bool mirror_sender<Owner>::send_until_idle() noexcept {
+template <class Owner, class Thread>
+bool mirror_sender<Owner, Thread>::send_until_idle() noexcept {
   for (;;) {
     const outlook next = step();
     if (next.what != after::again) return next.what == after::stopped;
@@ -338,8 +341,8 @@ bool mirror_sender<Owner>::send_until_idle() noexcept {
 }
 
 // Effects: has the executor make the next step; if it throws, this thread sends instead.
-template <class Owner>
-void mirror_sender<Owner>::schedule(nanoseconds delay) noexcept {
+template <class Owner, class Thread>
+void mirror_sender<Owner, Thread>::schedule(nanoseconds delay) noexcept {
   const auto executor = schedule_;  // the job may end, and the mirror with it, during the call
   try {
     (*executor)(delay, [this] {
