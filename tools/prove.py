@@ -160,7 +160,7 @@ def mutants(table, programs):
                        600)
     goals = {"order": (1.0, "all but the equivalent", 10), "logic": (0.95, ">= 95 %", None)}
     for family, (share, goal, seconds) in goals.items():
-        row = re.search(rf"^{family}\s+(\d+)\s+(\d+)\s+(\d+)\s+(\d+)\s+([\d.]+)", text, re.M)
+        row = re.search(rf"^{family}\s+(\d+)\s+(\d+)\s+(\d+)\s+\d+\s+(\d+)\s+([\d.]+)", text, re.M)
         if not row:
             table.add(f"{family} mutants killed", goal, "no answer", False)
             continue

@@ -135,6 +135,7 @@ inline void merge_sites(std::vector<source_access>& into, std::size_t body) {
   learn_lines(addresses);
   for (std::size_t i = 0; i < sites_seen::count; ++i) {
     const sites_seen::site& site = sites_seen::seen[i];
+    if (shared_counts().contains(site.address)) continue;
     const std::string place = source_line(site.address);
     source_access* same = nullptr;
     for (source_access& one : into) {

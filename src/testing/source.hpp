@@ -6,6 +6,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <map>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,12 @@ namespace {
 inline std::map<const void*, std::string>& known_lines() {
   static auto& lines = *new std::map<const void*, std::string>;
   return lines;
+}
+
+// The counts of std::shared_ptr: their orders are the standard library's own.
+inline std::set<const void*>& shared_counts() {
+  static auto& sites = *new std::set<const void*>;
+  return sites;
 }
 
 // Returns: whether a line belongs to the kit or to the standard library, whose callers count.
@@ -65,18 +72,26 @@ inline void learn_lines(const std::vector<const void*>& sites) {
   if (pipe == nullptr) return;
   char line[1024];
   std::size_t next = 0;  // each answer begins with the address, then the lines, innermost first
-  bool found = true;
+  bool found = true, innermost = false;
   while (std::fgets(line, sizeof line, pipe) != nullptr) {
     std::string text = line;
     text.resize(text.find_first_of("\n "));
     if (text.rfind("0x", 0) == 0) {
       ++next;
       found = false;
-    } else if (!found && next <= asked.size() && !of_support(text)) {
-      found = true;
-      const auto slash = text.rfind('/');
-      known[asked[next - 1]] = slash == std::string::npos ? text : text.substr(slash + 1);
+      innermost = true;
+      continue;
     }
+    if (innermost && next <= asked.size() &&
+        (text.find("/ext/atomicity.h") != std::string::npos ||
+         text.find("shared_ptr") != std::string::npos)) {
+      shared_counts().insert(asked[next - 1]);
+    }
+    innermost = false;
+    if (found || next > asked.size() || of_support(text)) continue;
+    found = true;
+    const auto slash = text.rfind('/');
+    known[asked[next - 1]] = slash == std::string::npos ? text : text.substr(slash + 1);
   }
   pclose(pipe);
 #endif
