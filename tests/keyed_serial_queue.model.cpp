@@ -299,10 +299,6 @@ TEST_CASE("keyed_serial_queue: three threads") {
   proved([](world& w) { producers(w, {posts, posts, posts}, 1); }, whole_waits());
 }
 
-TEST_CASE("keyed_serial_queue: three threads with two calls each", "[.deep]") {
-  proved([](world& w) { producers(w, {runs, runs, runs}, 2); }, whole_waits());
-}
-
 TEST_CASE("keyed_serial_queue: four threads", "[.deep]") {
   proved([](world& w) { producers(w, {posts, runs, posts, runs}, 1); }, whole_waits());
 }

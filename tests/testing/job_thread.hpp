@@ -17,7 +17,10 @@ public:
   job_thread& operator=(const job_thread&) = delete;
 
   void operator()(std::function<void()> job) {
-    while (state_.load(acq) != idle) testing::spin_hint();  // callers need not know of each other
+    // Callers need not know of each other: an update, since a load may see an idle of before.
+    for (int seen = idle; !state_.compare_exchange_strong(seen, filling, acq, rlx); seen = idle) {
+      testing::spin_hint();
+    }
     job_ = std::move(job);
     state_.store(waiting, rel);
   }
@@ -37,7 +40,7 @@ public:
   }
 
 private:
-  static constexpr int idle = 0, waiting = 1;
+  static constexpr int idle = 0, waiting = 1, filling = 2;
   std::function<void()> job_;
   std::atomic<int> state_{idle};
   std::atomic<bool> stop_{false};
