@@ -140,7 +140,8 @@ def main():
     parser.add_argument("--limit", type=int, default=120, help="seconds for one program")
     arguments = parser.parse_args()
     programs = sorted(p for p in arguments.programs.glob("*.model")
-                      if not p.name.startswith("testing.") and os.access(p, os.X_OK) and
+                      if not p.name.startswith(("testing.", "example.")) and
+                      os.access(p, os.X_OK) and
                       (arguments.only or "") in p.name)
     if not programs:
         print(f"mutate_orders: no model program in {arguments.programs}; build the target "

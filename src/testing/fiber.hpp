@@ -244,7 +244,8 @@ private:
   void allocate(unsigned number, std::size_t tls_size) {
     if (stacks_ == nullptr) {
       void* const memory =
-          mmap(nullptr, most * stride, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+          mmap(nullptr, most * stride, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1,
+               0);
       if (memory != MAP_FAILED) stacks_ = static_cast<char*>(memory);
     }
     stack_ = stacks_ + number * stride + stride - stack_size;

@@ -131,8 +131,8 @@ private:
   static constexpr unsigned words = (max_events + 63) / 64;
   using row = u64[words];
 
-  // Returns: whether happens-before orders them all already. Then each edge of psc, which is made of
-  // hb, co and "reads before" and so contradicts no hb in a coherent graph, goes along with it.
+  // Returns: whether happens-before orders them all already. Then each edge of psc, which is made
+  // of hb, co and "reads before" and so contradicts no hb in a coherent graph, goes along with it.
   [[nodiscard]] bool ordered(const graph& g) const noexcept {
     for (unsigned i = 0; i < count_; ++i) {
       const event& a = g.events[sc_[i]];
@@ -171,9 +171,9 @@ private:
     return is_access(a) && is_access(b) && a.location == b.location;
   }
 
-  // Without fences psc is scb between seq_cst accesses: po, co, "reads before", hb at one location,
-  // and po(other location); hb; po(other location). The last one holds for two events if it holds by
-  // way of the nearest ones of other locations, for those are before and after all the others.
+  // Without fences psc is scb between seq_cst accesses: po, co, "reads before", hb at one place,
+  // and po(other location); hb; po(other location). The last one holds for two events if it holds
+  // by way of the nearest ones of other locations, for those are before and after all the others.
   void build_without_fences() noexcept {
     const event* e = g_->events;
     u16 next[max_threads], previous[max_threads];

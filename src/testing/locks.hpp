@@ -207,7 +207,8 @@ bool of_library(const pthread_once_t* control) noexcept {
 #if defined(__linux__)
   const std::uintptr_t address = number(control);
   const bool of_program = address >= number(&__executable_start) && address < number(&_end);
-  return !of_program && !the_engine().heap.holds(control) && fiber::owner_of(address) >= fiber::most;
+  return !of_program && !the_engine().heap.holds(control) &&
+         fiber::owner_of(address) >= fiber::most;
 #else
   return false;
 #endif

@@ -198,8 +198,8 @@ mutation_report mutate(const std::vector<std::function<void(world&)>>& bodies,
   for (const source_access& access : accesses) {
     if (how.orders) {
       for (const u8 order : weaker_by_two(access.what, access.order)) {
-        const std::string text = std::string(access.what == access_kind::failure ? "failure " : "") +
-                                 name_of(access.order) + " -> " + name_of(order);
+        const std::string of_failure = access.what == access_kind::failure ? "failure " : "";
+        const std::string text = of_failure + name_of(access.order) + " -> " + name_of(order);
         run(access, mutant::family::order,
             {change_kind::weaken, access.what, order, access.sites}, text);
       }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// src/testing/operations.hpp - what a thread asks for, step by step: updates, spinning, parking, joining.
+// src/testing/operations.hpp - what a thread asks for, step by step: updates, spinning, parking,
+// joining.
 
 #include "engine.hpp"
 
@@ -26,7 +27,7 @@ inline bool engine::repeat_read(unsigned id, u16 location) {
     // look and begins anew with one that acquires.
     const bool as_good = e.order == order || !acquires(order);
     if (e.site != t.op.site && !(how.whole_waits && as_good)) continue;
-    if (g_.co_of_source(e) < lower_bound(places_[location], t.seen)) return false;  // too old by now
+    if (g_.co_of_source(e) < lower_bound(places_[location], t.seen)) return false;  // too old
     const value_t value = value_of(g_, e);
     if (t.op.what == op_kind::update && (t.op.waits || writes(t.op, value))) return false;
     if (t.learns && g_.co_of_source(e) != places_[location].stores) {

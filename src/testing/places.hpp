@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// src/testing/places.hpp - which objects explored code touches: atomic ones, parking words' hidden queues, and
-// plain memory with its races.
+// src/testing/places.hpp - which objects explored code touches: atomic ones, parking words' hidden
+// queues, and plain memory with its races.
 
 #include "engine.hpp"
 #include "stacks.hpp"

@@ -226,7 +226,8 @@ inline void engine::split_work(std::vector<work_item*>& items) {
       if (failed) break;
     }
     const bool over = failed || stopped_;
-    items.erase(items.begin(), items.begin() + static_cast<std::ptrdiff_t>(next + (failed ? 1 : 0)));
+    next += failed ? 1 : 0;
+    items.erase(items.begin(), items.begin() + static_cast<std::ptrdiff_t>(next));
     items.insert(items.end(), found.begin(), found.end());
     if (!over) continue;
     for (work_item* const item : items) std::free(item);

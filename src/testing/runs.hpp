@@ -248,8 +248,8 @@ inline u64 engine::hash(const u8 (&names)[max_threads]) const {
   u64 total = 0;
   for (u16 i = 0; i < g_.size; ++i) {
     const event& e = g_.events[i];
-    u64 h = (u64{names[e.thread]} << 48U) | (u64{e.index} << 32U) | (u64{static_cast<u8>(e.what)} << 24U) |
-            e.location;
+    u64 h = (u64{names[e.thread]} << 48U) | (u64{e.index} << 32U) |
+            (u64{static_cast<u8>(e.what)} << 24U) | e.location;
     h = h * 0x9E3779B97F4A7C15U ^ (h >> 29U);
     u64 from = 1;
     if ((e.what == kind::read || e.what == kind::wake) && e.rf != initial) {

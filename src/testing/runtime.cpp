@@ -264,7 +264,8 @@ void do_fence(int order, const void* site) {
 }
 
 void plain(const volatile void* where, std::size_t size, u8 flags, const void* site) {
-  if (explored() && size != 0 && the_engine().unseen == 0) the_engine().plain(number(where), size, flags, site);
+  if (!explored() || size == 0 || the_engine().unseen != 0) return;
+  the_engine().plain(number(where), size, flags, site);
 }
 
 void do_park(const void* word, std::uint32_t expected, const void* site) {
@@ -289,7 +290,7 @@ void do_unpark(const void* word, u64 how_many, const void* site) {
   finish_delayed();
 }
 
-// ---- time: each thread has its own, as late as it knows it to be; it passes where a wait times out
+// ---- time: each thread has its own, as late as it knows it to be; it passes where a wait ends so
 
 constexpr u64 time_at_start = u64{24} * 3600 * 1'000'000'000;  // ns; a clock never shows zero
 constexpr u64 never = u64{1} << 61U;

@@ -138,10 +138,13 @@ inline bool engine::entangled(u16 read_at, const event& w, u16 lowest) const {
 inline u64 engine::hash() const {
   u8 names[max_threads] = {0, 1, 2, 3, 4, 5, 6, 7};
   u64 least = hash(names);
-  while (std::next_permutation(names + 1, names + thread_count)) {
+  bool twins = false;
+  for (unsigned t = 1; t < thread_count; ++t) twins = twins || left_twin(t) != no_thread;
+  while (twins && std::next_permutation(names + 1, names + thread_count)) {
     bool within = true;
     for (unsigned t = 1; t < thread_count && within; ++t) {
-      within = names[t] == t || (threads[t].group != 0 && threads[t].group == threads[names[t]].group);
+      const u8 group = threads[t].group;
+      within = names[t] == t || (group != 0 && group == threads[names[t]].group);
     }
     if (within) least = std::min(least, hash(names));
   }
