@@ -108,6 +108,24 @@ testing::report failing(Body body, const testing::options& how = {}) {
   return report;
 }
 
+inline void lock(atomic<int>& l) {
+  for (int seen = 0; !l.compare_exchange_strong(seen, 1, acq, rlx); seen = 0) testing::spin_hint();
+}
+
+// Each thread takes what the other one holds.
+inline void opposite_locks(testing::world& w) {
+  atomic<int> a{0}, b{0};
+  const auto both = [](atomic<int>& first, atomic<int>& second) {
+    lock(first);
+    lock(second);
+    second.store(0, rel);
+    first.store(0, rel);
+  };
+  w.thread([&] { both(a, b); });
+  w.thread([&] { both(b, a); });
+  w.finally([] {});
+}
+
 // Mutates the bodies: tools/mutate_orders.py runs these cases of all programs, for a mutant may be
 // one program's to kill, and judges what survives. Each body holds as it is, and some mutant dies.
 inline void mutants(std::initializer_list<std::function<void(testing::world&)>> bodies,

@@ -100,16 +100,6 @@ void mixed(world& w) {
   w.finally([&] { tell(w, a, b, c, x.load(rlx), y.load(rlx)); });
 }
 
-
-template <class Lock>
-void lock(Lock& l) {
-  for (;;) {
-    int expected = 0;
-    if (l.compare_exchange_strong(expected, 1, acq, rlx)) return;
-    testing::spin_hint();
-  }
-}
-
 void locks(world& w) {
   atomic<int> l{0};
   plain<int> inside{0};
@@ -121,23 +111,6 @@ void locks(world& w) {
     });
   }
   w.finally([&] { testing::check(inside == 3, "each was inside"); });
-}
-
-void opposite_locks(world& w) {
-  atomic<int> a{0}, b{0};
-  w.thread([&] {
-    lock(a);
-    lock(b);
-    b.store(0, rel);
-    a.store(0, rel);
-  });
-  w.thread([&] {
-    lock(b);
-    lock(a);
-    a.store(0, rel);
-    b.store(0, rel);
-  });
-  w.finally([] {});
 }
 
 void additions(world& w, int threads, int rounds) {
