@@ -85,7 +85,7 @@ static_assert(!std::is_copy_constructible_v<versioned<int>>);
 static_assert(!std::is_move_constructible_v<versioned<int>>);
 static_assert(std::is_default_constructible_v<versioned<int>>);
 static_assert(!std::is_default_constructible_v<versioned<no_default>>);
-static_assert(versioned<int>::max_version == (std::uint64_t{1} << 63U) - 1);
+static_assert(versioned<int>::max_version == (std::uint64_t{1} << 62U) - 1);
 static_assert(sizeof(versioned<std::int64_t>) == 24);
 static_assert(sizeof(versioned<std::string>) == 24);
 
@@ -320,7 +320,7 @@ TEST_CASE("store_if_newer takes greater versions only and may jump") {
   CHECK(cell.load().version == 1000);
 }
 
-TEST_CASE("versions end at 2^63 - 1 with an error and not by wrapping") {
+TEST_CASE("versions end at 2^62 - 1 with an error and not by wrapping") {
   constexpr auto last = versioned<int>::max_version;
   CHECK_THROWS_AS(versioned<int>(1, last + 1), std::invalid_argument);
   versioned<int> cell(1);

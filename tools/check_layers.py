@@ -10,7 +10,7 @@ Rules
   missing-include  a quoted include that names no file
   foreign-include  neither ours nor of the C++20 standard library (nor in PLATFORM)
   over-budget      the closure of a header is more than 6 of our headers or 800 lines of code
-                   (but see HALVES and MORE_LINES)
+                   (but see HALVES, MORE_LINES and MORE_HEADERS)
   too-long         a header well past 300 lines of code
   forbidden-word   what FORBIDDEN lists, with the reason
   preamble         not SPDX, #pragma once, "// interlock/NAME.hpp - what it does"
@@ -61,7 +61,13 @@ PLATFORM = {
 
 # Header -> (lines that its closure may have, why).
 MORE_LINES = {
+    "transaction.hpp": (900, "its log on top of all that a cell is"),
     "serial_queue.hpp": (850, "both kinds of waiter: threads in the lane, coroutines on the trampoline"),
+}
+
+# Header -> (headers that its closure may have, why).
+MORE_HEADERS = {
+    "transaction.hpp": (8, "its log on top of all that a cell is"),
 }
 
 # Lines of code: comments are not what makes a header heavy, and a limit on them would cost contracts.
@@ -244,9 +250,10 @@ def main():
             print(f"{header.name:26} {header.lines:4} lines, closure {count} headers "
                   f"{lines:4} lines: {' '.join(sorted(together - {header.name}))}")
         limit = MORE_LINES.get(header.name, (MAX_LINES,))[0]
-        if header.name not in NO_BUDGET and (count > MAX_HEADERS or lines > limit):
+        most = MORE_HEADERS.get(header.name, (MAX_HEADERS,))[0]
+        if header.name not in NO_BUDGET and (count > most or lines > limit):
             header.report(1, "over-budget", f"{count} headers, {lines} lines of code "
-                          f"(at most {MAX_HEADERS} and {limit}): {' '.join(sorted(together))}")
+                          f"(at most {most} and {limit}): {' '.join(sorted(together))}")
     finish([f for h in tree.values() for f in h.findings], f"{len(tree)} headers")
 
 

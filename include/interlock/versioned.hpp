@@ -52,7 +52,7 @@ class versioned {
 public:
   // Starts at 0 (or as given), grows by 1 with each commit; store_if_newer may jump ahead.
   using version_type = std::uint64_t;
-  static constexpr version_type max_version = detail::version_word::max_version;  // 2^63 - 1
+  static constexpr version_type max_version = detail::version_word::max_version;  // 2^62 - 1
 
   enum class storage_kind {
     seqlock,  // the bytes of T, inline
@@ -154,7 +154,7 @@ private:
   static version_type valid(version_type version) {
     if (version > max_version) {
       throw std::invalid_argument(
-          "interlock::versioned: versions end at 2^63 - 1; pass one that load() or the source of "
+          "interlock::versioned: versions end at 2^62 - 1; pass one that load() or the source of "
           "the versions gave out");
     }
     return version;
@@ -163,7 +163,7 @@ private:
   static version_type awaitable(version_type seen) {
     if (seen >= max_version) {
       throw std::invalid_argument(
-          "interlock::versioned: no version follows 2^63 - 1; wait for an earlier one");
+          "interlock::versioned: no version follows 2^62 - 1; wait for an earlier one");
     }
     return seen;
   }

@@ -165,6 +165,141 @@ void enter_then_ask(world& w) {
   w.finally([&] { testing::check(!alone[0] || !alone[1], "one of them meets the other"); });
 }
 
+// Claims and locks exclude each other. One thread claims as often as it takes.
+void claims(world& w) {
+  detail::version_word word(0);
+  int inside = 0;
+  const auto claim = [&] {
+    while (!word.try_claim(word.settled())) testing::spin_hint();
+    const auto version = word.settled();
+    ++inside;  // a plain object: a race if two are inside
+    word.mark_busy(version);
+    (void)word.publish(version + 1);
+  };
+  w.thread(claim);
+  w.thread([&] {
+    const auto version = word.lock();
+    ++inside;
+    (void)word.publish(version + 1);
+  });
+  w.thread([&] {
+    const auto version = word.settled();
+    if (!word.try_claim(version)) return;
+    ++inside;
+    word.unclaim(version);
+  });
+  w.finally([&] {
+    testing::check(inside >= 2 && word.settled() == 2, "two commits, and a claim that ends");
+  });
+}
+
+// Who is kept out at a version by a claim gets in when the claim is given back.
+void claim_given_back(world& w) {
+  detail::version_word word(0);
+  int inside = 0;
+  bool entered = false;
+  w.thread([&] {
+    if (!word.try_claim(0)) return;
+    ++inside;
+    word.unclaim(0);
+  });
+  w.thread([&] {
+    entered = word.lock_at(0);
+    if (!entered) return;
+    ++inside;
+    (void)word.publish(1);
+  });
+  w.finally([&] { testing::check(entered && inside >= 1, "the version is still there"); });
+}
+
+// A claim holds up no reader: its owner waits for one. Then it commits beside another reader.
+void read_while_claimed(world& w) {
+  detail::seqlock_cell<bytes<9>> cell(bytes<9>(0), 0);
+  std::atomic<bool> claimed{false}, read{false};
+  w.thread([&] {
+    testing::check(cell.try_claim(0), "nobody else commits");
+    claimed.store(true, rel);
+    while (!read.load(acq)) testing::spin_hint();
+    detail::seqlock_cell<bytes<9>>::draft next{bytes<9>(1)};
+    cell.mark_busy(0);
+    cell.put(next);
+    (void)cell.publish(1);
+  });
+  w.thread([&] {
+    while (!claimed.load(acq)) testing::spin_hint();
+    testing::check(cell.read().value.number() == 0, "the value of before");
+    testing::check(!cell.is_at(0), "to a writer it is taken");
+    read.store(true, rel);
+    const auto seen = cell.read();
+    testing::check(static_cast<std::uint64_t>(seen.value.number()) == seen.version, "its own");
+  });
+  w.finally([] {});
+}
+
+// Each claims one word and asks for the other, as two transactions do.
+void claim_then_ask(world& w) {
+  detail::version_word a(0), b(0);
+  bool alone[2] = {};
+  const auto claim = [](detail::version_word& mine, const detail::version_word& other) {
+    testing::check(mine.try_claim(0), "nobody else enters");
+    const bool at_rest = other.is_at(0);
+    mine.mark_busy(0);
+    (void)mine.publish(1);
+    return at_rest;
+  };
+  w.thread([&, claim] { alone[0] = claim(a, b); });
+  w.thread([&, claim] { alone[1] = claim(b, a); });
+  w.finally([&] { testing::check(!alone[0] || !alone[1], "one of them meets the other"); });
+}
+
+// Each commits to one word, one by a claim, and then looks at the other: one total order.
+void claim_then_look(world& w) {
+  detail::version_word a(0), b(0);
+  std::uint64_t saw_a = 0, saw_b = 0;
+  w.thread([&] {
+    testing::check(a.try_claim(0), "nobody else enters");
+    a.mark_busy(0);
+    (void)a.publish(1);
+    saw_b = b.settled();
+  });
+  w.thread([&] {
+    testing::check(b.lock_at(0), "nobody else enters");
+    (void)b.publish(1);
+    saw_a = a.settled();
+  });
+  w.finally([&] { testing::check(saw_a == 1 || saw_b == 1, "one of them sees the other"); });
+}
+
+// As claim_then_look, but with a claim that becomes a commit without its place in the order.
+void naive_claim_then_look(world& w) {
+  std::atomic<int> a{0}, b{0};
+  int saw_a = 0, saw_b = 0;
+  w.thread([&] {
+    int none = 0;
+    a.compare_exchange_strong(none, 1, sc);  // claimed
+    a.store(2, rel);
+    saw_b = b.load(sc);
+  });
+  w.thread([&] {
+    int none = 0;
+    b.compare_exchange_strong(none, 2, sc);
+    saw_a = a.load(sc);
+  });
+  w.finally([&] { testing::check(saw_a == 2 || saw_b == 2, "one of them sees the other"); });
+}
+
+// A waiter that finds a claim misses no commit by it.
+void waits_past_a_claim(world& w) {
+  detail::version_word word(0);
+  w.thread([&] {
+    testing::check(word.try_claim(0), "nobody else commits");
+    word.mark_busy(0);
+    if (const auto* const sleepers = word.publish(1)) detail::unpark_all(sleepers);
+  });
+  w.thread([&] { testing::check(word.wait_past(0, nullptr), "the commit"); });
+  w.finally([] {});
+}
+
 }  // namespace
 
 TEST_CASE("seqlock_cell: no torn value at odd sizes") {
@@ -190,6 +325,17 @@ TEST_CASE("version_word: one thread at a time, and one at a version") {
   proved(enter_then_ask);
 }
 
+TEST_CASE("version_word: a claim keeps out commits and nobody else") {
+  proved(claims);
+  proved(claim_given_back);
+  proved(read_while_claimed);
+  proved(claim_then_ask);
+  proved(claim_then_look);
+  proved(waits_past_a_claim);
+  failing(naive_claim_then_look);
+}
+
 TEST_CASE("versioned_cell: mutants", "[.mutants]") {
-  mutants({sections<2>, locks_at, gives_up, enter_then_ask, not_torn<9>});
+  mutants({sections<2>, locks_at, gives_up, enter_then_ask, not_torn<9>, claims, claim_given_back,
+           read_while_claimed, claim_then_ask, claim_then_look, waits_past_a_claim});
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// interlock/detail/versioned_cell.hpp - where versioned<T> keeps its value: a version word that is
-// also the commit lock, and behind it either the bytes themselves or a pointer to a heap node.
+// interlock/detail/versioned_cell.hpp - where versioned<T> keeps its value: behind a version
+// word, either the bytes themselves or a pointer to a heap node.
 //
 // Both kinds offer the same few steps, so a plain commit and a transaction are one protocol:
 //   read()                      the value and the version it belongs to
@@ -10,11 +10,11 @@
 //   lock() or lock_at(version)  from here to publish() or unlock() no user code runs
 //   put(draft)                  exchanges the contents; the draft keeps what has to be destroyed
 //   publish(version)            ends it; unlock(version) ends it with nothing changed
+// and the steps by which a claim comes first, see version_word.hpp.
 
 #include <array>
 #include <atomic>
 #include <bit>
-#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -23,139 +23,9 @@
 #include <type_traits>
 #include <utility>
 
-#include "parking.hpp"
+#include "version_word.hpp"
 
 namespace interlock::detail {
-
-// The version and the commit lock of one cell, and those who wait for the next version.
-class version_word {
-public:
-  using version_type = std::uint64_t;
-  static constexpr version_type max_version = (version_type{1} << 63U) - 1;
-  static constexpr const char* exhausted =
-      "interlock::versioned: no version follows 2^63 - 1, which store_if_newer() has set; give it "
-      "smaller ones";
-
-  explicit version_word(version_type initial) noexcept : word_(initial << 1U) {}
-  version_word(const version_word&) = delete;
-  version_word& operator=(const version_word&) = delete;
-
-  // Returns: the version at a moment when nobody was in; waits for that moment.
-  version_type settled() const noexcept {
-    for (unsigned round = 0;; ++round) {
-      // order: seq_cst [cell.settled] total order with [cell.try_lock] and pairs with [cell.leave]: two readers agree on the order of two commits; sees the payload of this version
-      const std::uint64_t word = word_.load(std::memory_order_seq_cst);
-      if ((word & busy) == 0) return word >> 1U;
-      spin_hint(round);
-    }
-  }
-
-  // Returns: true if the cell is at this version and nobody is in. Gives whoever is in only a
-  //          moment to leave (no yield), so that a thread which is in other cells may ask.
-  bool is_at(version_type version) const noexcept {
-    for (unsigned round = 0; round + 1 < spin_rounds; ++round) {
-      // order: seq_cst [cell.is_at] total order with [cell.try_lock], [cell.announce] and pairs with [cell.leave]: of two commits that each read what the other writes, one sees the other in
-      const std::uint64_t word = word_.load(std::memory_order_seq_cst);
-      if (word >> 1U != version) return false;
-      if ((word & busy) == 0) return true;
-      spin_hint(round);
-    }
-    return false;
-  }
-
-  // Returns: true if nobody has come in since settled() returned this version.
-  bool unchanged(version_type version) const noexcept {
-    // order: relaxed: ordered behind the acquire loads of the payload, see seqlock_cell
-    return word_.load(std::memory_order_relaxed) == version << 1U;
-  }
-
-  // Effects: enters if the cell is at this version. Returns: true if entered.
-  bool lock_at(version_type version) const noexcept {
-    while (!try_lock(version)) {
-      if (settled() != version) return false;
-    }
-    return true;
-  }
-
-  // Effects: enters. Returns: the version found.
-  version_type lock() const noexcept {
-    for (unsigned round = 0;; ++round) {
-      const version_type version = settled();
-      if (try_lock(version)) return version;
-      spin_hint(round);
-    }
-  }
-
-  // Effects: leaves; the payload is as it was.
-  void unlock(version_type version) const noexcept { leave(version); }
-
-  // Effects: leaves with a new payload under a new version. The cell may be gone on return.
-  // Returns: the word to unpark, or nullptr if nobody waits.
-  [[nodiscard]] const park_word* publish(version_type version) noexcept {
-    const park_word* sleepers = nullptr;
-    // order: seq_cst [cell.publish] total order with [cell.announce]: after try_lock, so a waiter missed here sees the cell busy and does not park
-    const std::uint32_t waiting = waiting_.load(std::memory_order_seq_cst);
-    if ((waiting & awaited) != 0) {
-      // order: relaxed: only the thread that is in stores here, before leave() and the unpark; a waiter can but set a bit that is set
-      waiting_.store(waiting + 1, std::memory_order_relaxed);
-      sleepers = &waiting_;
-    }
-    leave(version);
-    return sleepers;
-  }
-
-  // Effects: blocks until the version is greater than `seen`, or past the deadline if there is one.
-  // Returns: false when the deadline has passed.
-  bool wait_past(version_type seen,
-                 const std::chrono::steady_clock::time_point* deadline) const noexcept {
-    for (unsigned round = 0;; ++round) {
-      const version_type version = settled();
-      if (version > seen) return true;
-      if (round < spin_rounds) {
-        spin_hint(round);
-        continue;
-      }
-      // order: seq_cst [cell.announce] total order with [cell.publish], [cell.is_at]: either the next commit sees this or is_at sees that commit
-      const std::uint32_t word = waiting_.fetch_or(awaited, std::memory_order_seq_cst) | awaited;
-      const bool at_rest = is_at(version);
-      if (deadline == nullptr) {
-        if (at_rest) park(waiting_, word);
-      } else {
-        if (at_rest) park_until(waiting_, word, *deadline);
-        if (std::chrono::steady_clock::now() >= *deadline) return settled() > seen;
-      }
-    }
-  }
-
-private:
-  // word_ is version << 1 | busy. The version only grows, so an even word never comes back with
-  // another payload:
-  //   even  nobody is in, the payload belongs to this version
-  //   odd   one thread is in and may be changing the payload; the version is still the old one
-  // even v -> odd v (try_lock) -> even v (unlock) or even w > v (publish).
-  static constexpr std::uint64_t busy = 1;
-  // waiting_ = turn * 2 + awaited
-  //   awaited  set by a waiter before it looks at the version for the last time and parks. A waiter
-  //            that left leaves it set: one needless unpark.
-  //   turn     raised, and awaited cleared, by a commit that unparks; so a waiter that is about to
-  //            park on the old word does not, even if another waiter has set the bit again
-  static constexpr std::uint32_t awaited = 1;
-
-  bool try_lock(version_type version) const noexcept {
-    std::uint64_t expected = version << 1U;
-    // order: seq_cst/relaxed [cell.try_lock] total order with [cell.settled], [cell.is_at] and pairs with [cell.leave]: comes before this thread's look at waiting_ and at other cells; sees the last payload
-    return word_.compare_exchange_strong(expected, expected | busy, std::memory_order_seq_cst,
-                                         std::memory_order_relaxed);
-  }
-
-  void leave(version_type version) const noexcept {
-    // order: release [cell.leave] pairs with [cell.settled], [cell.is_at], [cell.try_lock]: publishes the payload
-    word_.store(version << 1U, std::memory_order_release);
-  }
-
-  mutable std::atomic<std::uint64_t> word_;  // mutable: readers of a node_cell enter too
-  mutable park_word waiting_{0};
-};
 
 // A small trivially copyable value, inline, as a sequence lock: readers write nothing.
 //

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// interlock/detail/version_word.hpp - the version of one cell, which is also its commit lock, and
+// those who wait for the next version.
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+
+#include "parking.hpp"
+
+namespace interlock::detail {
+
+// A commit is in (busy) while it changes the payload; who is in has the sole right to commit. That
+// right can be had before: a claim keeps other commits out while readers go on as if it were not
+// there. So a transaction can run user code, or a commit write where no reader looks, without
+// holding up anybody who reads.
+//
+//   plain commit   lock() or lock_at(v) .. publish(w) or unlock(v)
+//   with a claim   try_claim(v) .. unclaim(v), or mark_busy(v) .. publish(w) or unlock(v)
+//
+// word_ = version << 2 | claimed | busy. The version only grows, so a word without busy never comes
+// back with another payload.
+//   v            nobody is in, the payload belongs to this version
+//   v claimed    the same, and one thread has the sole right to commit next
+//   v both       that thread is in and may be changing the payload; the version is still the old one
+//                v  -> v both      try_lock
+//                v  -> v claimed   try_claim
+//        v claimed  -> v both      mark_busy
+//           v both  -> w > v       publish
+// v claimed, v both -> v           unclaim, unlock
+class version_word {
+public:
+  using version_type = std::uint64_t;
+  static constexpr version_type max_version = (version_type{1} << 62U) - 1;
+  static constexpr const char* exhausted =
+      "interlock::versioned: no version follows 2^62 - 1, which store_if_newer() has set; give it "
+      "smaller ones";
+
+  explicit version_word(version_type initial) noexcept : word_(word_of(initial)) {}
+  version_word(const version_word&) = delete;
+  version_word& operator=(const version_word&) = delete;
+
+  // Returns: the version at a moment when nobody was in; waits for that moment, not for a claim.
+  version_type settled() const noexcept {
+    for (unsigned round = 0;; ++round) {
+      // order: seq_cst [cell.settled] total order with [cell.try_lock], [cell.mark_busy] and pairs with [cell.leave]: two readers agree on the order of two commits; sees the payload of this version
+      const std::uint64_t word = word_.load(std::memory_order_seq_cst);
+      if ((word & busy) == 0) return word >> 2U;
+      spin_hint(round);
+    }
+  }
+
+  // Returns: true if the cell is at this version, nobody is in and nobody has a claim. Gives
+  //          whoever is in only a moment to leave (no yield), so that a thread which is in other
+  //          cells may ask.
+  bool is_at(version_type version) const noexcept {
+    for (unsigned round = 0; round + 1 < spin_rounds; ++round) {
+      // order: seq_cst [cell.is_at] total order with [cell.try_lock], [cell.try_claim], [cell.announce] and pairs with [cell.leave]: of two commits that each read what the other writes, one sees the other in
+      const std::uint64_t word = word_.load(std::memory_order_seq_cst);
+      if (word >> 2U != version) return false;
+      if ((word & (claimed | busy)) == 0) return true;
+      spin_hint(round);
+    }
+    return false;
+  }
+
+  // Returns: true if nobody has come in since settled() returned this version.
+  bool unchanged(version_type version) const noexcept {
+    // order: relaxed: ordered behind the acquire loads of the payload, see seqlock_cell
+    return (word_.load(std::memory_order_relaxed) | claimed) == (word_of(version) | claimed);
+  }
+
+  // Effects: enters if the cell is at this version. Returns: true if entered.
+  bool lock_at(version_type version) const noexcept {
+    for (unsigned round = 0; !try_lock(version); ++round) {
+      if (settled() != version) return false;
+      spin_hint(round);
+    }
+    return true;
+  }
+
+  // Effects: enters. Returns: the version found.
+  version_type lock() const noexcept {
+    for (unsigned round = 0;; ++round) {
+      const version_type version = settled();
+      if (try_lock(version)) return version;
+      spin_hint(round);
+    }
+  }
+
+  // Effects: takes the sole right to commit next if the cell is at this version and nobody else has
+  //          it. Readers notice nothing.
+  // Returns: true if taken.
+  bool try_claim(version_type version) const noexcept {
+    std::uint64_t expected = word_of(version);
+    // order: seq_cst/relaxed [cell.try_claim] total order with [cell.is_at] and pairs with [cell.leave]: comes before this thread's look at other cells; sees the last payload
+    return word_.compare_exchange_strong(expected, expected | claimed, std::memory_order_seq_cst,
+                                         std::memory_order_relaxed);
+  }
+
+  // Effects: gives the claim back; nothing has changed.
+  void unclaim(version_type version) const noexcept { leave(version); }
+
+  // Effects: enters by the claim.
+  void mark_busy(version_type version) const noexcept {
+    // order: seq_cst [cell.mark_busy] total order with [cell.settled]: comes before this thread's look at other cells once it has published, as [cell.try_lock] does
+    word_.store(word_of(version) | claimed | busy, std::memory_order_seq_cst);
+  }
+
+  // Effects: leaves; the payload is as it was.
+  void unlock(version_type version) const noexcept { leave(version); }
+
+  // Effects: leaves with a new payload under a new version. The cell may be gone on return.
+  // Returns: the word to unpark, or nullptr if nobody waits.
+  [[nodiscard]] const park_word* publish(version_type version) noexcept {
+    const park_word* sleepers = nullptr;
+    // order: seq_cst [cell.publish] total order with [cell.announce]: after try_lock or try_claim, so a waiter missed here sees that and does not park
+    const std::uint32_t waiting = waiting_.load(std::memory_order_seq_cst);
+    if ((waiting & awaited) != 0) {
+      // order: relaxed: only the thread that is in stores here, before leave() and the unpark; a waiter can but set a bit that is set
+      waiting_.store(waiting + 1, std::memory_order_relaxed);
+      sleepers = &waiting_;
+    }
+    leave(version);
+    return sleepers;
+  }
+
+  // Effects: blocks until the version is greater than `seen`, or past the deadline if there is one.
+  // Returns: false when the deadline has passed.
+  bool wait_past(version_type seen,
+                 const std::chrono::steady_clock::time_point* deadline) const noexcept {
+    for (unsigned round = 0;; ++round) {
+      const version_type version = settled();
+      if (version > seen) return true;
+      if (round < spin_rounds || (is_claimed() && !past(deadline))) {
+        spin_hint(round);  // the owner of a claim may have looked for waiters already
+        continue;
+      }
+      // order: seq_cst [cell.announce] total order with [cell.publish], [cell.is_at]: either the next commit sees this or is_at sees that commit
+      const std::uint32_t word = waiting_.fetch_or(awaited, std::memory_order_seq_cst) | awaited;
+      const bool at_rest = is_at(version);
+      if (deadline == nullptr) {
+        if (at_rest) park(waiting_, word);
+      } else {
+        if (at_rest) park_until(waiting_, word, *deadline);
+        if (past(deadline)) return settled() > seen;
+      }
+    }
+  }
+
+private:
+  static constexpr std::uint64_t busy = 1;
+  static constexpr std::uint64_t claimed = 2;
+  // waiting_ = turn * 2 + awaited
+  //   awaited  set by a waiter before it looks at the version for the last time and parks. A waiter
+  //            that left leaves it set: one needless unpark.
+  //   turn     raised, and awaited cleared, by a commit that unparks; so a waiter that is about to
+  //            park on the old word does not, even if another waiter has set the bit again
+  static constexpr std::uint32_t awaited = 1;
+
+  static constexpr std::uint64_t word_of(version_type version) noexcept { return version << 2U; }
+
+  static bool past(const std::chrono::steady_clock::time_point* deadline) noexcept {
+    return deadline != nullptr && std::chrono::steady_clock::now() >= *deadline;
+  }
+
+  bool is_claimed() const noexcept {
+    // order: relaxed: a guess, is_at() decides
+    return (word_.load(std::memory_order_relaxed) & claimed) != 0;
+  }
+
+  bool try_lock(version_type version) const noexcept {
+    std::uint64_t expected = word_of(version);
+    // order: seq_cst/relaxed [cell.try_lock] total order with [cell.settled], [cell.is_at] and pairs with [cell.leave]: comes before this thread's look at waiting_ and at other cells; sees the last payload
+    return word_.compare_exchange_strong(expected, expected | claimed | busy,
+                                         std::memory_order_seq_cst, std::memory_order_relaxed);
+  }
+
+  void leave(version_type version) const noexcept {
+    // order: release [cell.leave] pairs with [cell.settled], [cell.is_at], [cell.try_lock], [cell.try_claim]: publishes the payload
+    word_.store(word_of(version), std::memory_order_release);
+  }
+
+  mutable std::atomic<std::uint64_t> word_;  // mutable: readers of a node_cell enter too
+  mutable park_word waiting_{0};
+};
+
+}  // namespace interlock::detail
