@@ -129,11 +129,14 @@ TEST_CASE("bounded_counter refuses bounds that make no sense and says what to do
 
 TEST_CASE("bounded_counter refuses negative amounts and says what to do") {
   bounded_counter c(5, 0, 10);
-  const std::string remedy =
-      "interlock::bounded_counter: negative amount; use the opposite operation";
-  CHECK(complaint([&] { static_cast<void>(c.try_add(-1)); }) == remedy);
-  CHECK(complaint([&] { static_cast<void>(c.try_sub(-1)); }) == remedy);
-  CHECK(complaint([&] { static_cast<void>(c.try_sub(limits::min())); }) == remedy);
+  const std::string from = "interlock::bounded_counter::";
+  const std::string add = "try_add(n): needs n >= 0, got ", no_add = "; use try_sub for the ";
+  const std::string sub = "try_sub(n): needs n >= 0, got ", no_sub = "; use try_add for the ";
+  const std::string way = "opposite direction";
+  CHECK(complaint([&] { static_cast<void>(c.try_add(-1)); }) == from + add + "-1" + no_add + way);
+  CHECK(complaint([&] { static_cast<void>(c.try_sub(-7)); }) == from + sub + "-7" + no_sub + way);
+  CHECK(complaint([&] { static_cast<void>(c.try_sub(limits::min())); }) ==
+        from + sub + "-9223372036854775808" + no_sub + way);
   CHECK(c.load() == 5);
 }
 

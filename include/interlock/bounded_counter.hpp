@@ -22,8 +22,8 @@
 
 #include <atomic>
 #include <cstdint>
-#include <stdexcept>
-#include <string>
+
+#include "detail/bounds.hpp"
 
 namespace interlock {
 
@@ -33,9 +33,7 @@ public:
 
   // Throws: std::invalid_argument unless min <= initial <= max.
   bounded_counter(std::int64_t initial, std::int64_t min, std::int64_t max)
-      : min_(min), max_(max), value_(initial) {
-    if (!(min <= initial && initial <= max)) throw_out_of_order(initial, min, max);
-  }
+      : bounds_("bounded_counter", initial, min, max), value_(initial) {}
   bounded_counter(const bounded_counter&) = delete;
   bounded_counter& operator=(const bounded_counter&) = delete;
 
@@ -43,10 +41,10 @@ public:
   // Returns: true if it was added.
   // Throws: std::invalid_argument if n is negative.
   [[nodiscard("a refused amount has not been added")]] bool try_add(std::int64_t n) {
-    if (n < 0) throw_negative();
+    if (n < 0) bounds_.throw_negative("bounded_counter", "try_add", n, "try_sub");
     std::int64_t seen = load();
     do {
-      if (distance(seen, max_) < static_cast<std::uint64_t>(n)) return false;
+      if (bounds_.distance(seen, max()) < static_cast<std::uint64_t>(n)) return false;
     } while (!replace(seen, seen + n));
     return true;
   }
@@ -56,10 +54,10 @@ public:
   // Returns: true if it was subtracted.
   // Throws: std::invalid_argument if n is negative.
   [[nodiscard("a refused amount has not been taken")]] bool try_sub(std::int64_t n) {
-    if (n < 0) throw_negative();
+    if (n < 0) bounds_.throw_negative("bounded_counter", "try_sub", n, "try_add");
     std::int64_t seen = load();
     do {
-      if (distance(min_, seen) < static_cast<std::uint64_t>(n)) return false;
+      if (bounds_.distance(min(), seen) < static_cast<std::uint64_t>(n)) return false;
     } while (!replace(seen, seen - n));
     return true;
   }
@@ -70,16 +68,10 @@ public:
     return value_.load(std::memory_order_seq_cst);
   }
 
-  [[nodiscard]] std::int64_t min() const noexcept { return min_; }
-  [[nodiscard]] std::int64_t max() const noexcept { return max_; }
+  [[nodiscard]] std::int64_t min() const noexcept { return bounds_.min(); }
+  [[nodiscard]] std::int64_t max() const noexcept { return bounds_.max(); }
 
 private:
-  // Returns: high - low. A difference of two int64 may need 64 bits, and overflow a signed type.
-  // Preconditions: low <= high.
-  static constexpr std::uint64_t distance(std::int64_t low, std::int64_t high) noexcept {
-    return static_cast<std::uint64_t>(high) - static_cast<std::uint64_t>(low);
-  }
-
   // Effects: stores `desired` if the value is still `seen`; else `seen` becomes the value, and the
   //          caller decides again. Weak: it may fail with the same value, then the caller repeats.
   bool replace(std::int64_t& seen, std::int64_t desired) noexcept {
@@ -88,21 +80,8 @@ private:
                                         std::memory_order_seq_cst);
   }
 
-  [[noreturn, gnu::cold, gnu::noinline]] static void throw_out_of_order(std::int64_t initial,
-                                                                        std::int64_t min,
-                                                                        std::int64_t max) {
-    throw std::invalid_argument(
-        "interlock::bounded_counter(initial, min, max): needs min <= initial <= max, got initial " +
-        std::to_string(initial) + ", min " + std::to_string(min) + ", max " + std::to_string(max));
-  }
-  [[noreturn, gnu::cold, gnu::noinline]] static void throw_negative() {
-    throw std::invalid_argument(
-        "interlock::bounded_counter: negative amount; use the opposite operation");
-  }
-
-  const std::int64_t min_;
-  const std::int64_t max_;
-  std::atomic<std::int64_t> value_;  // min_ <= value_ <= max_, always
+  const detail::bounds bounds_;
+  std::atomic<std::int64_t> value_;  // min() <= value_ <= max(), always
 };
 
 }  // namespace interlock
