@@ -5,13 +5,15 @@
 //
 // A waiter lives in the awaiter (a coroutine frame) or on a thread's stack, so waiting allocates
 // nothing. Whoever grants calls wake() exactly once; the node may be gone when wake() returns, so
-// a list is read (next) before its node is woken.
+// a list is read (next) before its node is woken. A thread can also wait for several wake-ups, or
+// until a deadline; then it is the waker's list that says whether a wake-up is still to come.
 //
 // A woken coroutine is resumed by the trampoline of the waking thread, never recursively: if a
 // coroutine is being resumed there already, the new one queues behind it. A chain of a million
 // hand-offs needs no deep stack, at -O0 and without tail calls.
 
 #include <atomic>
+#include <chrono>
 #include <coroutine>
 #include <cstdint>
 #include <utility>
@@ -111,14 +113,16 @@ public:
 
   // Effects: takes back a coroutine that is ready on this thread, for one that is destroyed before
   //          its turn. No effect if it is not among them. Complexity: the coroutines before it.
-  [[gnu::noinline]] static void forget(coroutine_waiter& gone) noexcept {
+  // Returns: true if it was among them.
+  [[gnu::noinline]] static bool forget(coroutine_waiter& gone) noexcept {
     trampoline& here = of_this_thread();
     waiter* before = nullptr;
     waiter** at = &here.first_;
     while (*at != nullptr && *at != &gone) at = &(before = *at)->next;
-    if (*at == nullptr) return;
+    if (*at == nullptr) return false;
     *at = gone.next;
     if (here.last_ == &gone) here.last_ = before;
+    return true;
   }
 
 private:
@@ -158,33 +162,51 @@ class thread_waiter : public waiter {
 public:
   thread_waiter() noexcept : waiter(&signal) {}
 
-  // Effects: blocks until wake(). What the waker did before wake() is visible afterwards.
-  void wait() noexcept {
+  // Effects: blocks until wake(); with `times`, until so many nodes that stand for this thread were
+  //          woken. What the wakers did before is visible afterwards.
+  void wait(std::uint32_t times = 1) noexcept {
     for (unsigned round = 0;; ++round) {
-      // order: acquire [thread_waiter.wait] pairs with [thread_waiter.signal]: sees what the waker did
-      if (word_.load(std::memory_order_acquire) == signalled) return;
+      const std::uint32_t signals = seen();
+      if (signals >= times) return;
       if (round < spin_rounds) {
         spin_hint(round);
       } else {
-        park(word_, waiting);
+        park(word_, signals);
       }
     }
   }
 
+  // Effects: as wait(), but not past the deadline.
+  // Returns: false when the deadline has passed; wake() may still come.
+  bool wait_until(std::chrono::steady_clock::time_point deadline) noexcept {
+    bool in_time = true;
+    for (unsigned round = 0; seen() == 0; ++round) {
+      if (!in_time) return false;
+      if (round < spin_rounds) {
+        spin_hint(round);
+      } else {
+        in_time = park_until(word_, 0, deadline);
+      }
+    }
+    return true;
+  }
+
 private:
-  static constexpr std::uint32_t waiting = 0;
-  static constexpr std::uint32_t signalled = 1;
+  std::uint32_t seen() const noexcept {
+    // order: acquire [thread_waiter.wait] pairs with [thread_waiter.signal]: sees what the waker did
+    return word_.load(std::memory_order_acquire);
+  }
 
   static void signal(waiter& self) noexcept {
     park_word& word = static_cast<thread_waiter&>(self).word_;
     const park_word* const address = &word;
     // order: release [thread_waiter.signal] pairs with [thread_waiter.wait]: publishes what came before wake()
-    word.store(signalled, std::memory_order_release);
+    word.fetch_add(1, std::memory_order_release);
     // The node may be gone from here on; unpark uses its address only.
     unpark_one(address);
   }
 
-  park_word word_{waiting};
+  park_word word_{0};  // the wake-ups so far
 };
 
 }  // namespace interlock::detail
