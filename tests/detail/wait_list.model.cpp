@@ -16,7 +16,7 @@
 #include "support/owned.hpp"
 
 namespace detail = interlock::detail;
-using detail::wait_list;
+using wait_list = detail::wait_list<int>;
 using testing::world;
 
 namespace {
@@ -26,7 +26,10 @@ class cell {
 public:
   ~cell() { list.expect_empty("~cell: somebody waits"); }
 
-  bool is_at(int seen) const { return word_.load(sc) == 2 * seen; }
+  bool is_below(int height) const {
+    const int word = word_.load(sc);
+    return word % 2 == 0 && word / 2 < height;
+  }
   int number() const {
     for (;;) {
       const int word = word_.load(acq);
@@ -44,27 +47,24 @@ public:
 
   void change() {
     const int before = lock();
-    wait_list::node* const waiters = list.empty() ? nullptr : list.take_all();
+    wait_list::node* const waiters = list.empty() ? nullptr : list.take(before + 1);
     publish(before + 1);
     if (waiters != nullptr) wait_list::wake(waiters);  // the cell may be gone
   }
 
   void wait_past(int seen) {
-    for (int now = number(); now <= seen; now = number()) {
-      detail::thread_waiter self;
-      wait_list::node here(self);
-      if (list.add(here, [&] { return is_at(now); })) detail::wait_listed(here, self, nullptr);
+    while (number() <= seen) {
+      detail::wait_in(
+          list, seen + 1, [=, this] { return is_below(seen + 1); }, nullptr);
     }
   }
 
   bool wait_past_until(int seen, std::chrono::steady_clock::time_point deadline) {
-    for (int now = number(); now <= seen; now = number()) {
-      detail::thread_waiter self;
-      wait_list::node here(self);
-      if (list.add(here, [&] { return is_at(now); }) &&
-          !detail::wait_listed(here, self, &deadline)) {
-        return number() > seen;
-      }
+    while (number() <= seen) {
+      const auto ending = detail::wait_in(
+          list, seen + 1, [=, this] { return is_below(seen + 1); }, &deadline);
+      testing::check(ending != detail::wait_ending::reached || number() > seen, "woken in time");
+      if (ending == detail::wait_ending::too_late) return number() > seen;
     }
     return true;
   }
@@ -75,27 +75,25 @@ private:
   std::atomic<int> word_{0};
 };
 
-// co_await: waits for one change, if it is still to come.
+// co_await: waits for the first number above the one seen, unless it comes meanwhile.
 class change_of {
 public:
-  change_of(cell& object, int seen) : object_(object), seen_(seen) {}
+  change_of(cell& object, int seen) : object_(object), height_(seen + 1), place_(seen + 1) {}
   bool await_ready() const noexcept { return false; }
   bool await_suspend(std::coroutine_handle<> self) noexcept {
-    return place_.suspend(self, object_.list, [this] { return object_.is_at(seen_); });
+    return place_.suspend(self, object_.list, [this] { return object_.is_below(height_); });
   }
   void await_resume() noexcept { place_.resumed(); }
 
 private:
   cell& object_;
-  int seen_;
-  detail::coroutine_place<> place_;
+  int height_;
+  detail::coroutine_place<int> place_;
 };
 
 template <class Then>
 support::detached when_changed(cell& object, int seen, Then then) {
-  for (int now = object.number(); now <= seen; now = object.number()) {
-    co_await change_of(object, now);
-  }
+  while (object.number() <= seen) co_await change_of(object, seen);
   then();
 }
 
@@ -204,12 +202,12 @@ void leaves_or_is_taken(world& w) {
   wait_list::node nodes[3];
   int left[3] = {};
   for (int i = 0; i < 3; ++i) {
-    nodes[i].stand_for(who[i]);
+    nodes[i].stand_for(who[i], 1);
     list.add(nodes[i], always);
   }
   for (const int mine : {0, 1}) w.thread([&, mine] { left[mine] = nodes[mine].leave() ? 1 : 0; });
   w.thread([&] {
-    if (wait_list::node* const taken = list.take_all()) wait_list::wake(taken);
+    if (wait_list::node* const taken = list.take(1)) wait_list::wake(taken);
   });
   w.finally([&] {
     for (int i = 0; i < 3; ++i) {
@@ -224,12 +222,12 @@ void taken_once(world& w) {
   counting who[2];
   wait_list::node nodes[2];
   for (int i = 0; i < 2; ++i) {
-    nodes[i].stand_for(who[i]);
+    nodes[i].stand_for(who[i], 1);
     list.add(nodes[i], always);
   }
   for (int t = 0; t < 2; ++t) {
     w.thread([&] {
-      if (wait_list::node* const taken = list.take_all()) wait_list::wake(taken);
+      if (wait_list::node* const taken = list.take(1)) wait_list::wake(taken);
     });
   }
   w.finally([&] {
@@ -239,33 +237,21 @@ void taken_once(world& w) {
 
 // ---- heights ------------------------------------------------------------------------------------
 
-struct high : wait_list::node {
-  explicit high(int h) : height(h) {}
-  int height;
-};
-constexpr auto by_height = [](const wait_list::node& a, const wait_list::node& b) {
-  return static_cast<const high&>(a).height > static_cast<const high&>(b).height;
-};
-auto up_to(int height) {
-  return
-      [height](const wait_list::node& a) { return static_cast<const high&>(a).height <= height; };
-}
-
 // Nodes that arrive in any order are taken from the lowest one on.
 void lowest_first(world& w) {
   wait_list list;
   counting who[3];
-  high nodes[3] = {high(1), high(2), high(3)};
-  for (int i = 0; i < 3; ++i) nodes[i].stand_for(who[i]);
-  list.add(nodes[1], always, by_height);
-  w.thread([&] { list.add(nodes[0], always, by_height); });
-  w.thread([&] { list.add(nodes[2], always, by_height); });
+  wait_list::node nodes[3];
+  for (int i = 0; i < 3; ++i) nodes[i].stand_for(who[i], i + 1);
+  list.add(nodes[1], always);
+  w.thread([&] { list.add(nodes[0], always); });
+  w.thread([&] { list.add(nodes[2], always); });
   w.thread([&] {
-    if (wait_list::node* const low = list.take_while(up_to(1))) wait_list::wake(low);
+    if (wait_list::node* const low = list.take(1)) wait_list::wake(low);
   });
   w.finally([&] {
     testing::check(who[1].woken.load(rlx) == 0 && who[2].woken.load(rlx) == 0, "too high");
-    if (wait_list::node* const rest = list.take_while(up_to(2))) wait_list::wake(rest);
+    if (wait_list::node* const rest = list.take(2)) wait_list::wake(rest);
     testing::check(who[0].woken.load(rlx) == 1 && who[1].woken.load(rlx) == 1, "reached");
     testing::check(nodes[2].leave() && list.empty(), "the highest one is left");
   });
@@ -276,13 +262,13 @@ public:
   waits_high(wait_list& list, int height) : list_(list), place_(height) {}
   bool await_ready() const noexcept { return false; }
   bool await_suspend(std::coroutine_handle<> self) noexcept {
-    return place_.suspend(self, list_, always, by_height);
+    return place_.suspend(self, list_, always);
   }
   void await_resume() noexcept { place_.resumed(); }
 
 private:
   wait_list& list_;
-  detail::coroutine_place<high> place_;
+  detail::coroutine_place<int> place_;
 };
 
 support::owned waits_for_ever(wait_list& list) {
@@ -293,12 +279,11 @@ support::owned waits_for_ever(wait_list& list) {
 void destroyed_beside_a_change(world& w) {
   wait_list list;
   counting who;
-  high low(-1);
-  low.stand_for(who);
-  list.add(low, always, by_height);
+  wait_list::node low(who, -1);
+  list.add(low, always);
   w.thread([&] { waits_for_ever(list).handle.destroy(); });
   w.thread([&] {
-    if (wait_list::node* const taken = list.take_while(up_to(-1))) wait_list::wake(taken);
+    if (wait_list::node* const taken = list.take(-1)) wait_list::wake(taken);
   });
   w.finally([&] { testing::check(who.woken.load(rlx) == 1 && list.empty(), "only the low one"); });
 }
@@ -315,10 +300,10 @@ void wait_for_one(cell* const* cells, int count) {
   };
   while (!changed()) {
     std::array<wait_list::node, 3> places;
-    detail::wait_any here(places.data());
+    detail::wait_any<int> here(places.data());
     bool all = true;
     for (int i = 0; all && i < count; ++i) {
-      all = here.add(cells[i]->list, [&] { return cells[i]->is_at(0); });
+      all = here.add(cells[i]->list, 1, [&] { return cells[i]->is_below(1); });
     }
     if (all) here.wait(nullptr);
   }
@@ -360,9 +345,9 @@ void any_in_time_or_not(world& w) {
   const auto soon = std::chrono::steady_clock::now() + std::chrono::milliseconds(10);
   w.thread([&] {
     std::array<wait_list::node, 2> places;
-    detail::wait_any here(places.data());
+    detail::wait_any<int> here(places.data());
     for (cell& each : cells) {
-      if (!here.add(each.list, [&] { return each.is_at(0); })) return;
+      if (!here.add(each.list, 1, [&] { return each.is_below(1); })) return;
     }
     if (!here.wait(&soon)) {
       testing::check(std::chrono::steady_clock::now() >= soon, "not before the deadline");
@@ -380,10 +365,10 @@ void looks_too_early(world& w) {
   cell object;
   w.thread([&] {
     detail::thread_waiter self;
-    wait_list::node here(self);
-    if (!object.is_at(0)) return;
+    wait_list::node here(self, 1);
+    if (!object.is_below(1)) return;
     object.list.add(here, always);
-    detail::wait_listed(here, self, nullptr);
+    self.wait();
   });
   w.thread([&] { object.change(); });
   w.finally([] {});
@@ -396,7 +381,7 @@ void asks_too_early(world& w) {
   w.thread([&] {
     const bool alone = object.list.empty();
     const int before = object.lock();
-    wait_list::node* const waiters = alone ? nullptr : object.list.take_all();
+    wait_list::node* const waiters = alone ? nullptr : object.list.take(before + 1);
     object.publish(before + 1);
     if (waiters != nullptr) wait_list::wake(waiters);
   });
@@ -408,15 +393,12 @@ void marks_by_a_store(world& w) {
   std::atomic<int> word{0};
   wait_list list;
   w.thread([&] {
-    detail::thread_waiter self;
-    wait_list::node here(self);
-    if (list.add(here, [&] { return word.load(sc) == 0; })) {
-      detail::wait_listed(here, self, nullptr);
-    }
+    detail::wait_in(
+        list, 1, [&] { return word.load(sc) == 0; }, nullptr);
   });
   w.thread([&] {
     word.store(1, rel);
-    if (!list.empty()) wait_list::wake(list.take_all());
+    if (!list.empty()) wait_list::wake(list.take(1));
   });
   w.finally([] {});
 }
@@ -430,7 +412,7 @@ void takes_too_late(world& w) {
   });
   w.thread([object] {
     object->publish(object->lock() + 1);
-    if (!object->list.empty()) wait_list::wake(object->list.take_all());
+    if (!object->list.empty()) wait_list::wake(object->list.take(1));
   });
   w.finally([] {});
 }
@@ -440,8 +422,8 @@ void leaves_regardless(world& w) {
   cell object;
   w.thread([&] {
     detail::thread_waiter self;
-    wait_list::node here(self);
-    if (!object.list.add(here, [&] { return object.is_at(0); })) return;
+    wait_list::node here(self, 1);
+    if (!object.list.add(here, [&] { return object.is_below(1); })) return;
     if (!self.wait_until({})) here.leave();
   });
   w.thread([&] { object.change(); });
@@ -455,8 +437,8 @@ void one_wake_up_of_two(world& w) {
     detail::thread_waiter self;
     wait_list::node here[2];
     for (int i = 0; i < 2; ++i) {
-      here[i].stand_for(self);
-      if (!cells[i].list.add(here[i], [&] { return cells[i].is_at(0); })) {
+      here[i].stand_for(self, 1);
+      if (!cells[i].list.add(here[i], [&] { return cells[i].is_below(1); })) {
         if (i == 1 && !here[0].leave()) self.wait();
         return;
       }

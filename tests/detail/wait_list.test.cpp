@@ -16,26 +16,12 @@
 #include "support/owned.hpp"
 
 namespace il = interlock::detail;
-using il::wait_list;
+using wait_list = il::wait_list<int>;
 using support::owned;
 
 namespace {
 
 constexpr auto always = [] { return true; };
-
-struct high : wait_list::node {
-  explicit high(int h) : height(h) {}
-  int height;
-};
-
-constexpr auto by_height = [](const wait_list::node& a, const wait_list::node& b) {
-  return static_cast<const high&>(a).height > static_cast<const high&>(b).height;
-};
-
-auto up_to(int height) {
-  return
-      [height](const wait_list::node& a) { return static_cast<const high&>(a).height <= height; };
-}
 
 // Appends its number to a list when it is woken.
 struct scribe : il::waiter {
@@ -52,7 +38,7 @@ struct scribe : il::waiter {
 
 class listed_in {
 public:
-  explicit listed_in(wait_list& list) : list_(list) {}
+  explicit listed_in(wait_list& list) : list_(list), place_(1) {}
   bool await_ready() const noexcept { return false; }
   bool await_suspend(std::coroutine_handle<> self) noexcept {
     return place_.suspend(self, list_, always);
@@ -61,7 +47,7 @@ public:
 
 private:
   wait_list& list_;
-  il::coroutine_place<> place_;
+  il::coroutine_place<int> place_;
 };
 
 template <class Then>
@@ -79,20 +65,20 @@ TEST_CASE("wait_list wakes in the order of arrival, without those that left") {
   std::deque<scribe> who;
   std::array<wait_list::node, 6> nodes;
   for (int i = 0; i < 6; ++i) {
-    nodes[static_cast<std::size_t>(i)].stand_for(who.emplace_back(woken, i));
+    nodes[static_cast<std::size_t>(i)].stand_for(who.emplace_back(woken, i), 1);
     REQUIRE(list.add(nodes[static_cast<std::size_t>(i)], always));
   }
   CHECK_FALSE(list.empty());
   for (const std::size_t gone : {0U, 3U, 5U}) CHECK(nodes[gone].leave());
   CHECK_FALSE(nodes[3].leave());
-  wait_list::wake(list.take_all());
+  wait_list::wake(list.take(1));
   CHECK(woken == std::vector<int>{1, 2, 4});
   CHECK(list.empty());
   CHECK_FALSE(nodes[1].leave());
   CHECK(list.add(nodes[1], always));  // again
   CHECK_FALSE(list.add(nodes[0], [] { return false; }));
   CHECK(nodes[1].leave());
-  CHECK(list.take_all() == nullptr);
+  CHECK(list.take(1) == nullptr);
 }
 
 TEST_CASE("wait_list keeps an order, and those of one height in the order of arrival") {
@@ -101,23 +87,22 @@ TEST_CASE("wait_list keeps an order, and those of one height in the order of arr
     wait_list list;
     std::vector<int> woken;
     std::deque<scribe> who;
-    std::deque<high> nodes;
+    std::deque<wait_list::node> nodes;
     std::vector<std::pair<int, int>> expected;  // height, number
     for (int i = 0; i < 12; ++i) {
       const int height = static_cast<int>(random() % 6);
-      nodes.emplace_back(height).stand_for(who.emplace_back(woken, i));
-      list.add(nodes.back(), always, by_height);
+      list.add(nodes.emplace_back(who.emplace_back(woken, i), height), always);
       expected.emplace_back(height, i);
     }
     for (int i = 0; i < 3; ++i) {
       const std::size_t gone = random() % nodes.size();
       if (nodes[gone].leave()) {
-        std::erase(expected, std::pair{nodes[gone].height, static_cast<int>(gone)});
+        std::erase_if(expected, [&](auto& one) { return one.second == static_cast<int>(gone); });
       }
     }
     std::sort(expected.begin(), expected.end());
     for (int height = -1; height < 6; ++height) {
-      if (wait_list::node* const reached = list.take_while(up_to(height))) wait_list::wake(reached);
+      if (wait_list::node* const reached = list.take(height)) wait_list::wake(reached);
       const auto lower = std::count_if(expected.begin(), expected.end(),
                                        [&](auto& one) { return one.first <= height; });
       CHECK(woken.size() == static_cast<std::size_t>(lower));
@@ -135,7 +120,7 @@ TEST_CASE("a suspended coroutine that is destroyed leaves its wait_list") {
   const auto count = [&] { ++went_on; };
   std::array<owned, 3> all{waits(list, count), waits(list, count), waits(list, count)};
   all[1].handle.destroy();
-  wait_list::wake(list.take_all());
+  wait_list::wake(list.take(1));
   CHECK(went_on == 2);
   all[0].handle.destroy();
   all[2].handle.destroy();
@@ -147,7 +132,7 @@ TEST_CASE("a coroutine that was woken may be destroyed by one that was woken bef
   owned second{};
   const owned first = waits(list, [&] { second.handle.destroy(); });
   second = waits(list, [&] { went_on = true; });
-  wait_list::wake(list.take_all());
+  wait_list::wake(list.take(1));
   CHECK_FALSE(went_on);
   CHECK(list.empty());
   first.handle.destroy();
@@ -169,7 +154,7 @@ TEST_CASE("wait_list stops at misuse with a sentence") {
             waiting.handle.destroy();
           });
           il::trampoline::together([&] {  // as in a coroutine that wakes and goes on
-            wait_list::wake(list.take_all());
+            wait_list::wake(list.take(1));
             woken.count_down();
             other.join();
           });

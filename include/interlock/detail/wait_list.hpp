@@ -1,36 +1,40 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// interlock/detail/wait_list.hpp - who waits until an object changes: threads and coroutines alike.
+// interlock/detail/wait_list.hpp - who waits until an object has come up to a height (a version, a
+// maximum): threads and coroutines alike.
 //
 // One word in the object. A waiter's node is on its stack or in its frame, so waiting allocates
-// nothing, and a change that nobody waits for costs one load.
+// nothing, and a change that nobody waits for costs one load. Nodes carry the height that they wait
+// for and are listed lowest first, so a change wakes those it reaches and looks at one more.
 //
 // A waiter
-//   add(node, stays)     lists the node if stays() is true: "the object is as I saw it". Asked with
-//                        the list locked, so whoever changes the object afterwards finds the node,
-//                        and nobody wakes it before that: nothing of the object is touched behind.
+//   add(node, stays)     lists the node if stays() is true: "the object is lower, and not about to
+//                        change". Asked with the list locked, so whoever changes the object later
+//                        finds the node, and nobody wakes it before: nothing of the object is
+//                        touched after that.
 //   node.leave()         for a deadline that passed, or a coroutine that is destroyed: true if the
 //                        node was still listed, and now nobody will wake it; false if a change has
 //                        taken it, and its wake() comes or has come. The lock decides: one of both.
 // Whoever changes the object
 //   1. marks it as changing (or changed), by a seq_cst operation that stays() looks at;
-//   2. empty(), or take_all() or take_while(reached): detaches nodes. Their waiters cannot leave
-//      any more, but do not go on before step 4;
+//   2. asks empty(), and if it is not, take(height): detaches the nodes that are reached. Their
+//      waiters cannot leave any more, but do not go on before step 4;
 //   3. publishes the change, if step 1 did not: from here on the object may be gone;
-//   4. wake(nodes): wakes them, first listed, first woken, without the object. Coroutines are
-//      resumed on this thread by the trampoline, after the last wake-up.
+//   4. wake(nodes): wakes them, lowest first, then first come first, without the object. Coroutines
+//      are resumed on this thread by the trampoline, after the last wake-up.
 //
 // Why no change is missed. Step 1 and the load in empty() are seq_cst; so are the entry of add()
 // into the lock, which makes the word other than 0, and the load in stays(), which must be seq_cst.
 // In their total order either step 1 comes before stays(), which then answers false; or the entry
-// of add() comes before empty(), which then is false, and the taking waits for add() to end.
+// of add() comes before empty(), which then is false, and take() waits for add() to end.
 //
 // A thread can wait on several lists until the first of them wakes it: class wait_any, below.
 // A coroutine waits in one: class coroutine_place.
 
 #include <atomic>
 #include <chrono>
+#include <concepts>
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
@@ -42,6 +46,7 @@
 
 namespace interlock::detail {
 
+template <class Height>
 class wait_list {
 public:
   class node;
@@ -62,32 +67,25 @@ public:
     if (word_.load(std::memory_order_relaxed) != 0) misuse(sentence);
   }
 
-  // Effects: lists the node behind those that are not after it, if stays(). All with the list
-  //          locked: stays() and after(a, b) are a few instructions that wait for nothing.
+  // Effects: lists the node behind all that are not higher, if stays(). Asked with the list locked,
+  //          so it is a few instructions that wait for nothing. Complexity: the higher ones.
   // Returns: true if listed. Somebody may have woken it already: touch neither it nor the object.
-  template <class Stays, class After>
-  bool add(node& fresh, Stays stays, After after) noexcept;
-
-  // Effects: as above, last of all.
   template <class Stays>
-  bool add(node& fresh, Stays stays) noexcept {
-    return add(fresh, stays, [](const node&, const node&) { return false; });
-  }
+  bool add(node& fresh, Stays stays) noexcept;
 
-  // Effects: detaches the nodes from the first one on for as long as reached(node).
+  // Effects: detaches the nodes that are not higher. Complexity: these.
   // Returns: them, for wake(); nullptr if there are none.
-  template <class Reached>
-  [[nodiscard]] node* take_while(Reached reached) noexcept;
-
-  [[nodiscard]] node* take_all() noexcept {
-    return take_while([](const node&) { return true; });
-  }
+  [[nodiscard]] node* take(const Height& height) noexcept;
 
   // Effects: wakes detached nodes. Each may be gone when it is woken.
-  static void wake(node* detached) noexcept;
+  static void wake(node* detached) noexcept {
+    trampoline::together([detached]() mutable noexcept {
+      while (detached != nullptr) std::exchange(detached, detached->next_)->who_->wake();
+    });
+  }
 
 private:
-  // word_ is the address of the first node, which is linked to the others in a ring, or 0; and
+  // word_ is the address of the lowest node, which is linked to the others in a ring, or 0; and
   // whether somebody works on the ring:
   //   0              nobody is listed
   //   first          somebody is
@@ -116,17 +114,21 @@ private:
 
   std::atomic<std::uintptr_t> word_{0};
 };
-static_assert(sizeof(wait_list) == sizeof(void*), "a list is one word of the object");
 
 // A place in one list at a time, for whoever `who` stands for. Must stay where it is while listed.
-class wait_list::node {
+template <class Height>
+class wait_list<Height>::node {
 public:
-  node() noexcept = default;  // may be listed once it is for somebody
-  explicit node(waiter& who) noexcept : who_(&who) {}
+  node() requires std::default_initializable<Height>
+  = default;  // to be listed only once it stands for somebody
+  node(waiter& who, const Height& height) noexcept : who_(&who), height_(height) {}
   node(const node&) = delete;
   node& operator=(const node&) = delete;
 
-  void stand_for(waiter& who) noexcept { who_ = &who; }
+  void stand_for(waiter& who, const Height& height) noexcept {
+    who_ = &who;
+    height_ = height;
+  }
 
   // Preconditions: was listed, and the object of that list is alive.
   // Returns: true if it has left; false if it is taken: wake() comes, or has come.
@@ -146,15 +148,17 @@ public:
 private:
   friend wait_list;
 
+  waiter* who_ = nullptr;
+  Height height_{};
   // The list's, under its lock, while the node is listed; then of whoever has taken it.
   node* next_ = nullptr;
   node* previous_ = nullptr;  // null: not listed
   wait_list* list_ = nullptr;
-  waiter* who_ = nullptr;
 };
 
-template <class Stays, class After>
-bool wait_list::add(node& fresh, Stays stays, After after) noexcept {
+template <class Height>
+template <class Stays>
+bool wait_list<Height>::add(node& fresh, Stays stays) noexcept {
   node* const first = lock();
   if (!stays()) {
     unlock(first);
@@ -166,10 +170,9 @@ bool wait_list::add(node& fresh, Stays stays, After after) noexcept {
     unlock(&fresh);
     return true;
   }
-  node* const last = first->previous_;
-  node* before = last;
+  node* before = first->previous_;
   bool leads = false;
-  while (!leads && after(*before, fresh)) {
+  while (!leads && fresh.height_ < before->height_) {
     leads = before == first;
     before = before->previous_;
   }
@@ -180,13 +183,13 @@ bool wait_list::add(node& fresh, Stays stays, After after) noexcept {
   return true;
 }
 
-template <class Reached>
-auto wait_list::take_while(Reached reached) noexcept -> node* {
+template <class Height>
+auto wait_list<Height>::take(const Height& height) noexcept -> node* {
   node* const first = lock();
   node* const last = first == nullptr ? nullptr : first->previous_;
   node* taken = nullptr;  // the last one
   node* rest = first;
-  while (rest != nullptr && reached(std::as_const(*rest))) {
+  while (rest != nullptr && !(height < rest->height_)) {
     taken = rest;
     rest = rest == last ? nullptr : rest->next_;
     taken->previous_ = nullptr;
@@ -200,37 +203,41 @@ auto wait_list::take_while(Reached reached) noexcept -> node* {
   return taken == nullptr ? nullptr : first;
 }
 
-inline void wait_list::wake(node* detached) noexcept {
-  trampoline::together([detached]() mutable noexcept {
-    while (detached != nullptr) std::exchange(detached, detached->next_)->who_->wake();
-  });
-}
+enum class wait_ending { changed, reached, too_late };
 
-// Effects: blocks this thread, for which the node was listed, until it is woken or past the
+// Effects: lists this thread, if stays(), and blocks it until the height is reached, or past the
 //          deadline, if there is one.
-// Returns: true if woken. False: past the deadline, the node has left and will not be woken.
-inline bool wait_listed(wait_list::node& here, thread_waiter& self,
-                        const std::chrono::steady_clock::time_point* deadline) noexcept {
-  if (deadline != nullptr && !self.wait_until(*deadline) && here.leave()) return false;
+// Returns: what ended it: `changed` if stays() was false, which says nothing of the height.
+template <class Height, class Stays>
+wait_ending wait_in(wait_list<Height>& list, const Height& height, Stays stays,
+                    const std::chrono::steady_clock::time_point* deadline) noexcept {
+  thread_waiter self;
+  typename wait_list<Height>::node here(self, height);
+  if (!list.add(here, stays)) return wait_ending::changed;
+  const bool in_time = deadline == nullptr || self.wait_until(*deadline);
+  if (!in_time && here.leave()) return wait_ending::too_late;
   self.wait();  // taken: at once, or as soon as the change that took it is published
-  return true;
+  return wait_ending::reached;
 }
 
 // One thread that waits on several lists until the first of them wakes it.
 //
-//   std::array<wait_list::node, 16> places;      // one for each list; more on the heap
-//   wait_any here(places.data());
-//   for (each object i) {
-//     if (!here.add(list(i), [&] { return object i is as I saw it; })) return;   // it has changed
+//   std::array<wait_list<H>::node, 16> places;   // one for each list; more on the heap
+//   wait_any<H> here(places.data());
+//   for (each object i) {                        // stays(i): it is lower, and not about to change
+//     if (!here.add(list(i), height(i), stays(i))) return;   // it has changed
 //   }
-//   here.wait(nullptr);                          // woken by a change of one of them
+//   here.wait(nullptr);                          // one of them has reached its height
 //
 // The destructor leaves all lists, so the objects must be alive until then: the one that has
 // changed too.
+template <class Height>
 class wait_any {
 public:
+  using node = typename wait_list<Height>::node;
+
   // Preconditions: places has room for as many as will be listed, and outlives this.
-  explicit wait_any(wait_list::node* places) noexcept : places_(places) {}
+  explicit wait_any(node* places) noexcept : places_(places) {}
   wait_any(const wait_any&) = delete;
   wait_any& operator=(const wait_any&) = delete;
 
@@ -240,12 +247,12 @@ public:
     self_.wait(taken);  // whoever has taken a node still has to read it
   }
 
-  // Effects: as list.add(node, stays) with a node for this thread.
+  // Effects: as list.add(node, stays), with a node for this thread.
   // Returns: true if listed; false if the object has changed: do not wait then.
   template <class Stays>
-  bool add(wait_list& list, Stays stays) noexcept {
-    wait_list::node& place = places_[listed_];
-    place.stand_for(self_);
+  bool add(wait_list<Height>& list, const Height& height, Stays stays) noexcept {
+    node& place = places_[listed_];
+    place.stand_for(self_, height);
     if (!list.add(place, stays)) return false;
     ++listed_;
     return true;
@@ -261,18 +268,16 @@ public:
   }
 
 private:
-  wait_list::node* const places_;
+  node* const places_;
   std::size_t listed_ = 0;
   thread_waiter self_;
 };
 
-// One coroutine that waits in a list: for an awaiter, which owns it. Place is wait_list::node, or
-// what is derived from it to carry what the list is ordered by.
-template <class Place = wait_list::node>
+// One coroutine that waits in a list: for an awaiter, which owns it.
+template <class Height>
 class coroutine_place {
 public:
-  template <class... Args>
-  explicit coroutine_place(const Args&... args) noexcept : place_(args...) {}
+  explicit coroutine_place(const Height& height) noexcept : place_(self_, height) {}
   coroutine_place(const coroutine_place&) = delete;
   coroutine_place& operator=(const coroutine_place&) = delete;
 
@@ -285,16 +290,12 @@ public:
         "where no change that it waits for can happen meanwhile");
   }
 
-  // Effects: for await_suspend: as list.add(). Returns: true if the coroutine is suspended; it may
-  //          have been resumed already, so touch nothing of it.
-  template <class... Order, class Stays>
-  bool suspend(std::coroutine_handle<> self, wait_list& list, Stays stays,
-               Order... order) noexcept {
+  // Effects: for await_suspend: as list.add().
+  // Returns: true if the coroutine is suspended. It may have been resumed already: touch nothing.
+  template <class Stays>
+  bool suspend(std::coroutine_handle<> self, wait_list<Height>& list, Stays stays) noexcept {
     self_.continuation = self;
-    place_.stand_for(self_);
-    // Not `if (!add()) suspended_ = false`: that would touch a coroutine that was resumed.
-    return list.add(
-        place_, [&] { return suspended_ = stays(); }, order...);
+    return list.add(place_, [&] { return suspended_ = stays(); });
   }
 
   // Effects: for await_resume.
@@ -302,7 +303,7 @@ public:
 
 private:
   coroutine_waiter self_;
-  Place place_;
+  typename wait_list<Height>::node place_;
   bool suspended_ = false;
 };
 
