@@ -224,8 +224,7 @@ bool versioned<T>::store_if_newer(version_type version, T value) {
   for (version_type current = cell_.settled(); current < version; current = cell_.settled()) {
     if (!cell_.lock_at(current)) continue;
     cell_.put(next);
-    const detail::park_word* const sleepers = cell_.publish(version);
-    if (sleepers != nullptr) detail::unpark_all(sleepers);
+    cell_.publish_and_wake(version);
     return true;
   }
   return false;
@@ -238,9 +237,8 @@ auto versioned<T>::commit(draft& next, version_type version) -> version_type {
     throw std::overflow_error(cell_.exhausted);
   }
   cell_.put(next);
-  // From publish() on the cell may be gone, destroyed by somebody who saw the new version.
-  const detail::park_word* const sleepers = cell_.publish(version + 1);
-  if (sleepers != nullptr) detail::unpark_all(sleepers);
+  // On return the cell may be gone, destroyed by somebody who saw the new version.
+  cell_.publish_and_wake(version + 1);
   return version + 1;
 }
 

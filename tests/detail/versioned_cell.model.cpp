@@ -79,7 +79,7 @@ void commit(detail::seqlock_cell<bytes<size>>& cell, int number) {
   typename detail::seqlock_cell<bytes<size>>::draft next{bytes<size>(number)};
   const auto version = cell.lock();
   cell.put(next);
-  if (const auto* const sleepers = cell.publish(version + 1)) detail::unpark_all(sleepers);
+  cell.publish_and_wake(version + 1);
 }
 
 template <std::size_t size>
@@ -294,7 +294,7 @@ void waits_past_a_claim(world& w) {
   w.thread([&] {
     testing::check(word.try_claim(0), "nobody else commits");
     word.mark_busy(0);
-    if (const auto* const sleepers = word.publish(1)) detail::unpark_all(sleepers);
+    word.publish_and_wake(1);
   });
   w.thread([&] { testing::check(word.wait_past(0, nullptr), "the commit"); });
   w.finally([] {});

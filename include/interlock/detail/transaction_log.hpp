@@ -162,7 +162,7 @@ private:
     const draft_steps* steps;
     void* draft;
     std::uint64_t version;  // the one to replace; any_version: whichever commit() finds
-    const park_word* sleepers;
+    version_word::waiters::node* reached;
   };
 
   static constexpr std::uint64_t any_version = ~std::uint64_t{0};
@@ -199,10 +199,10 @@ private:
   void publish() noexcept {
     for (write_record& write : writes_) {
       write.steps->put(*write.cell, write.draft);
-      write.sleepers = write.cell->publish(write.version + 1);
+      write.reached = write.cell->publish(write.version + 1);
     }
     for (const write_record& write : writes_) {
-      if (write.sleepers != nullptr) unpark_all(write.sleepers);
+      version_word::wake(write.reached);
     }
   }
 

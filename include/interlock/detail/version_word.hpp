@@ -6,9 +6,11 @@
 
 #include <atomic>
 #include <chrono>
+#include <coroutine>
 #include <cstdint>
 
 #include "parking.hpp"
+#include "wait_list.hpp"
 
 namespace interlock::detail {
 
@@ -33,6 +35,7 @@ namespace interlock::detail {
 class version_word {
 public:
   using version_type = std::uint64_t;
+  using waiters = wait_list<version_type>;
   static constexpr version_type max_version = (version_type{1} << 62U) - 1;
   static constexpr const char* exhausted =
       "interlock::versioned: no version follows 2^62 - 1, which store_if_newer() has set; give it "
@@ -41,6 +44,9 @@ public:
   explicit version_word(version_type initial) noexcept : word_(word_of(initial)) {}
   version_word(const version_word&) = delete;
   version_word& operator=(const version_word&) = delete;
+  ~version_word() {
+    waiters_.expect_empty("~versioned: somebody waits for a version; let every waiter go first");
+  }
 
   // Returns: the version at a moment when nobody was in; waits for that moment, not for a claim.
   version_type settled() const noexcept {
@@ -57,7 +63,7 @@ public:
   //          cells may ask.
   bool is_at(version_type version) const noexcept {
     for (unsigned round = 0; round + 1 < spin_rounds; ++round) {
-      // order: seq_cst [cell.is_at] total order with [cell.try_lock], [cell.try_claim], [cell.announce] and pairs with [cell.leave]: of two commits that each read what the other writes, one sees the other in
+      // order: seq_cst [cell.is_at] total order with [cell.try_lock], [cell.try_claim] and pairs with [cell.leave]: of two commits that each read what the other writes, one sees the other in
       const std::uint64_t word = word_.load(std::memory_order_seq_cst);
       if (word >> 2U != version) return false;
       if ((word & (claimed | busy)) == 0) return true;
@@ -95,7 +101,7 @@ public:
   // Returns: true if taken.
   bool try_claim(version_type version) const noexcept {
     std::uint64_t expected = word_of(version);
-    // order: seq_cst/relaxed [cell.try_claim] total order with [cell.is_at] and pairs with [cell.leave]: comes before this thread's look at other cells; sees the last payload
+    // order: seq_cst/relaxed [cell.try_claim] total order with [cell.is_at], [cell.rests], [wait_list.empty] and pairs with [cell.leave]: comes before this thread's look for waiters and at other cells; sees the last payload
     return word_.compare_exchange_strong(expected, expected | claimed, std::memory_order_seq_cst,
                                          std::memory_order_relaxed);
   }
@@ -113,67 +119,96 @@ public:
   void unlock(version_type version) const noexcept { leave(version); }
 
   // Effects: leaves with a new payload under a new version. The cell may be gone on return.
-  // Returns: the word to unpark, or nullptr if nobody waits.
-  [[nodiscard]] const park_word* publish(version_type version) noexcept {
-    const park_word* sleepers = nullptr;
-    // order: seq_cst [cell.publish] total order with [cell.announce]: after try_lock or try_claim, so a waiter missed here sees that and does not park
-    const std::uint32_t waiting = waiting_.load(std::memory_order_seq_cst);
-    if ((waiting & awaited) != 0) {
-      // order: relaxed: only the thread that is in stores here, before leave() and the unpark; a waiter can but set a bit that is set
-      waiting_.store(waiting + 1, std::memory_order_relaxed);
-      sleepers = &waiting_;
-    }
+  // Returns: those who have waited for it, for wake(); nullptr if nobody has.
+  [[nodiscard]] waiters::node* publish(version_type version) noexcept {
+    waiters::node* const reached = waiters_.empty() ? nullptr : waiters_.take(version);
     leave(version);
-    return sleepers;
+    return reached;
+  }
+  static void wake(waiters::node* reached) noexcept {
+    if (reached != nullptr) waiters::wake(reached);
+  }
+
+  // Effects: publish() and wake() at once, for who is in no other cell.
+  void publish_and_wake(version_type version) noexcept {
+    if (!waiters_.empty()) return publish_to_waiters(version);
+    leave(version);
   }
 
   // Effects: blocks until the version is greater than `seen`, or past the deadline if there is one.
   // Returns: false when the deadline has passed.
   bool wait_past(version_type seen,
                  const std::chrono::steady_clock::time_point* deadline) const noexcept {
-    for (unsigned round = 0;; ++round) {
-      const version_type version = settled();
-      if (version > seen) return true;
+    for (unsigned round = 0; settled() <= seen; ++round) {
       if (round < spin_rounds || (is_claimed() && !past(deadline))) {
-        spin_hint(round);  // the owner of a claim may have looked for waiters already
+        spin_hint(round);
         continue;
       }
-      // order: seq_cst [cell.announce] total order with [cell.publish], [cell.is_at]: either the next commit sees this or is_at sees that commit
-      const std::uint32_t word = waiting_.fetch_or(awaited, std::memory_order_seq_cst) | awaited;
-      const bool at_rest = is_at(version);
-      if (deadline == nullptr) {
-        if (at_rest) park(waiting_, word);
-      } else {
-        if (at_rest) park_until(waiting_, word, *deadline);
-        if (past(deadline)) return settled() > seen;
-      }
+      const auto stays = [this, seen] { return rests_up_to(seen); };
+      const wait_ending ending = wait_in(waiters_, seen + 1, stays, deadline);
+      if (ending == wait_ending::reached) return true;
+      if (ending == wait_ending::too_late || past(deadline)) return settled() > seen;
     }
+    return true;
+  }
+
+  // Effects: lists the coroutine, to be resumed when the version is greater than `seen`.
+  // Returns: false if it is; true if listed: touch nothing of the coroutine then.
+  bool suspend(std::coroutine_handle<> self, coroutine_place<version_type>& place,
+               version_type seen) const noexcept {
+    const auto stays = [this, seen] { return rests_up_to(seen); };
+    return list(seen, [&] { return place.suspend(self, waiters_, stays); });
+  }
+
+  // Effects: lists the thread, to be woken when the version is greater than `seen`.
+  // Returns: false if it is; true if listed.
+  bool join(wait_any<version_type>& here, version_type seen) const noexcept {
+    const auto stays = [this, seen] { return rests_up_to(seen); };
+    return list(seen, [&] { return here.add(waiters_, seen + 1, stays); });
   }
 
 private:
   static constexpr std::uint64_t busy = 1;
   static constexpr std::uint64_t claimed = 2;
-  // waiting_ = turn * 2 + awaited
-  //   awaited  set by a waiter before it looks at the version for the last time and parks. A waiter
-  //            that left leaves it set: one needless unpark.
-  //   turn     raised, and awaited cleared, by a commit that unparks; so a waiter that is about to
-  //            park on the old word does not, even if another waiter has set the bit again
-  static constexpr std::uint32_t awaited = 1;
-
   static constexpr std::uint64_t word_of(version_type version) noexcept { return version << 2U; }
 
   static bool past(const std::chrono::steady_clock::time_point* deadline) noexcept {
     return deadline != nullptr && std::chrono::steady_clock::now() >= *deadline;
   }
 
+  [[gnu::noinline]] void publish_to_waiters(version_type version) noexcept {
+    waiters::node* const reached = waiters_.take(version);
+    leave(version);
+    wake(reached);
+  }
+
+  // Returns: true if the version is no more than this, nobody is in and nobody has a claim, whose
+  //          owner may have looked for waiters already.
+  bool rests_up_to(version_type version) const noexcept {
+    // order: seq_cst [cell.rests] total order with [cell.try_lock], [cell.try_claim], [wait_list.lock]: of a waiter and a commit, one sees the other
+    const std::uint64_t word = word_.load(std::memory_order_seq_cst);
+    return (word & (claimed | busy)) == 0 && word >> 2U <= version;
+  }
+
+  // Effects: calls add() until it has listed a waiter; it does when nobody is in or has a claim.
+  // Returns: false if the version is greater than `seen`.
+  template <class Add>
+  bool list(version_type seen, Add add) const noexcept {
+    for (unsigned round = 0; settled() <= seen; ++round) {
+      if (!is_claimed() && add()) return true;
+      spin_hint(round);
+    }
+    return false;
+  }
+
   bool is_claimed() const noexcept {
-    // order: relaxed: a guess, is_at() decides
+    // order: relaxed: a guess, rests_up_to() decides
     return (word_.load(std::memory_order_relaxed) & claimed) != 0;
   }
 
   bool try_lock(version_type version) const noexcept {
     std::uint64_t expected = word_of(version);
-    // order: seq_cst/relaxed [cell.try_lock] total order with [cell.settled], [cell.is_at] and pairs with [cell.leave]: comes before this thread's look at waiting_ and at other cells; sees the last payload
+    // order: seq_cst/relaxed [cell.try_lock] total order with [cell.settled], [cell.is_at], [cell.rests], [wait_list.empty] and pairs with [cell.leave]: comes before this thread's look for waiters and at other cells; sees the last payload
     return word_.compare_exchange_strong(expected, expected | claimed | busy,
                                          std::memory_order_seq_cst, std::memory_order_relaxed);
   }
@@ -184,7 +219,7 @@ private:
   }
 
   mutable std::atomic<std::uint64_t> word_;  // mutable: readers of a node_cell enter too
-  mutable park_word waiting_{0};
+  mutable waiters waiters_;
 };
 
 }  // namespace interlock::detail
