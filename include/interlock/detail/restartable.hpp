@@ -17,7 +17,8 @@
 //                   These return whether they did it. false: nothing changed, for one of: the
 //                   object has no slots or is frozen; the slot has too little; the sequence was cut
 //                   short; this thread or this process cannot. The caller has another way then.
-//   interrupt()     after it, a sequence that began before it has stored or never will
+//   interrupt()     after it, a sequence that began before it has stored or never will; only if
+//                   available
 //
 // Synchronization: a store to a slot releases, towards who reads the slot with acquire.
 // Progress: wait-free; nothing is tried twice, so a debugger may step through.
@@ -42,6 +43,23 @@ inline unsigned rows_for_threads() noexcept {
   }();
   return count;
 }
+
+// Where the code of a sequence can be unloaded, nothing that points at it may stay in a thread that
+// lives on. A library can be, an executable cannot.
+#if defined(__PIC__) && !defined(__PIE__)
+constexpr bool unloadable = true;
+#else
+constexpr bool unloadable = false;
+#endif
+
+// What tests vary: pauses between the sequence's load and its store; whether the kernel knows of
+// it; whether it is made to forget it at the end.
+struct manner {
+  int pauses;
+  bool restarts;
+  bool clears;
+};
+constexpr manner usual{0, true, unloadable};
 
 }  // namespace interlock::detail::restartable
 

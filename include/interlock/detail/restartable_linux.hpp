@@ -106,22 +106,6 @@ inline void interrupt() noexcept {
   }
 }
 
-// Where the code of a sequence can be unloaded, nothing that points at it may stay in a thread that
-// lives on. A library can be, an executable cannot.
-#if defined(__PIC__) && !defined(__PIE__)
-constexpr bool unloadable = true;
-#else
-constexpr bool unloadable = false;
-#endif
-
-// What tests vary: pauses amid the sequence; whether the kernel knows of it; whether it is made to
-// forget it at the end.
-struct manner {
-  int pauses = 0;
-  bool restarts = true;
-  bool clears = unloadable;
-};
-
 enum class half : int { none = -1, room = 0, share = 32 };  // and its lowest bit in a slot
 
 }  // namespace interlock::detail::restartable
@@ -134,19 +118,19 @@ enum class half : int { none = -1, room = 0, share = 32 };  // and its lowest bi
 
 namespace interlock::detail::restartable {
 
-template <manner how = manner{}>
+template <manner how = usual>
 [[gnu::always_inline]] inline bool add(const std::atomic<std::uint64_t>& state,
                                        std::uint64_t n) noexcept {
   return sequence<half::none, how>(state, n, 0);
 }
 
-template <manner how = manner{}>
+template <manner how = usual>
 [[gnu::always_inline]] inline bool take(const std::atomic<std::uint64_t>& state,
                                         std::uint32_t n) noexcept {
   return sequence<half::share, how>(state, n - (std::uint64_t{n} << 32U), n);
 }
 
-template <manner how = manner{}>
+template <manner how = usual>
 [[gnu::always_inline]] inline bool put(const std::atomic<std::uint64_t>& state,
                                        std::uint32_t n) noexcept {
   return sequence<half::room, how>(state, (std::uint64_t{n} << 32U) - n, n);

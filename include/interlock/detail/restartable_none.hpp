@@ -11,9 +11,22 @@ namespace interlock::detail::restartable {
 
 constexpr bool available() noexcept { return false; }
 inline unsigned rows() noexcept { return rows_for_threads(); }
-constexpr bool add(const std::atomic<std::uint64_t>&, std::uint64_t) noexcept { return false; }
-constexpr bool take(const std::atomic<std::uint64_t>&, std::uint32_t) noexcept { return false; }
-constexpr bool put(const std::atomic<std::uint64_t>&, std::uint32_t) noexcept { return false; }
+
+template <manner how = usual>
+constexpr bool add(const std::atomic<std::uint64_t>&, std::uint64_t) noexcept {
+  return false;
+}
+
+template <manner how = usual>
+constexpr bool take(const std::atomic<std::uint64_t>&, std::uint32_t) noexcept {
+  return false;
+}
+
+template <manner how = usual>
+constexpr bool put(const std::atomic<std::uint64_t>&, std::uint32_t) noexcept {
+  return false;
+}
+
 constexpr void interrupt() noexcept {}
 
 }  // namespace interlock::detail::restartable
