@@ -7,6 +7,9 @@
 
 #include <interlock/watermark.hpp>
 
+#include "support/detached.hpp"
+#include "support/owned.hpp"
+
 using interlock::watermark;
 using testing::world;
 
@@ -134,6 +137,65 @@ void waits(world& w) {
   w.finally([] {});
 }
 
+template <class Then>
+support::detached when_at(const watermark<int>& mark, int height, Then then) {
+  co_await mark.async_wait_for_at_least(height);
+  then();
+}
+
+// The coroutine is resumed once, by its own thread or by the one that raises.
+void awaits(world& w) {
+  auto* const mark = used_by<watermark<int>>::make(2, 0);
+  int goods = 0;
+  int resumed = 0;
+  w.thread([&, mark] {
+    when_at(**mark, 2, [&, mark] {
+      testing::check(goods == 3, "what was done before the raise is visible");
+      ++resumed;
+      mark->leave();
+    });
+  });
+  w.thread([&, mark] {
+    (*mark)->raise(1);
+    goods = 3;
+    (*mark)->raise(2);
+    mark->leave();
+  });
+  w.finally([&] { testing::check(resumed == 1, "resumed once"); });
+}
+
+// A thread and a coroutine at different heights, and two who raise.
+void thread_and_coroutine(world& w) {
+  watermark<int> mark(0);
+  int resumed = 0;
+  w.thread([&] { mark.wait_for_at_least(1); });
+  w.thread([&] { when_at(mark, 2, [&] { ++resumed; }); });
+  w.thread([&] { mark.raise(2); });
+  w.finally([&] { testing::check(resumed == 1, "resumed once"); });
+}
+
+void two_raise_for_a_coroutine(world& w) {
+  watermark<int> mark(0);
+  int resumed = 0;
+  w.thread([&] { when_at(mark, 1, [&] { ++resumed; }); });
+  for (const int height : {1, 2}) w.thread([&mark, height] { mark.raise(height); });
+  w.finally([&] { testing::check(resumed == 1, "resumed once"); });
+}
+
+support::owned waits_for_ever(const watermark<int>& mark) {
+  co_await mark.async_wait_for_at_least(9);
+  testing::check(false, "nobody raises it so far");
+}
+
+// A suspended coroutine is destroyed while lower waiters come and are released.
+void destroyed_while_it_waits(world& w) {
+  watermark<int> mark(0);
+  w.thread([&] { waits_for_ever(mark).handle.destroy(); });
+  w.thread([&] { mark.wait_for_at_least(1); });
+  w.thread([&] { mark.raise(1); });
+  w.finally([] {});
+}
+
 // Two waiters for two heights, raised by different threads.
 void two_heights(world& w) {
   watermark<int> mark(0);
@@ -158,7 +220,8 @@ void two_waiters(world& w) {
 }
 
 // One asked in time, so raises look for waiters from the beginning. Then two raise, one of them
-// asks as well, and one waits from the first raise on: a late raise must not bring back an old word.
+// asks as well, and one waits from the first raise on: a late raise must not bring back an old
+// word.
 void late_raise(world& w) {
   watermark<int> mark(0);
   testing::check(!mark.wait_for_at_least_until(1, {}), "nobody raises it yet");
@@ -290,15 +353,30 @@ TEST_CASE("watermark: a waiter misses no raise and sees what was done before it"
   failing(waits<early_look>);
   proved(timed_wait);
   proved(endless_wait);
-  proved(late_raise);
+  proved(late_raise, whole_waits());
 }
 
-TEST_CASE("watermark: waiters for two heights", "[.deep]") { proved(two_heights); }
+TEST_CASE("watermark: a coroutine is resumed once, when its height is reached") {
+  proved(awaits);
+  proved(thread_and_coroutine);
+  proved(two_raise_for_a_coroutine);
+}
 
+TEST_CASE("watermark: a suspended coroutine may be destroyed beside lower raises") {
+  proved(destroyed_while_it_waits);
+}
 
-TEST_CASE("watermark: three threads raise it and wait for the last", "[.deep]") { proved(meet); }
+TEST_CASE("watermark: waiters for two heights", "[.deep]") {
+  proved(two_heights);
+}
 
-TEST_CASE("watermark: the last user may destroy it") { proved(last_user); }
+TEST_CASE("watermark: three threads raise it and wait for the last", "[.deep]") {
+  proved(meet);
+}
+
+TEST_CASE("watermark: the last user may destroy it") {
+  proved(last_user);
+}
 
 TEST_CASE("watermark: who was released must not destroy it under the raise") {
   failing(destroyed_by_the_waiter);
@@ -311,7 +389,6 @@ TEST_CASE("watermark: each call takes effect at one moment, on several marks too
 }
 
 TEST_CASE("watermark: mutants", "[.mutants]") {
-  mutants({waits<watermark<int>>, two_readers, refused_raise, two_waiters, timed_wait,
-           endless_wait, [](world& w) { raises<watermark<int>>(w, 2, 1); },
-           late_raise});
+  mutants({waits<watermark<int>>, two_readers, refused_raise, two_waiters, timed_wait, endless_wait,
+           [](world& w) { raises<watermark<int>>(w, 2, 1); }, awaits, two_raise_for_a_coroutine});
 }

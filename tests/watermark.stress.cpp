@@ -4,8 +4,11 @@
 #include <interlock/watermark.hpp>
 
 #include <algorithm>
+#include <vector>
 
 #include "support/catch.hpp"
+#include "support/detached.hpp"
+#include "support/owned.hpp"
 #include "support/threads.hpp"
 
 namespace {
@@ -59,6 +62,18 @@ std::size_t steps_down(std::size_t threads, std::uint64_t offers) {
     raising.fetch_sub(1);
   });
   return down.load() + (w.load() == offers ? 0U : 1U);
+}
+
+support::detached count_when_at(const watermark<std::uint64_t>& w, std::uint64_t height,
+                                std::atomic<std::size_t>& reached,
+                                std::atomic<std::size_t>& too_early) {
+  co_await w.async_wait_for_at_least(height);
+  if (w.load() < height) too_early.fetch_add(1);
+  reached.fetch_add(1);
+}
+
+support::owned wait_for_ever(const watermark<std::uint64_t>& w) {
+  co_await w.async_wait_for_at_least(~std::uint64_t{0});
 }
 
 }  // namespace
@@ -131,4 +146,65 @@ TEST_CASE("waits with deadlines that keep passing see the height when it is reac
     }
   });
   CHECK(wrong.load() == 0);
+}
+
+TEST_CASE("a thousand coroutines and some threads wait for heights that others raise") {
+  const std::size_t coroutines = 1'000;
+  for (std::size_t round = 0; round < support::rounds(40); ++round) {
+    watermark<std::uint64_t> w(0);
+    std::atomic<std::size_t> reached{0};
+    std::atomic<std::size_t> too_early{0};
+    support::run_threads(6, [&](std::size_t me) {
+      if (me < 2) {  // half of the coroutines each, in an order of their own
+        for (std::size_t i = 0; i < coroutines / 2; ++i) {
+          const std::size_t height = 1 + (i * 7 + me * 3) % coroutines;
+          count_when_at(w, height, reached, too_early);
+        }
+      } else if (me < 4) {
+        for (std::uint64_t v = me - 1; v <= coroutines; v += 2) w.raise(v);
+      } else {
+        for (std::uint64_t v = me; v <= coroutines; v += 100) {
+          w.wait_for_at_least(v);
+          if (w.load() < v) too_early.fetch_add(1);
+        }
+      }
+    });
+    w.raise(coroutines);
+    REQUIRE(reached.load() == coroutines);
+    REQUIRE(too_early.load() == 0);
+  }
+}
+
+TEST_CASE("waits that end by their deadline or by destruction leave the others in place") {
+  const std::uint64_t top = support::rounds(20'000);
+  watermark<std::uint64_t> w(0);
+  std::atomic<std::size_t> wrong{0};
+  std::atomic<std::size_t> reached{0};
+  support::run_threads(4, [&](std::size_t me) {
+    if (me == 0) {
+      for (std::uint64_t v = 1; v <= top; ++v) w.raise(v);
+    } else if (me == 1) {
+      std::vector<support::owned> waiting;
+      for (std::size_t i = 0; i < top; ++i) {
+        waiting.push_back(wait_for_ever(w));
+        if (waiting.size() < 4) continue;
+        std::swap(waiting[i % 4], waiting.back());
+        waiting.back().handle.destroy();
+        waiting.pop_back();
+      }
+      for (const support::owned& rest : waiting) rest.handle.destroy();
+    } else {
+      const auto soon = [me] {
+        return std::chrono::steady_clock::now() + std::chrono::microseconds(me == 2 ? 0 : 20);
+      };
+      for (std::uint64_t height = 1; height <= top; height += 50) {
+        count_when_at(w, height, reached, wrong);
+        while (!w.wait_for_at_least_until(height, soon())) {
+        }
+        if (w.load() < height) wrong.fetch_add(1);
+      }
+    }
+  });
+  CHECK(wrong.load() == 0);
+  CHECK(reached.load() == 2 * ((top + 49) / 50));
 }

@@ -1,23 +1,30 @@
 // SPDX-License-Identifier: BSL-1.0
 // watermark: the contract, one guarantee a case.
 
+#include <interlock/task.hpp>
 #include <interlock/watermark.hpp>
 
 #include <algorithm>
 #include <compare>
 #include <memory>
+#include <numeric>
+#include <random>
 #include <string>
 #include <type_traits>
 #include <vector>
 
+#include "support/allocations.hpp"
 #include "support/catch.hpp"
+#include "support/death.hpp"
+#include "support/detached.hpp"
+#include "support/owned.hpp"
 #include "support/pages.hpp"
 #include "support/threads.hpp"
 
 using interlock::watermark;
 using namespace std::chrono_literals;
 
-static_assert(sizeof(watermark<std::uint32_t>) == 8);
+static_assert(sizeof(watermark<std::uint32_t>) == 16);
 static_assert(sizeof(watermark<std::uint64_t>) == 16);
 static_assert(!std::is_copy_constructible_v<watermark<int>>);
 static_assert(!std::is_copy_assignable_v<watermark<int>>);
@@ -33,6 +40,18 @@ struct release {
   std::uint32_t minor;
   friend auto operator<=>(const release&, const release&) = default;
 };
+
+template <class Then>
+support::detached when_at(const watermark<int>& w, int height, Then then) {
+  co_await w.async_wait_for_at_least(height);
+  then();
+}
+
+template <class Then>
+support::owned owned_when_at(const watermark<int>& w, int height, Then then) {
+  co_await w.async_wait_for_at_least(height);
+  then();
+}
 
 }  // namespace
 
@@ -161,6 +180,98 @@ TEST_CASE("What was done before a raise that answered true is visible to whoever
     REQUIRE(seen[0]);
     REQUIRE(seen[1]);
   }
+}
+
+TEST_CASE("A raise wakes only those whose height it has reached") {
+  std::mt19937 random(1);
+  for (int round = 0; round < 50; ++round) {
+    std::vector<int> heights(20);
+    std::iota(heights.begin(), heights.end(), 1);
+    std::shuffle(heights.begin(), heights.end(), random);
+    watermark<int> w(0);
+    std::vector<int> resumed;
+    for (const int height : heights) when_at(w, height, [&, height] { resumed.push_back(height); });
+    CHECK(resumed.empty());
+    for (int top = 0; top < 20;) {
+      top = std::min(20, top + static_cast<int>(random() % 4));
+      w.raise(top);
+      REQUIRE(resumed.size() == static_cast<std::size_t>(top));
+    }
+    CHECK(std::is_sorted(resumed.begin(), resumed.end()));  // lowest first
+  }
+}
+
+TEST_CASE("a coroutine waits for a height as a thread does") {
+  watermark<int> w(5);
+  int reached = 0;
+  when_at(w, 5, [&] { ++reached; });
+  CHECK(reached == 1);  // without being suspended
+  const auto wait_and_load = [](watermark<int>& mark) -> interlock::task<int> {
+    co_await mark.async_wait_for_at_least(7);
+    co_return mark.load();
+  };
+  std::string data;
+  std::thread raiser([&] {
+    data = "seven";
+    w.raise(7);
+  });
+  CHECK(interlock::sync_wait(wait_and_load(w)) >= 7);
+  CHECK(data == "seven");
+  raiser.join();
+}
+
+TEST_CASE("waiting for a height allocates nothing") {
+  watermark<int> w(0);
+  std::vector<support::owned> waiting;
+  for (int i = 1; i <= 10; ++i) waiting.push_back(owned_when_at(w, i, [] {}));
+  const std::size_t before = support::allocations();
+  CHECK_FALSE(w.wait_for_at_least_until(1, std::chrono::steady_clock::now() + 1ms));
+  w.raise(10);
+  CHECK(support::allocations() == before);
+  for (const support::owned& one : waiting) one.handle.destroy();
+}
+
+TEST_CASE("a suspended coroutine may be destroyed and is not resumed") {
+  watermark<int> w(0);
+  int resumed = 0;
+  std::vector<support::owned> waiting;
+  for (int i = 0; i < 8; ++i) {
+    waiting.push_back(owned_when_at(w, 1 + i / 2, [&] { ++resumed; }));
+  }
+  for (const std::size_t gone : {0U, 3U, 7U}) waiting[gone].handle.destroy();
+  w.raise(2);
+  CHECK(resumed == 2);
+  for (const std::size_t gone : {5U, 6U}) waiting[gone].handle.destroy();
+  w.raise(9);
+  CHECK(resumed == 3);
+  for (const std::size_t done : {1U, 2U, 4U}) waiting[done].handle.destroy();
+}
+
+TEST_CASE("a coroutine that was released may destroy another one that was") {
+  watermark<int> w(0);
+  bool resumed = false;
+  support::owned second{};
+  const support::owned first = owned_when_at(w, 1, [&] { second.handle.destroy(); });
+  second = owned_when_at(w, 2, [&] { resumed = true; });
+  w.raise(2);
+  CHECK_FALSE(resumed);
+  first.handle.destroy();
+}
+
+TEST_CASE("coroutines that lift each other need no deep stack") {
+  const int steps = static_cast<int>(support::rounds(200'000));
+  watermark<int> w(0);
+  for (int i = 1; i <= steps; ++i) when_at(w, i, [&w, i] { w.raise(i + 1); });
+  w.raise(1);
+  CHECK(w.load() == steps + 1);
+}
+
+TEST_CASE("a watermark that somebody waits for is not destroyed") {
+  CHECK(support::death_message([] {
+          auto* const w = new watermark<int>(0);
+          when_at(*w, 1, [] {});
+          delete w;
+        }) == "interlock: ~watermark: somebody waits for a height; let every waiter go first\n");
 }
 
 TEST_CASE("wait_for_at_least_until gives up at its deadline") {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// interlock/watermark.hpp - the highest value offered so far, and threads that wait for a height.
+// interlock/watermark.hpp - the highest value offered so far, and who waits until it is that high.
 //
 // Problem     Positions arrive out of order (log offsets, versions, timestamps). Compare, then
 //             store: an older position that passed its comparison overwrites a newer one.
@@ -9,14 +9,20 @@
 //             A raise answers true exactly if it became the maximum.
 //             A raise to no more than the maximum writes nothing.
 //             A wait returns as soon as the maximum has reached its height and misses no raise.
+//             A raise wakes only those whose height it has reached.
 //             What was done before a raise that answered true is visible to whoever sees its value.
-// Progress    load, stale raise: wait-free. raise: lock-free. The waits: blocking.
-// Cost        sizeof(T) and 4 bytes, aligned as T. A stale raise is one load. Without waiters a
-//             raise is one compare-and-swap and one load; with waiters also a system call that
-//             wakes them all.
+// Progress    load, stale raise: wait-free. raise: lock-free, but for a few steps in turn with
+//             those who begin or give up a wait. The waits: blocking, or the coroutine suspends.
+// Cost        sizeof(T) and 8 bytes, rounded up. A stale raise is one load. Without waiters a raise
+//             is one compare-and-swap and one load; with waiters it also locks their list, and
+//             looks at those it wakes and one more. Waiting allocates nothing.
 // Lifetime    Must outlive the return of every call: a thread whose wait returned may not destroy
-//             it while the raise that released it is still returning.
-// Not for     A maximum that comes with data (use versioned); many raises below a waiter's height.
+//             it while the raise that released it is still returning. Nobody may be waiting.
+// Resumes on  The raising thread: when the coroutine that runs there (see sync_wait) suspends, or
+//             inside raise() if none does, as on a plain thread.
+// Cancellation A suspended coroutine may be destroyed, unless another thread raises to its height
+//             meanwhile, or did so. Threads wait with a deadline.
+// Not for     A maximum that comes with data (use versioned).
 //
 // Example     watermark<std::uint64_t> replicated(0);         // examples/watermark.cpp
 //             std::thread replica([&] {
@@ -28,10 +34,11 @@
 #include <atomic>
 #include <chrono>
 #include <concepts>
-#include <cstdint>
+#include <coroutine>
 #include <type_traits>
 
 #include "detail/parking.hpp"
+#include "detail/wait_list.hpp"
 
 namespace interlock {
 
@@ -52,6 +59,10 @@ public:
   explicit constexpr watermark(T initial) noexcept : value_(initial) {}
   watermark(const watermark&) = delete;
   watermark& operator=(const watermark&) = delete;
+  // Preconditions: nobody waits.
+  ~watermark() {
+    waiters_.expect_empty("~watermark: somebody waits for a height; let every waiter go first");
+  }
 
   // Effects: at one moment during the call (linearizable), makes v the value if v is greater.
   // Returns: true if v became the value.
@@ -60,79 +71,74 @@ public:
     T seen = load();
     do {
       if (!(seen < v)) return false;
-      // order: seq_cst/seq_cst [watermark.raise] total order with [watermark.load], [watermark.raise.signal], [watermark.announce]: raise, then look for waiters; they announce themselves, then look at the value
+      // order: seq_cst/seq_cst [watermark.raise] total order with [watermark.load], [wait_list.empty]: raise, then look for waiters; they are listed, then look at the value
     } while (!value_.compare_exchange_weak(seen, v, std::memory_order_seq_cst,
                                            std::memory_order_seq_cst));
-    // order: seq_cst [watermark.raise.signal] total order with [watermark.raise], [watermark.announce]: not before the value is raised
-    const std::uint32_t signal = signal_.load(std::memory_order_seq_cst);
-    if ((signal & awaited) != 0) wake(signal);
+    if (!waiters_.empty()) wake(v);
     return true;
   }
 
   // Returns: the value at one moment during the call.
   [[nodiscard]] T load() const noexcept {
-    // order: seq_cst [watermark.load] total order with [watermark.raise], [watermark.announce]: sees what was done before the raise; and a waiter that announced itself misses no raise
+    // order: seq_cst [watermark.load] total order with [watermark.raise], [wait_list.lock]: sees what was done before the raise; and a waiter that is being listed misses no raise
     return value_.load(std::memory_order_seq_cst);
   }
 
   // Effects: blocks until the value is at least v.
-  void wait_for_at_least(T v) const noexcept {
-    for (unsigned round = 0; load() < v; ++round) {
-      if (round < detail::spin_rounds) {
-        detail::spin_hint(round);
-        continue;
-      }
-      const std::uint32_t signal = announce();
-      if (load() < v) detail::park(signal_, signal);
-    }
-  }
+  void wait_for_at_least(T v) const noexcept { wait(v, nullptr); }
 
   // Effects: as wait_for_at_least, but not past the deadline.
   // Returns: true if the value is at least v. A deadline in the past asks without blocking.
   [[nodiscard("after a time-out the value is lower")]]
   bool wait_for_at_least_until(T v, std::chrono::steady_clock::time_point deadline) const noexcept {
-    bool in_time = true;
-    for (unsigned round = 0; load() < v; ++round) {
-      if (!in_time) return false;
-      if (round < detail::spin_rounds) {
-        detail::spin_hint(round);
-        continue;
-      }
-      const std::uint32_t signal = announce();
-      if (load() < v) in_time = detail::park_until(signal_, signal, deadline);
-    }
-    return true;
+    return wait(v, &deadline);
+  }
+
+  // Effects: co_await async_wait_for_at_least(v) suspends the coroutine until the value is at least
+  //          v. Works in coroutines of any type.
+  // Synchronization: as wait_for_at_least.
+  [[nodiscard("write co_await")]] auto async_wait_for_at_least(T v) const noexcept {
+    return height_awaiter(*this, v);
   }
 
 private:
-  // signal_ = turn * 2 + awaited
-  //   awaited  set by a waiter before it looks at the value for the last time and parks
-  //   turn     raised, and awaited cleared, by a raise that wakes; so a waiter that is about to
-  //            park on the old word does not
-  //
-  // Why no raise is missed. Raise: value, then signal_. Waiter: signal_, then value. All four are
-  // seq_cst, so in their total order either the raise sees `awaited`, or the waiter sees the value
-  // and does not park. A raise that sees `awaited` and loses the race to change signal_ lost to
-  // another raise, which wakes everybody who had announced himself by then: they look again, and
-  // see both values.
-  static constexpr std::uint32_t awaited = 1;
+  class height_awaiter;
 
-  // Returns: the word to park on.
-  std::uint32_t announce() const noexcept {
-    // order: seq_cst [watermark.announce] total order with [watermark.raise], [watermark.raise.signal], [watermark.load]: not after the last look at the value
-    return signal_.fetch_or(awaited, std::memory_order_seq_cst) | awaited;
+  // Returns: true if the value is at least v.
+  bool wait(T v, const std::chrono::steady_clock::time_point* deadline) const noexcept {
+    for (unsigned round = 0; round < detail::spin_rounds; ++round) {
+      if (!(load() < v)) return true;
+      detail::spin_hint(round);
+    }
+    // The value does not go down, so whatever ended the wait was the last of it.
+    const auto ending = detail::wait_in(waiters_, v, [this, v] { return load() < v; }, deadline);
+    return ending != detail::wait_ending::too_late || !(load() < v);
   }
 
-  [[gnu::noinline]] void wake(std::uint32_t signal) noexcept {
-    // order: relaxed: only has to differ from the word that waiters park on; the value orders
-    if (signal_.compare_exchange_strong(signal, signal + 1, std::memory_order_relaxed,
-                                        std::memory_order_relaxed)) {
-      detail::unpark_all(&signal_);
-    }
+  [[gnu::noinline]] void wake(T v) noexcept {
+    if (auto* const reached = waiters_.take(v)) detail::wait_list<T>::wake(reached);
   }
 
   std::atomic<T> value_;
-  mutable detail::park_word signal_{0};
+  mutable detail::wait_list<T> waiters_;
+};
+
+template <class T>
+class [[nodiscard("write co_await")]] watermark<T>::height_awaiter {
+public:
+  height_awaiter(const watermark& mark, T height) noexcept
+      : mark_(mark), height_(height), place_(height) {}
+
+  bool await_ready() const noexcept { return !(mark_.load() < height_); }
+  bool await_suspend(std::coroutine_handle<> self) noexcept {
+    return place_.suspend(self, mark_.waiters_, [this] { return mark_.load() < height_; });
+  }
+  void await_resume() noexcept { place_.resumed(); }
+
+private:
+  const watermark& mark_;
+  const T height_;
+  detail::coroutine_place<T> place_;
 };
 
 }  // namespace interlock

@@ -57,7 +57,7 @@ public:
 
   // Returns: true if nobody is listed: after step 1, then nobody has to be woken.
   bool empty() const noexcept {
-    // order: seq_cst [wait_list.empty] total order with [wait_list.lock], [cell.try_lock], [cell.try_claim]: not before the change is marked
+    // order: seq_cst [wait_list.empty] total order with [wait_list.lock], [cell.try_lock], [cell.try_claim], [watermark.raise]: not before the change is marked
     return word_.load(std::memory_order_seq_cst) == 0;
   }
 
@@ -97,7 +97,7 @@ private:
     for (unsigned round = 0;; ++round) {
       // order: relaxed: only a guess that the exchange verifies
       std::uintptr_t seen = word_.load(std::memory_order_relaxed);
-      // order: seq_cst/relaxed [wait_list.lock] total order with [wait_list.empty], [cell.rests] and pairs with [wait_list.unlock]: not after the look at the object; sees the ring
+      // order: seq_cst/relaxed [wait_list.lock] total order with [wait_list.empty], [cell.rests], [watermark.load] and pairs with [wait_list.unlock]: not after the look at the object; sees the ring
       if ((seen & locked) == 0 &&
           word_.compare_exchange_strong(seen, seen | locked, std::memory_order_seq_cst,
                                         std::memory_order_relaxed)) {
