@@ -16,6 +16,11 @@
 //             nothing, a commit is one CAS. Any other T: one heap node for each commit, and a load
 //             is one CAS and two counts before T's own copy. No system call unless somebody waits.
 // Lifetime    Must outlive every operation on it, except a commit whose version was seen already.
+//             Nobody may be waiting.
+// Resumes on  The committing thread: when the coroutine that runs there (see sync_wait) suspends,
+//             or inside the commit if none does, as on a plain thread.
+// Cancellation A suspended coroutine may be destroyed, unless another thread commits what it waits
+//             for meanwhile, or did so. Threads wait with a deadline.
 // Not for     A plain number (counter, std::atomic), or several cells at once (transaction).
 //
 // Example     versioned<int> wallet(1000);                         // examples/versioned.cpp
@@ -26,6 +31,7 @@
 
 #include <chrono>
 #include <concepts>
+#include <coroutine>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -144,7 +150,16 @@ public:
     return load();
   }
 
+  // Effects: co_await async_wait(seen) suspends the coroutine until the version is greater than
+  //          `seen`. Works in coroutines of any type.
+  // Returns: an awaitable of what wait() returns.
+  // Throws: as wait(); for a wrong `seen` at once, else from co_await.
+  [[nodiscard("write co_await")]] auto async_wait(version_type seen) const {
+    return version_awaiter(*this, awaitable(seen));
+  }
+
 private:
+  class version_awaiter;
   friend class transaction;
   using draft = typename detail::versioned_cell<T>::draft;
 
@@ -169,6 +184,27 @@ private:
   }
 
   detail::versioned_cell<T> cell_;
+};
+
+template <class T>
+class [[nodiscard("write co_await")]] versioned<T>::version_awaiter {
+public:
+  version_awaiter(const versioned& cell, version_type seen) noexcept
+      : cell_(cell), seen_(seen), place_(seen + 1) {}
+
+  bool await_ready() const noexcept { return cell_.version() > seen_; }
+  bool await_suspend(std::coroutine_handle<> self) noexcept {
+    return cell_.cell_.suspend(self, place_, seen_);
+  }
+  snapshot await_resume() {
+    place_.resumed();
+    return cell_.load();
+  }
+
+private:
+  const versioned& cell_;
+  const version_type seen_;
+  detail::coroutine_place<version_type> place_;
 };
 
 // What compare_and_set() did: true if it replaced the value.

@@ -26,7 +26,7 @@ namespace interlock::detail {
 // back with another payload.
 //   v            nobody is in, the payload belongs to this version
 //   v claimed    the same, and one thread has the sole right to commit next
-//   v both       that thread is in and may be changing the payload; the version is still the old one
+//   v both       that thread is in and may be changing the payload; the version is still the old
 //                v  -> v both      try_lock
 //                v  -> v claimed   try_claim
 //        v claimed  -> v both      mark_busy
