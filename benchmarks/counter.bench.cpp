@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <interlock/counter.hpp>
+#include <interlock/striped_counter.hpp>
 
 #include "support/yardsticks.hpp"
 

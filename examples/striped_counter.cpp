@@ -2,7 +2,7 @@
 // Four threads serve requests while another reports how many, and starts again from zero each
 // time. Prints "40000 requests, 40000 reported".
 
-#include <interlock/counter.hpp>
+#include <interlock/striped_counter.hpp>
 
 #include <atomic>
 #include <iostream>

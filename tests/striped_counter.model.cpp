@@ -1,257 +1,509 @@
 // SPDX-License-Identifier: BSL-1.0
-// striped_counter in every execution: nothing lost, exact sums at one moment, growing loads never
-// backwards, while it spreads and after.
+// striped_counter in every execution of its portable form: nothing lost, exact sums at one moment,
+// loads between what was done and what was begun, while it spreads and after.
 
 #include "testing/front.hpp"
 #include "testing/last_user.hpp"
 
 #include <interlock/striped_counter.hpp>
+#include <interlock/testing/explored_history.hpp>
 
-#include <array>
+#include <string>
+#include <vector>
 
 namespace detail = interlock::detail;
+namespace twin = interlock::detail::restartable_twin;
 using interlock::striped_counter;
 using testing::world;
 
 namespace {
 
-// The way in for tests: to begin with a counter that has spread, as it does after a collision.
-std::atomic<detail::stripe_block*>& newest_of(striped_counter& c);
-template <auto Newest>
-struct way_in {
-  friend std::atomic<detail::stripe_block*>& newest_of(striped_counter& c) { return c.*Newest; }
-};
-template struct way_in<&striped_counter::newest_>;
+// Chance gives a thread its row; here the test does.
+void use_row(unsigned index) { detail::stripe_place::of_this_thread().index = index; }
 
-// Effects: adds a block of two stripes.
-void spread(striped_counter& c) {
-  detail::stripe_block* const older = newest_of(c).load(sc);
-  newest_of(c).store(detail::stripe_block::make(2, older), sc);
+// The way in for tests.
+std::atomic<std::byte*>& newest_of(detail::column_pool& pool);
+std::atomic<std::uint64_t>& word_of(striped_counter& c);
+template <auto Newest, auto State>
+struct way_in {
+  friend std::atomic<std::byte*>& newest_of(detail::column_pool& pool) { return pool.*Newest; }
+  friend std::atomic<std::uint64_t>& word_of(striped_counter& c) { return c.*State; }
+};
+template struct way_in<&detail::column_pool::newest_, &striped_counter::state_>;
+
+// A slab that is made before any exploration and survives them all.
+std::byte* const slab = [] {
+  const std::size_t rows = detail::restartable::rows();
+  detail::column_pool::give_back(detail::the_columns.take(rows), rows);
+  return newest_of(detail::the_columns).load(rlx);
+}();
+constexpr std::uint64_t all_columns = ~std::uint64_t{0};
+
+std::atomic<std::uint64_t>& vacant_columns() {
+  return *reinterpret_cast<std::atomic<std::uint64_t>*>(slab + detail::restartable::rows() *
+                                                                   detail::row_bytes);
 }
 
-// Chance gives a thread its stripe; here the test does.
-void use_stripe(unsigned index) { detail::stripe_place::of_this_thread().index = index; }
+// Each body begins with this: an abandoned run leaves its columns taken. What earlier users counted
+// is still in there.
+void begin() {
+  vacant_columns().store(all_columns, rlx);
+  for (unsigned row = 0; row < 2; ++row) {
+    for (unsigned column = 0; column < 2; ++column) {
+      auto* const first = reinterpret_cast<detail::stripe_slot*>(slab) + column;
+      detail::slot_of(detail::state_of(first), row).store(77, rlx);
+    }
+  }
+}
 
-// The library asks the system once and remembers: not within an execution, which would do
-// something else the next time.
-const std::size_t asked_before = detail::most_stripes();
+// And each ends with this, when its counters are gone.
+void columns_are_back() {
+  testing::check(vacant_columns().load(rlx) == all_columns, "each column was given back");
+}
 
-// What a striped counter must not be: its drain reads all stripes, then clears them.
-class naive_striped {
+// ---- what was called, and the object that it is compared with -------------------------------------
+
+struct call {
+  enum class kind { add, exact, exchange, load } what = kind::add;
+  std::int64_t amount = 0;  // add; exchange: the value put there
+  std::int64_t seen = 0;    // the others: the value found
+
+  friend std::string describe(const call& c) {
+    constexpr const char* names[] = {"add ", "load_exact saw ", "exchange saw ", "load saw "};
+    return names[static_cast<int>(c.what)] +
+           std::to_string(c.what == kind::add ? c.amount : c.seen);
+  }
+};
+
+struct state {
+  std::int64_t value = 0;
+
+  bool apply(const call& c, bool answered) {
+    if (c.what == call::kind::add) {
+      value += c.amount;
+      return true;
+    }
+    if (answered && c.seen != value) return false;
+    if (c.what == call::kind::exchange) value = c.amount;
+    return true;
+  }
+  static bool reads(const call& c) { return c.what == call::kind::exact; }
+  [[nodiscard]] std::size_t hash() const { return static_cast<std::size_t>(value); }
+  friend bool operator==(const state&, const state&) = default;
+};
+
+// Additions of nothing less than zero, and loads: each load is no less than what happens before it,
+// and no more than what does not happen after it.
+testing::verdict between(const std::vector<testing::explored_history<call>::entry>& all) {
+  testing::verdict found;
+  for (const auto& one : all) {
+    if (one.op.what != call::kind::load) continue;
+    std::int64_t least = 0, most = 0;
+    for (const auto& other : all) {
+      if (other.op.what != call::kind::add) continue;
+      if (testing::precedes(other.when, one.when)) least += other.op.amount;
+      if (!testing::precedes(one.when, other.when)) most += other.op.amount;
+    }
+    if (one.op.seen < least || one.op.seen > most) {
+      found.violation = describe(one.op) + ", not " + std::to_string(least) + " to " +
+                        std::to_string(most);
+    }
+  }
+  return found;
+}
+
+// ---- the protocol with mistakes -------------------------------------------------------------------
+
+enum class mistake {
+  none,
+  no_interrupt,         // the freezer only reads the slots
+  mark_after_sum,       // and marks the state too late
+  base_before_slots,    // the exact sum reads the base word first
+  spread_over_freezer,  // the marks of those who are in are lost
+  load_base_last,       // a load reads the base word after the slots
+  sum_then_zero         // a drain sets what it has summed to zero
+};
+
+template <mistake M>
+class seeded {
 public:
-  void add(std::size_t at, int n) { stripes_[at].fetch_add(n, sc); }
-  int drain() {
-    int total = 0;
-    for (auto& one : stripes_) total += one.load(sc);
-    for (auto& one : stripes_) one.store(0, sc);
-    return total;
+  void add(std::int64_t n) {
+    const auto amount = static_cast<std::uint64_t>(n);
+    if (!twin::add(state_, amount)) base_.fetch_add(amount, sc);
+  }
+  void spread() {
+    std::uint64_t seen = state_.load(rlx);
+    if (detail::has_slots(seen)) return;
+    const std::size_t rows = detail::restartable::rows();
+    const std::uint64_t where = detail::state_of(detail::the_columns.take(rows));
+    if (M == mistake::spread_over_freezer) {
+      state_.store(where, sc);  // as if there were none
+      return;
+    }
+    while (!state_.compare_exchange_strong(seen, detail::with_slots(seen, where), sc, rlx)) {
+    }
+  }
+  std::int64_t load() const {
+    std::uint64_t total = M == mistake::load_base_last ? 0 : base_.load(acq);
+    total += looked_at(state_.load(acq));
+    if (M == mistake::load_base_last) total += base_.load(acq);
+    return static_cast<std::int64_t>(total);
+  }
+  std::int64_t load_exact() const {
+    const std::uint64_t early = base_.load(sc);
+    const std::uint64_t slots = freeze();
+    const std::uint64_t base = M == mistake::base_before_slots ? early : base_.load(sc);
+    thaw();
+    return static_cast<std::int64_t>(slots + base);
+  }
+  std::int64_t exchange(std::int64_t desired) {
+    if (M == mistake::sum_then_zero) {
+      const std::uint64_t value = looked_at(state_.load(acq)) + base_.exchange(0, sc);
+      const std::uint64_t state = state_.load(acq);
+      for (unsigned row = 0; detail::has_slots(state) && row < detail::restartable::rows(); ++row) {
+        detail::slot_of(state, row).store(0, rel);
+      }
+      return static_cast<std::int64_t>(value);
+    }
+    const std::uint64_t slots = freeze();
+    const std::uint64_t base = base_.exchange(static_cast<std::uint64_t>(desired) - slots, sc);
+    thaw();
+    return static_cast<std::int64_t>(slots + base);
+  }
+  ~seeded() {
+    const std::uint64_t state = state_.load(rlx);
+    if (detail::has_slots(state)) {
+      detail::column_pool::give_back(&detail::slot_of(state, 0), detail::restartable::rows());
+    }
   }
 
 private:
-  std::array<std::atomic<int>, 2> stripes_{};
+  static std::uint64_t looked_at(std::uint64_t state) {
+    std::uint64_t total = 0;
+    for (unsigned row = 0; detail::has_slots(state) && row < detail::restartable::rows(); ++row) {
+      total += static_cast<std::uint64_t>(twin::tally(detail::slot_of(state, row).load(acq)));
+    }
+    return total;
+  }
+  std::uint64_t freeze() const {
+    std::uint64_t total = 0;
+    if (M == mistake::mark_after_sum) total = looked_at(state_.load(acq));
+    const std::uint64_t seen = state_.fetch_add(detail::one_freezer, sc);
+    if (M == mistake::mark_after_sum || !detail::has_slots(seen)) return total;
+    if (M == mistake::no_interrupt) return looked_at(seen);
+    for (unsigned row = 0; row < detail::restartable::rows(); ++row) {
+      total += static_cast<std::uint64_t>(twin::interrupt(detail::slot_of(seen, row)));
+    }
+    return total;
+  }
+  void thaw() const {
+    if (M == mistake::spread_over_freezer && detail::freezers(state_.load(rlx)) == 0) return;
+    state_.fetch_sub(detail::one_freezer, rel);
+  }
+
+  std::atomic<std::uint64_t> base_{0};
+  mutable std::atomic<std::uint64_t> state_{detail::no_slots};
 };
 
-void counts(world& w, int threads, int rounds) {
-  auto* const c = new striped_counter;
-  for (int t = 0; t < threads; ++t) {
-    w.thread([c, rounds] {
-      for (int i = 0; i < rounds; ++i) ++*c;
-    });
+// ---- bodies ---------------------------------------------------------------------------------------
+
+std::int64_t by_load(striped_counter& c) { return c.load(); }
+std::int64_t by_load_exact(striped_counter& c) { return c.load_exact(); }
+std::int64_t by_exchange(striped_counter& c) { return c.exchange(5); }
+
+// A counter, and what was done to it in each execution.
+template <class Counter>
+struct watched {
+  Counter counter;
+  testing::explored_history<call> calls;
+
+  void add(std::int64_t n) {
+    calls.record({.amount = n}, [&](call&) { counter.add(n); });
   }
-  w.finally([c, threads, rounds] {
-    testing::check(c->load() == threads * rounds, "no addition is lost");
-    testing::check(c->exchange(0) == threads * rounds, "nor by the exact sum");
-    delete c;
-  });
-}
-
-// The last one to leave destroys it, with the blocks that the others made.
-void last_user(world& w, int threads) {
-  auto* const c = used_by<striped_counter>::make(threads);
-  for (int t = 0; t < threads; ++t) {
-    w.thread([c] {
-      ++**c;
-      c->leave();
-    });
+  void add_in(unsigned row, std::int64_t n) {
+    use_row(row);
+    add(n);
   }
-  w.finally([] {});
-}
-
-// Up, then down in another stripe: the value is 0, 1, 0.
-template <class Read>
-void up_then_down(world& w, Read read) {
-  striped_counter c;
-  spread(c);
-  w.thread([&] {
-    use_stripe(0);
-    ++c;
-    use_stripe(1);
-    --c;
-  });
-  w.thread([&] {
-    const auto value = read(c);
-    testing::check(value == 0 || value == 1, "a value that the counter had");
-  });
-  w.finally([] {});
-}
-
-void up_then_down_exact(world& w) {
-  up_then_down(w, [](striped_counter& c) { return c.load_exact(); });
-}
-void up_then_down_drained(world& w) {
-  up_then_down(w, [](striped_counter& c) { return c.exchange(0); });
-}
-
-// The same by two threads.
-void up_here_down_there(world& w) {
-  striped_counter c;
-  spread(c);
-  std::atomic<bool> went_up{false};
-  w.thread([&] {
-    use_stripe(0);
-    ++c;
-    went_up.store(true, rel);
-  });
-  w.thread([&] {
-    use_stripe(1);
-    while (!went_up.load(acq)) testing::spin_hint();
-    --c;
-  });
-  w.thread([&] {
-    const auto value = c.load_exact();
-    testing::check(value == 0 || value == 1, "a value that the counter had");
-  });
-  w.finally([] {});
-}
-
-// The same in a counter that spreads in between.
-void up_spread_down(world& w) {
-  striped_counter c;
-  w.thread([&] {
-    ++c;
-    spread(c);
-    --c;
-  });
-  w.thread([&] {
-    const auto value = c.load_exact();
-    testing::check(value == 0 || value == 1, "a value that the counter had");
-  });
-  w.finally([] {});
-}
-
-// Up in a new block by one thread, then down by one that has read an older block before.
-void up_in_a_newer_block(world& w) {
-  striped_counter c;
-  spread(c);
-  std::atomic<bool> went_up{false};
-  w.thread([&] {
-    spread(c);
-    ++c;
-    went_up.store(true, rel);
-  });
-  w.thread([&] {
-    (void)c.load();
-    if (went_up.load(acq)) --c;
-  });
-  w.thread([&] {
-    const auto value = c.load_exact();
-    testing::check(value == 0 || value == 1, "a value that the counter had");
-  });
-  w.finally([] {});
-}
-
-// One that spreads where threads collide, while it is drained.
-void spreads_meanwhile(world& w, int rounds) {
-  striped_counter c;
-  std::int64_t value = 0;
-  for (int t = 0; t < 2; ++t) {
-    w.thread([&, rounds] {
-      for (int i = 0; i < rounds; ++i) ++c;
-    });
+  void exact() {
+    calls.record({.what = call::kind::exact}, [&](call& c) { c.seen = counter.load_exact(); });
   }
-  w.thread([&] { value = c.exchange(0); });
-  w.finally([&, rounds] { testing::check(value + c.load() == 2 * rounds, "drained or there"); });
-}
+  void exchange(std::int64_t desired) {
+    calls.record({.what = call::kind::exchange, .amount = desired},
+                 [&](call& c) { c.seen = counter.exchange(desired); });
+  }
+  void load() {
+    calls.record({.what = call::kind::load}, [&](call& c) { c.seen = counter.load(); });
+  }
+  // Effects: looks at the end once more, then checks.
+  void check() {
+    exact();
+    calls.check(state{});
+  }
+};
 
-void drain_beside_add(world& w) {
-  striped_counter c(1);
-  std::int64_t value = 0;
-  w.thread([&] { c.add(10); });
-  w.thread([&] { value = c.exchange(100); });
-  w.finally([&] { testing::check(value + c.load() == 111, "drained or there"); });
+// No mark is left: the slots are in use again.
+void is_open(striped_counter& c) {
+  testing::check(detail::slots_open(word_of(c).load(rlx)), "the slots are in use again");
 }
+template <mistake M>
+void is_open(seeded<M>&) {}
 
-template <class Add, class Drain>
-void two_drains(world& w, Add add, Drain drain) {
-  int drained[2] = {};
-  w.thread([=] {
-    add(1);
-    add(10);
+// Adds here and there, while one reads: the additions land in the order 1, 10.
+template <class Counter>
+void exact_beside_adds(world& w) {
+  begin();
+  watched<Counter> c;
+  c.counter.spread();
+  w.thread([&] {
+    c.add_in(0, 1);
+    c.add_in(1, 10);
   });
-  for (int& mine : drained) w.thread([&mine, drain] { mine = drain(); });
-  w.finally([&, drain] {
-    const int both = drained[0] + drained[1];
-    testing::check(both == 0 || both == 1 || both == 11, "in the order of the additions");
-    testing::check(both + drain() == 11, "each addition is in one drain");
+  w.thread([&] { c.exact(); });
+  w.finally([&] { c.check(); });
+}
+
+// The same by two threads, the second of which waits for the first.
+template <class Counter>
+void exact_beside_two(world& w) {
+  begin();
+  watched<Counter> c;
+  c.counter.spread();
+  std::atomic<bool> added{false};
+  w.thread([&] {
+    c.add_in(1, 1);
+    added.store(true, rel);
+  });
+  w.thread([&] {
+    while (!added.load(acq)) testing::spin_hint();
+    c.add_in(0, 10);
+  });
+  w.thread([&] { c.exact(); });
+  w.finally([&] { c.check(); });
+}
+
+// Two exact reads, which must not contradict each other.
+template <class Counter>
+void two_exact(world& w) {
+  begin();
+  watched<Counter> c;
+  c.counter.spread();
+  w.thread([&] {
+    c.add_in(0, 1);
+    c.exact();
+  });
+  w.thread([&] {
+    c.add_in(1, 10);
+    c.exact();
+  });
+  w.finally([&] { c.check(); });
+}
+
+// To the base word, then to a slot.
+template <class Counter>
+void exact_while_it_spreads(world& w) {
+  begin();
+  watched<Counter> c;
+  w.thread([&] {
+    c.add(1);
+    c.counter.spread();
+    c.add(10);
+  });
+  w.thread([&] { c.exact(); });
+  w.finally([&] { c.check(); });
+}
+
+// To a slot, then what fits in no slot of this form, to the base word; or the other way round.
+constexpr std::int64_t large = twin::most + 1;
+
+template <class Counter>
+void exact_while_it_spreads_and_overflows(world& w) {
+  begin();
+  watched<Counter> c;
+  w.thread([&] {
+    c.counter.spread();
+    c.add(10);
+    c.add(large);
+  });
+  w.thread([&] { c.exact(); });
+  w.finally([&] { c.check(); });
+}
+
+template <class Counter>
+void exact_beside_overflow(world& w) {
+  begin();
+  watched<Counter> c;
+  c.counter.spread();
+  w.thread([&] {
+    c.add(large);
+    c.add(10);
+    c.add(large);
+  });
+  w.thread([&] { c.exact(); });
+  w.finally([&] { c.check(); });
+}
+
+// An exact read that finds no slots, and one that does.
+enum class by { the_counting_one, the_spreading_one };
+
+template <class Counter, by Reader, bool Exchange>
+void two_exact_while_it_spreads(world& w) {
+  begin();
+  watched<Counter> c;
+  w.thread([&] {
+    if (Exchange) {
+      c.exchange(1);
+    } else {
+      c.add(1);
+    }
+    if (Reader == by::the_counting_one) c.exact();
+  });
+  w.thread([&] {
+    c.counter.spread();
+    c.add(10);
+    if (Reader == by::the_spreading_one) c.exact();
+  });
+  w.thread([&] { c.exact(); });
+  w.finally([&] { c.check(); });
+}
+
+// Two that freeze it at once, beside one that counts in a slot and then in the base word.
+template <class Counter>
+void two_freezers(world& w) {
+  begin();
+  watched<Counter> c;
+  c.counter.spread();
+  w.thread([&] {
+    c.add_in(1, 1);
+    c.add(large);
+  });
+  for (int i = 0; i < 2; ++i) w.thread([&] { c.exact(); });
+  w.finally([&] {
+    c.check();
+    is_open(c.counter);
   });
 }
 
-void striped_drains(world& w) {
-  striped_counter c;
-  spread(c);
-  two_drains(w, [&](int n) { c.add(n); }, [&] { return static_cast<int>(c.exchange(0)); });
+// One thread adds, two take: what they take adds up, at moments in one order.
+template <class Counter>
+void two_drains(world& w) {
+  begin();
+  watched<Counter> c;
+  c.counter.spread();
+  w.thread([&] {
+    c.add_in(0, 1);
+    c.add_in(1, 10);
+  });
+  for (int i = 0; i < 2; ++i) w.thread([&] { c.exchange(100); });
+  w.finally([&] { c.check(); });
 }
 
-void naive_drains(world& w) {
-  naive_striped c;
-  two_drains(w, [&](int n) { c.add(n == 1 ? 0 : 1, n); }, [&] { return c.drain(); });
-}
-
-// Additions to two stripes; loads that only grow.
-void growing(world& w) {
-  striped_counter c;
-  spread(c);
+// The same by two threads that do both.
+template <class Counter>
+void two_drains_that_add(world& w) {
+  begin();
+  watched<Counter> c;
+  c.counter.spread();
   for (unsigned t = 0; t < 2; ++t) {
     w.thread([&, t] {
-      use_stripe(t);
-      ++c;
-      testing::check(c.load() >= 1, "what came before is counted");
+      c.add_in(t, t == 0 ? 1 : 10);
+      c.exchange(100);
     });
   }
-  w.thread([&] {
-    const auto first = c.load();
-    testing::check(first <= c.load(), "not backwards");
-  });
-  w.finally([&] { testing::check(c.load() == 2, "all are counted"); });
+  w.finally([&] { c.check(); });
 }
 
-// Who has counted and then learns that another one has counted too, perhaps elsewhere, finds both.
-void load_after_add(world& w, bool spread_before, bool spread_meanwhile) {
-  striped_counter c;
-  if (spread_before) spread(c);
-  std::atomic<bool> counted{false};
-  w.thread([&] {
-    ++c;
-    if (counted.load(acq)) testing::check(c.load() == 2, "what came before is counted");
-  });
-  w.thread([&, spread_meanwhile] {
-    if (spread_meanwhile) spread(c);
-    ++c;
-    counted.store(true, rel);
-  });
-  w.finally([] {});
+template <class Counter>
+void drain_beside_two(world& w) {
+  begin();
+  watched<Counter> c;
+  c.counter.spread();
+  for (unsigned t = 0; t < 2; ++t) w.thread([&, t] { c.add_in(t, t == 0 ? 1 : 10); });
+  w.thread([&] { c.exchange(100); });
+  w.finally([&] { c.check(); });
 }
 
-void load_after_add_beside(world& w) { load_after_add(w, false, false); }
-void load_after_add_in_stripe(world& w) { load_after_add(w, true, false); }
-void load_after_add_in_new_block(world& w) { load_after_add(w, false, true); }
+// Two threads that use the same slot, and a drain.
+template <class Counter>
+void drain_beside_one_slot(world& w) {
+  begin();
+  watched<Counter> c;
+  c.counter.spread();
+  for (unsigned t = 0; t < 2; ++t) w.thread([&, t] { c.add_in(0, t == 0 ? 1 : 10); });
+  w.thread([&] { c.exchange(100); });
+  w.finally([&] { c.check(); });
+}
 
-// 10, then 15, then drained.
+// Two operations of each of three threads.
+template <class Counter>
+void three_of_two(world& w) {
+  begin();
+  watched<Counter> c;
+  c.counter.spread();
+  w.thread([&] {
+    c.add_in(0, 1);
+    c.exact();
+  });
+  w.thread([&] {
+    c.add_in(1, 10);
+    c.exchange(1000);
+  });
+  w.thread([&] {
+    c.add_in(0, 100);
+    c.exact();
+  });
+  w.finally([&] { c.check(); });
+}
+
+template <class Counter>
+void loads_beside_adds(world& w, bool freezer) {
+  begin();
+  watched<Counter> c;
+  c.counter.spread();
+  for (unsigned t = 0; t < 2; ++t) {
+    w.thread([&, t] {
+      c.add_in(t, t == 0 ? 1 : 10);
+      c.load();
+    });
+  }
+  w.thread([&, freezer] {
+    c.load();
+    if (freezer) static_cast<void>(c.counter.load_exact());
+    c.load();
+  });
+  w.finally([&] {
+    c.load();
+    c.calls.check(between);
+  });
+}
+
+template <class Counter>
+void load_while_it_spreads(world& w) {
+  begin();
+  watched<Counter> c;
+  w.thread([&] {
+    c.add(1);
+    c.counter.spread();
+    c.add(10);
+  });
+  w.thread([&] {
+    c.load();
+    c.load();
+  });
+  w.finally([&] {
+    c.load();
+    c.calls.check(between);
+  });
+}
+
+// 10, then 15, then taken for 1.
+template <class Counter>
 void load_beside_exchange(world& w) {
-  striped_counter c(10);
-  spread(c);
+  begin();
+  Counter c;
+  c.add(10);
+  c.spread();
   w.thread([&] {
-    use_stripe(1);
+    use_row(1);
     c.add(5);
     testing::check(c.exchange(1) == 15, "all of it");
   });
@@ -262,14 +514,109 @@ void load_beside_exchange(world& w) {
   w.finally([] {});
 }
 
-// A load that counts an addition sees what was done before it.
-void hands_on(world& w) {
+// Who has counted and then learns that another one has counted too finds both.
+template <auto Read>
+void load_after_add(world& w, bool slots, bool spread_meanwhile) {
+  begin();
   striped_counter c;
-  spread(c);
+  if (slots) c.spread();
+  std::atomic<bool> counted{false};
+  w.thread([&] {
+    ++c;
+    if (c.load() > 2) testing::check(false, "not more than there is");
+    if (counted.load(acq)) testing::check(Read(c) == 2, "what came before is counted");
+  });
+  w.thread([&, spread_meanwhile] {
+    if (spread_meanwhile) c.spread();
+    ++c;
+    counted.store(true, rel);
+  });
+  w.finally([] {});
+}
+
+template <auto Read, bool Slots, bool SpreadMeanwhile>
+void load_after_add_by(world& w) {
+  load_after_add<Read>(w, Slots, SpreadMeanwhile);
+}
+
+// Two spread it at once.
+void spread_twice(world& w) {
+  begin();
+  auto* const c = new striped_counter;
+  for (unsigned t = 0; t < 2; ++t) {
+    w.thread([c, t] {
+      c->spread();
+      use_row(t);
+      ++*c;
+    });
+  }
+  w.finally([c] {
+    testing::check(c->load() == 2, "both are counted");
+    delete c;
+    columns_are_back();
+  });
+}
+
+void counts(world& w, int threads, int rounds) {
+  begin();
+  auto* const c = new striped_counter;
+  for (int t = 0; t < threads; ++t) {
+    w.thread([c, rounds] {
+      for (int i = 0; i < rounds; ++i) ++*c;
+    });
+  }
+  w.finally([c, threads, rounds] {
+    testing::check(c->load() == threads * rounds, "no addition is lost");
+    testing::check(c->exchange(0) == threads * rounds, "nor by the exact sum");
+    delete c;
+    columns_are_back();
+  });
+}
+
+// The last one to leave destroys it, with the slots that the others took.
+void last_user(world& w, int threads) {
+  begin();
+  auto* const c = used_by<striped_counter>::make(threads);
+  for (int t = 0; t < threads; ++t) {
+    w.thread([c] {
+      ++**c;
+      c->leave();
+    });
+  }
+  w.finally(columns_are_back);
+}
+
+// A load that counts an addition sees what was done before it.
+template <class Read>
+void hands_on(world& w, bool with_slots, Read read) {
+  begin();
+  striped_counter c;
+  if (with_slots) c.spread();
   int goods = 0;
   w.thread([&] {
     goods = 7;
     ++c;
+  });
+  w.thread([&, read] {
+    if (read(c) == 1) testing::check(goods == 7, "what was done before is visible");
+  });
+  w.finally([] {});
+}
+
+template <bool Slots, auto Read>
+void hands_on_by(world& w) {
+  hands_on(w, Slots, Read);
+}
+
+// What an exchange took out was done before; who counts the exchange sees it.
+void hands_on_through_exchange(world& w) {
+  begin();
+  striped_counter c;
+  c.spread();
+  int goods = 0;
+  w.thread([&] {
+    goods = 7;
+    (void)c.exchange(1);
   });
   w.thread([&] {
     if (c.load() == 1) testing::check(goods == 7, "what was done before is visible");
@@ -277,130 +624,109 @@ void hands_on(world& w) {
   w.finally([] {});
 }
 
-// Each changes one counter and looks at the other: not both are too early.
-template <class Begin, class Change>
-void change_then_look(world& w, Begin begin, Change change) {
-  striped_counter a, b;
-  begin(a);
-  begin(b);
-  std::int64_t saw_a = 0, saw_b = 0;
-  w.thread([&, change] {
-    change(a);
-    saw_b = b.load();
-  });
-  w.thread([&, change] {
-    change(b);
-    saw_a = a.load();
-  });
-  w.finally([&] { testing::check(saw_a != 0 || saw_b != 0, "one of them sees the other"); });
-}
-
-void add_then_look(world& w) {
-  change_then_look(w, [](striped_counter&) {}, [](striped_counter& c) { ++c; });
-}
-void add_to_stripe_then_look(world& w) {
-  change_then_look(w, [](striped_counter& c) { spread(c); }, [](striped_counter& c) { ++c; });
-}
-void exchange_then_look(world& w) {
-  change_then_look(w, [](striped_counter&) {}, [](striped_counter& c) { (void)c.exchange(1); });
-}
-
-// As above with a block that somebody else adds.
-void add_to_new_block_then_look(world& w) {
-  striped_counter a, b;
-  std::int64_t saw_a = 0, saw_b = 0;
-  w.thread([&] { spread(a); });
-  w.thread([&] {
-    ++a;
-    saw_b = b.load();
-  });
-  w.thread([&] {
-    ++b;
-    saw_a = a.load();
-  });
-  w.finally([&] { testing::check(saw_a != 0 || saw_b != 0, "one of them sees the other"); });
-}
-
-// As above with a block that a collision adds.
-void collide_then_look(world& w) {
-  striped_counter a, b;
-  std::int64_t saw_a = 0, saw_b = 0;
-  w.thread([&] { ++a; });
-  w.thread([&] {
-    a.add(10);
-    a.add(10);
-    saw_b = b.load();
-  });
-  w.thread([&] {
-    ++b;
-    saw_a = a.load();
-  });
-  w.finally([&] { testing::check(saw_a >= 20 || saw_b != 0, "one of them sees the other"); });
-}
-
 }  // namespace
 
 TEST_CASE("striped_counter: no addition is lost, while it spreads as well") {
-  REQUIRE(asked_before >= 2);
+  REQUIRE(slab != nullptr);
   proved([](world& w) { counts(w, 2, 2); });
-  proved([](world& w) { counts(w, 3, 2); });
-  proved([](world& w) { counts(w, 4, 1); });
-}
-
-TEST_CASE("striped_counter: no addition is lost where there is no memory for stripes") {
-  testing::options how;
-  how.allocation_failures = 2;
-  proved([](world& w) { counts(w, 2, 2); }, how);
-  proved([](world& w) { counts(w, 3, 1); }, how);
+  proved([](world& w) { counts(w, 3, 1); });
+  proved(spread_twice);
 }
 
 TEST_CASE("striped_counter: the last user may destroy it") {
   proved([](world& w) { last_user(w, 2); });
-  proved([](world& w) { last_user(w, 3); });
 }
 
-TEST_CASE("striped_counter: a load counts what happened before it, and each operation wholly") {
-  proved(growing);
-  proved(hands_on);
-  proved(load_after_add_beside);
-  proved(load_after_add_in_stripe);
-  proved(load_after_add_in_new_block);
-  proved(load_beside_exchange);
+TEST_CASE("striped_counter: a load lies between what was done before and begun after") {
+  proved([](world& w) { loads_beside_adds<striped_counter>(w, false); });
+  proved(load_while_it_spreads<striped_counter>);
+  proved(load_after_add_by<by_load, false, false>);
+  proved(load_after_add_by<by_load, true, false>);
+  proved(load_after_add_by<by_load, false, true>);
+  proved(load_after_add_by<by_load_exact, false, false>);
+  proved(load_after_add_by<by_load_exact, true, false>);
+  proved(load_after_add_by<by_load_exact, false, true>);
+  proved(load_beside_exchange<striped_counter>);
+  failing(load_beside_exchange<seeded<mistake::load_base_last>>);
 }
 
-TEST_CASE("striped_counter: an exact sum is a value that the counter had") {
-  proved(up_then_down_exact);
-  proved(up_then_down_drained);
-  proved(up_here_down_there);
-  proved(up_spread_down);
-  proved(up_in_a_newer_block);
-  failing([](world& w) { up_then_down(w, [](striped_counter& c) { return c.load(); }); });
+TEST_CASE("striped_counter: what was done before an addition is seen by who counts it") {
+  proved(hands_on_by<false, by_load>);
+  proved(hands_on_by<true, by_load>);
+  proved(hands_on_by<false, by_load_exact>);
+  proved(hands_on_by<true, by_load_exact>);
+  proved(hands_on_by<false, by_exchange>);
+  proved(hands_on_by<true, by_exchange>);
+  proved(hands_on_through_exchange);
+}
+
+TEST_CASE("striped_counter: an exact sum is the value at one moment") {
+  proved(exact_beside_adds<striped_counter>);
+  proved(exact_beside_two<striped_counter>);
+  proved(exact_while_it_spreads<striped_counter>);
+  proved(two_exact_while_it_spreads<striped_counter, by::the_counting_one, false>);
+  proved(two_exact_while_it_spreads<striped_counter, by::the_spreading_one, false>);
+  proved(exact_while_it_spreads_and_overflows<striped_counter>);
+  proved(exact_beside_overflow<striped_counter>);
+}
+
+TEST_CASE("striped_counter: the protocol needs each of its steps") {
+  proved(exact_while_it_spreads_and_overflows<seeded<mistake::none>>);
+  failing(exact_while_it_spreads_and_overflows<seeded<mistake::spread_over_freezer>>);
+  failing(exact_beside_adds<seeded<mistake::no_interrupt>>);
+  failing(exact_beside_adds<seeded<mistake::mark_after_sum>>);
+  failing(exact_beside_overflow<seeded<mistake::base_before_slots>>);
+}
+
+TEST_CASE("striped_counter: exact sums do not contradict each other") {
+  proved(two_exact<striped_counter>);
 }
 
 TEST_CASE("striped_counter: each addition is in exactly one drain") {
-  proved(drain_beside_add);
-  proved([](world& w) { spreads_meanwhile(w, 1); });
-  failing(naive_drains);
+  proved(two_drains_that_add<striped_counter>);
+  proved(drain_beside_two<striped_counter>);
+  proved(drain_beside_one_slot<striped_counter>);
+  failing(drain_beside_two<seeded<mistake::sum_then_zero>>);
 }
 
-TEST_CASE("striped_counter: two additions and two drains", "[.deep]") { proved(striped_drains); }
-
-TEST_CASE("striped_counter: two threads spread it while it is drained", "[.deep]") {
-  proved([](world& w) { spreads_meanwhile(w, 2); });
+TEST_CASE("striped_counter: two drains beside two additions", "[.deep]") {
+  proved(two_drains<striped_counter>);
 }
 
-TEST_CASE("striped_counter: operations on several counters have one order") {
-  proved(add_then_look);
-  proved(add_to_stripe_then_look);
-  proved(add_to_new_block_then_look);
-  proved(collide_then_look);
-  proved(exchange_then_look);
+TEST_CASE("striped_counter: two exact sums beside two additions", "[.deep]") {
+  proved(two_freezers<striped_counter>);
+}
+
+TEST_CASE("striped_counter: three threads, two operations each", "[.deep]") {
+  proved(three_of_two<striped_counter>);
 }
 
 TEST_CASE("striped_counter: mutants", "[.mutants]") {
-  mutants({hands_on, add_then_look, add_to_stripe_then_look, exchange_then_look,
-           load_beside_exchange, load_after_add_beside, load_after_add_in_stripe,
-           load_after_add_in_new_block, up_then_down_exact, up_then_down_drained, up_spread_down,
-           add_to_new_block_then_look, collide_then_look, drain_beside_add,
-           [](world& w) { counts(w, 2, 1); }, [](world& w) { last_user(w, 2); }});
+  mutants({hands_on_by<false, by_load>,
+           hands_on_by<true, by_load>,
+           hands_on_by<true, by_load_exact>,
+           hands_on_by<true, by_exchange>,
+           hands_on_by<false, by_exchange>,
+           hands_on_through_exchange,
+           load_after_add_by<by_load, false, false>,
+           load_after_add_by<by_load, true, false>,
+           load_after_add_by<by_load, false, true>,
+           load_after_add_by<by_load_exact, false, false>,
+           load_after_add_by<by_load_exact, true, false>,
+           load_after_add_by<by_load_exact, false, true>,
+           spread_twice,
+           [](world& w) { last_user(w, 2); },
+           [](world& w) { counts(w, 2, 1); },
+           exact_beside_adds<striped_counter>,
+           exact_beside_overflow<striped_counter>,
+           exact_while_it_spreads<striped_counter>,
+           load_while_it_spreads<striped_counter>,
+           load_beside_exchange<striped_counter>,
+           two_exact<striped_counter>,
+           two_drains_that_add<striped_counter>,
+           drain_beside_one_slot<striped_counter>,
+           two_freezers<striped_counter>,
+           two_exact_while_it_spreads<striped_counter, by::the_counting_one, false>,
+           two_exact_while_it_spreads<striped_counter, by::the_spreading_one, false>,
+           two_exact_while_it_spreads<striped_counter, by::the_spreading_one, true>});
 }

@@ -70,6 +70,7 @@ MORE_LINES = {
 
 # Header -> (headers that its closure may have, why).
 MORE_HEADERS = {
+    "striped_counter.hpp": (7, "the state word, the slots, the sequence and its twin: a file each"),
     "transaction.hpp": (10, "its log on top of all that a cell is"),
     "versioned.hpp": (7, "threads and coroutines wait for a version"),
 }

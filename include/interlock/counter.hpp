@@ -25,8 +25,6 @@
 #include <cstdint>
 #include <type_traits>
 
-#include "striped_counter.hpp"
-
 namespace interlock {
 
 template <class T = std::int64_t>

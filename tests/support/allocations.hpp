@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// Counts calls of operator new. Include it in one source file of a program: it replaces the global
+// Counts calls of operator new and the bytes asked for. Include it in one source file of a program: it replaces the global
 // operators. Not under a sanitizer, which has its own: the count stays 0 there.
 
 #include <atomic>
@@ -14,9 +14,13 @@
 namespace support {
 
 inline std::atomic<std::size_t> allocation_count{0};
+inline std::atomic<std::size_t> allocation_bytes{0};
 
 // Returns: how many allocations there have been in this program so far.
 inline std::size_t allocations() { return allocation_count.load(std::memory_order_relaxed); }
+
+// Returns: how many bytes they asked for.
+inline std::size_t allocated_bytes() { return allocation_bytes.load(std::memory_order_relaxed); }
 
 inline constexpr bool counts_allocations = !sanitized;
 
@@ -32,8 +36,19 @@ inline constexpr bool counts_allocations = !sanitized;
 // Out of line: GCC 12 takes the inlined malloc or free for a mismatched pair.
 [[gnu::noinline]] void* operator new(std::size_t size) {
   support::allocation_count.fetch_add(1, std::memory_order_relaxed);
+  support::allocation_bytes.fetch_add(size, std::memory_order_relaxed);
   if (void* const memory = std::malloc(size == 0 ? 1 : size)) return memory;
   throw std::bad_alloc();
+}
+[[gnu::noinline]] void* operator new(std::size_t size, std::align_val_t alignment,
+                                     const std::nothrow_t&) noexcept {
+  support::allocation_count.fetch_add(1, std::memory_order_relaxed);
+  support::allocation_bytes.fetch_add(size, std::memory_order_relaxed);
+  const auto to = static_cast<std::size_t>(alignment);
+  return std::aligned_alloc(to, (size + to - 1) / to * to);
+}
+[[gnu::noinline]] void operator delete(void* memory, std::align_val_t) noexcept {
+  std::free(memory);
 }
 [[gnu::noinline]] void operator delete(void* memory) noexcept { std::free(memory); }
 [[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
