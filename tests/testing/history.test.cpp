@@ -377,6 +377,7 @@ TEST_CASE("An operation with an unknown outcome may take effect at any later tim
 
 TEST_CASE("It accepts an unanswered operation in any state") {
   CHECK(counter_state{5}.apply({counter_call::kind::add, 1, 77}, false));
+  CHECK(bounded_state{5, 0, 9}.apply({bounded_call::kind::sub, 6, true}, false));
   CHECK(queue_state{}.apply({queue_call::kind::pop, 77}, false));
   CHECK(cell_state{1, 4}.apply({cell_call::kind::replaced, 9, 1, 10}, false));
   CHECK(peak_state{5}.apply({peak_call::kind::raised, 3}, false));
@@ -386,6 +387,14 @@ TEST_CASE("It accepts an unanswered operation in any state") {
 TEST_CASE("A sequential object accepts the right answer and no other") {
   CHECK(counter_state{5}.apply({counter_call::kind::add, 1, 5}, true));
   CHECK_FALSE(counter_state{5}.apply({counter_call::kind::add, 1, 6}, true));
+  bounded_state bounded{5, 0, 9};
+  CHECK_FALSE(bounded.apply({bounded_call::kind::sub, 6, true}, true));
+  CHECK_FALSE(bounded.apply({bounded_call::kind::sub, 5, false}, true));
+  CHECK_FALSE(bounded.apply({bounded_call::kind::add, 5, true}, true));
+  CHECK(bounded.apply({bounded_call::kind::add, 5, false}, true));
+  CHECK_FALSE(bounded.apply({bounded_call::kind::load, 0, true, 4}, true));
+  CHECK(bounded.apply({bounded_call::kind::sub, 5, true}, true));
+  CHECK(bounded == bounded_state{0, 0, 9});
   queue_state queue{{3, 4}};
   CHECK_FALSE(queue.apply({queue_call::kind::pop, 4}, true));
   CHECK_FALSE(queue.apply({queue_call::kind::pop_empty, 0}, true));

@@ -52,6 +52,42 @@ struct counter_state {
   friend bool operator==(const counter_state&, const counter_state&) = default;
 };
 
+// ---- a counter with bounds ----------------------------------------------------------------------
+
+struct bounded_call {
+  enum class kind { add, sub, load } what = kind::load;
+  std::int64_t amount = 0;  // add, sub
+  bool granted = true;      // add, sub
+  std::int64_t seen = 0;    // load
+
+  friend std::string describe(const bounded_call& c) {
+    if (c.what == kind::load) return history_detail::words("load saw ", c.seen);
+    return history_detail::words(c.what == kind::add ? "try_add(" : "try_sub(", c.amount,
+                                 c.granted ? ") was granted" : ") was refused");
+  }
+};
+
+struct bounded_state {
+  std::int64_t value = 0;
+  std::int64_t min = 0;
+  std::int64_t max = 0;
+
+  // The bounds are less than 2^63 apart. Without an answer, `granted` does not matter.
+  bool apply(const bounded_call& c, bool answered) {
+    if (c.what == bounded_call::kind::load) return !answered || c.seen == value;
+    const bool up = c.what == bounded_call::kind::add;
+    const bool fits = c.amount <= (up ? max - value : value - min);
+    if (answered && fits != c.granted) return false;
+    if (fits) value += up ? c.amount : -c.amount;
+    return true;
+  }
+  static bool reads(const bounded_call& c) {
+    return c.what == bounded_call::kind::load || !c.granted;
+  }
+  [[nodiscard]] std::size_t hash() const { return static_cast<std::size_t>(value); }
+  friend bool operator==(const bounded_state&, const bounded_state&) = default;
+};
+
 // ---- a queue, first in first out ----------------------------------------------------------------
 
 struct queue_call {
