@@ -27,7 +27,8 @@ from source_text import (LABELS, Finding, arguments, blank, contract, finish, he
 # A header may include its own layer and those before it. A folder stands for all that is in it.
 LAYERS = (
     ("detail/", "version.hpp", "fwd.hpp"),
-    ("counter.hpp", "striped_counter.hpp", "bounded_counter.hpp", "watermark.hpp", "versioned.hpp",
+    ("counter.hpp", "striped_counter.hpp", "bounded_counter.hpp",
+     "striped_bounded_counter.hpp", "watermark.hpp", "versioned.hpp",
      "transaction.hpp"),
     ("task.hpp", "when_all.hpp", "async_mutex.hpp", "async_shared_mutex.hpp", "async_semaphore.hpp",
      "lock_all.hpp"),
@@ -65,6 +66,7 @@ PLATFORM = {
 MORE_LINES = {
     "transaction.hpp": (1300, "its log on top of all that a cell is"),
     "versioned.hpp": (950, "threads and coroutines wait for a version"),
+    "striped_bounded_counter.hpp": (850, "both forms of slots, their memory, a lock"),
     "serial_queue.hpp": (850, "both kinds of waiter: threads in the lane, coroutines on the trampoline"),
 }
 
@@ -72,6 +74,7 @@ MORE_LINES = {
 MORE_HEADERS = {
     "striped_counter.hpp": (7, "the state word, the slots, the sequence and its twin: a file each"),
     "transaction.hpp": (10, "its log on top of all that a cell is"),
+    "striped_bounded_counter.hpp": (10, "both forms of slots, their memory, a lock, the bounds"),
     "versioned.hpp": (7, "threads and coroutines wait for a version"),
 }
 

@@ -9,6 +9,7 @@ template <class T>
 class counter;
 class striped_counter;
 class bounded_counter;
+class striped_bounded_counter;
 template <class T>
 class watermark;
 
