@@ -219,29 +219,6 @@ void two_waiters(world& w) {
   w.finally([] {});
 }
 
-// One asked in time, so raises look for waiters from the beginning. Then two raise, one of them
-// asks as well, and one waits from the first raise on: a late raise must not bring back an old
-// word.
-void late_raise(world& w) {
-  watermark<int> mark(0);
-  testing::check(!mark.wait_for_at_least_until(1, {}), "nobody raises it yet");
-  std::atomic<bool> raised{false};
-  w.thread([&] {
-    while (!raised.load(acq)) testing::spin_hint();
-    mark.wait_for_at_least(3);
-  });
-  w.thread([&] {
-    mark.raise(2);
-    raised.store(true, rel);
-    mark.raise(3);
-  });
-  w.thread([&] {
-    mark.raise(1);
-    (void)mark.wait_for_at_least_until(3, {});
-  });
-  w.finally([] {});
-}
-
 // Reached or not in time; a deadline in the past asks without blocking.
 void timed_wait(world& w) {
   watermark<int> mark(0);
@@ -353,7 +330,6 @@ TEST_CASE("watermark: a waiter misses no raise and sees what was done before it"
   failing(waits<early_look>);
   proved(timed_wait);
   proved(endless_wait);
-  proved(late_raise, whole_waits());
 }
 
 TEST_CASE("watermark: a coroutine is resumed once, when its height is reached") {
