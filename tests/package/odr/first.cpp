@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 // Two translation units that include everything must link: every definition is inline.
-#include <interlock/interlock.hpp>
+#include "shared.hpp"
 
 int second();
 
 int main() {
   interlock::counter<> here{1};
   here.add(1);
-  return here.load() == 2 && second() == 2 ? 0 : 1;
+  interlock::striped_counter many;
+  many.add(3);
+  return here.load() == 2 && many.load() == 3 && sequences_work() && second() == 2 ? 0 : 1;
 }
