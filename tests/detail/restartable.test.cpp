@@ -3,7 +3,9 @@
 // leaves behind. CTest runs this program several times: as it is, with registration switched off,
 // under valgrind, confined to one processor, and for AArch64 under an emulator.
 
+#include <interlock/detail/escrow.hpp>
 #include <interlock/detail/restartable.hpp>
+#include <interlock/detail/restartable_twin.hpp>
 #include <interlock/detail/stripe_state.hpp>
 
 #include <cstring>
@@ -194,6 +196,72 @@ TEST_CASE("take and put move between share and room what is there and nothing el
   CHECK(done > 1'000);
   CHECK(refused > 1'000);
   CHECK(object.row(0).load() + object.row(1).load() == 0);
+}
+
+// The explorer proves the protocol in its portable form. These two tie that form to the assembly:
+// the same operations on the same states have the same results.
+
+TEST_CASE("an add by a sequence and one in portable form do the same") {
+  three_rows object, twin;
+  support::posing on(0);  // and that form starts with row 0 as well
+  il::stripe_place::of_this_thread() = {};
+  std::minstd_rand random(2);
+  std::size_t landed = 0, not_open = 0;
+  std::uint64_t freezers = 0;
+  const std::uint64_t fresh[] = {il::state_of(object.slots), il::state_of(twin.slots)};
+  object.state.store(il::no_slots);
+  twin.state.store(il::no_slots);
+  for (int i = 0; i < 20'000; ++i) {
+    const auto what = random() % 16;
+    if (what == 0 && freezers < il::most_freezers) {
+      ++freezers;
+      object.state.fetch_add(il::one_freezer);
+      twin.state.fetch_add(il::one_freezer);
+      if (!il::has_slots(twin.state.load())) continue;
+      const std::int64_t sum = il::restartable_twin::interrupt(twin.row(0));
+      CHECK(static_cast<std::uint64_t>(sum) == object.row(0).load());
+    } else if (what < 4 && freezers > 0) {
+      --freezers;
+      object.state.fetch_sub(il::one_freezer);
+      twin.state.fetch_sub(il::one_freezer);
+    } else if (what == 4 && i > 500 && !il::has_slots(object.state.load())) {
+      object.state.store(il::with_slots(object.state.load(), fresh[0]));
+      twin.state.store(il::with_slots(twin.state.load(), fresh[1]));
+    } else {
+      const std::uint64_t n = std::uint64_t{random() % 2'000'001} - 1'000'000;
+      const bool did = seq::add(object.state, n);
+      if (did != il::restartable_twin::add(twin.state, n)) FAIL("only one did " << n);
+      ++(did ? landed : not_open);
+    }
+    CHECK(static_cast<std::uint64_t>(il::restartable_twin::tally(twin.row(0).load())) ==
+          object.row(0).load());
+  }
+  CHECK(landed > 1'000);
+  CHECK(not_open > 500);
+}
+
+TEST_CASE("take and put by a sequence and in portable form do the same") {
+  three_rows object, twin;
+  support::posing on(0);
+  il::stripe_place::of_this_thread() = {};
+  std::minstd_rand random(3);
+  std::size_t did_it = 0, refused = 0;
+  for (int i = 0; i < 20'000; ++i) {
+    if (i % 100 == 0) {
+      const std::uint64_t word = std::uint64_t{random() % 1'000} << 32U | random() % 1'000;
+      object.row(0).store(word);
+      twin.row(0).store(word);
+    }
+    const auto n = static_cast<std::uint32_t>(random() % 400);
+    const auto to = random() % 2 == 0 ? il::escrow::way::down : il::escrow::way::up;
+    const bool down = to == il::escrow::way::down;
+    const bool did = down ? seq::take(object.state, n) : seq::put(object.state, n);
+    if (did != il::escrow::trade(twin.state, to, n)) FAIL("only one moved " << n);
+    CHECK(object.values() == twin.values());
+    ++(did ? did_it : refused);
+  }
+  CHECK(did_it > 1'000);
+  CHECK(refused > 1'000);
 }
 
 TEST_CASE("a thread that the kernel does not know gets false") {
