@@ -64,8 +64,8 @@ PLATFORM = {
 
 # Header -> (lines that its closure may have, why).
 MORE_LINES = {
-    "transaction.hpp": (1300, "its log on top of all that a cell is"),
-    "versioned.hpp": (950, "threads and coroutines wait for a version"),
+    "transaction.hpp": (1600, "its log on top of all that a cell is"),
+    "versioned.hpp": (1300, "threads and coroutines wait for a version"),
     "striped_bounded_counter.hpp": (850, "both forms of slots, their memory, a lock"),
     "serial_queue.hpp": (850, "both kinds of waiter: threads in the lane, coroutines on the trampoline"),
 }
@@ -73,16 +73,16 @@ MORE_LINES = {
 # Header -> (headers that its closure may have, why).
 MORE_HEADERS = {
     "striped_counter.hpp": (7, "the state word, the slots, the sequence and its twin: a file each"),
-    "transaction.hpp": (10, "its log on top of all that a cell is"),
+    "transaction.hpp": (11, "its log on top of all that a cell is"),
     "striped_bounded_counter.hpp": (10, "both forms of slots, their memory, a lock, the bounds"),
-    "versioned.hpp": (7, "threads and coroutines wait for a version"),
+    "versioned.hpp": (8, "the word, the bytes, and who waits: a file each"),
 }
 
 # Lines of code: comments are not what makes a header heavy, and a limit on them would cost contracts.
 MAX_HEADERS, MAX_LINES = 6, 800
 # The platform's half of one header: its lines count, as a header of its own it does not.
 HALVES = {"detail/parking_linux.hpp", "detail/restartable_linux.hpp",
-          "detail/restartable_x86_64.hpp"}
+          "detail/restartable_x86_64.hpp", "detail/shared_bytes_x86.hpp"}
 MAX_OWN_LINES = 330             # "about 300"
 
 FORBIDDEN = (  # (key for MAY_SAY, pattern, reason); in code, not in comments

@@ -90,11 +90,7 @@ public:
 
   // Returns: the value and its version, at one moment.
   // Throws: what T's copy throws.
-  [[nodiscard]] snapshot load() const {
-    auto seen = cell_.read();
-    const version_type version = seen.version;
-    return {std::move(seen).take(), version};
-  }
+  [[nodiscard]] snapshot load() const { return cell_.template read_as<snapshot>(); }
 
   // Returns: the version. It may be out of date already.
   [[nodiscard]] version_type version() const noexcept { return cell_.settled(); }

@@ -51,11 +51,34 @@ public:
   // Returns: the version at a moment when nobody was in; waits for that moment, not for a claim.
   version_type settled() const noexcept {
     for (unsigned round = 0;; ++round) {
-      // order: seq_cst [cell.settled] total order with [cell.try_lock], [cell.mark_busy] and pairs with [cell.leave]: two readers agree on the order of two commits; sees the payload of this version
-      const std::uint64_t word = word_.load(std::memory_order_seq_cst);
-      if ((word & busy) == 0) return word >> 2U;
+      const std::uint64_t word = peek();
+      if (is_settled(word)) return version_of(word);
       spin_hint(round);
     }
+  }
+
+  // Returns: the word as it is, for the next four.
+  std::uint64_t peek() const noexcept {
+    // order: seq_cst [cell.peek] total order with [cell.try_lock], [cell.mark_busy] and pairs with [cell.leave]: two readers agree on the order of two commits; sees the payload of this version
+    return word_.load(std::memory_order_seq_cst);
+  }
+  static constexpr bool is_settled(std::uint64_t word) noexcept { return (word & busy) == 0; }
+  static constexpr version_type version_of(std::uint64_t word) noexcept { return word >> 2U; }
+
+  // Returns: true if nobody has come in, claimed or committed since peek() returned `seen`.
+  bool unchanged(std::uint64_t seen) const noexcept {
+    // order: relaxed: ordered behind the loads of the payload, see shared_bytes
+    return word_.load(std::memory_order_relaxed) == seen;
+  }
+  // Returns: the word when nobody is in, after a moment. Out of line: the way past it is shorter.
+  [[gnu::noinline]] std::uint64_t peek_again() const noexcept {
+    std::uint64_t word;
+    unsigned round = 0;
+    do {
+      spin_hint(round++);
+      word = peek();
+    } while (!is_settled(word));
+    return word;
   }
 
   // Returns: true if the cell is at this version, nobody is in and nobody has a claim. Gives
@@ -65,17 +88,11 @@ public:
     for (unsigned round = 0; round + 1 < spin_rounds; ++round) {
       // order: seq_cst [cell.is_at] total order with [cell.try_lock], [cell.try_claim] and pairs with [cell.leave]: of two commits that each read what the other writes, one sees the other in
       const std::uint64_t word = word_.load(std::memory_order_seq_cst);
-      if (word >> 2U != version) return false;
+      if (version_of(word) != version) return false;
       if ((word & (claimed | busy)) == 0) return true;
       spin_hint(round);
     }
     return false;
-  }
-
-  // Returns: true if nobody has come in since settled() returned this version.
-  bool unchanged(version_type version) const noexcept {
-    // order: relaxed: ordered behind the acquire loads of the payload, see seqlock_cell
-    return (word_.load(std::memory_order_relaxed) | claimed) == (word_of(version) | claimed);
   }
 
   // Effects: enters if the cell is at this version. Returns: true if entered.
@@ -111,7 +128,7 @@ public:
 
   // Effects: enters by the claim.
   void mark_busy(version_type version) const noexcept {
-    // order: seq_cst [cell.mark_busy] total order with [cell.settled]: comes before this thread's look at other cells once it has published, as [cell.try_lock] does
+    // order: seq_cst [cell.mark_busy] total order with [cell.peek]: comes before this thread's look at other cells once it has published, as [cell.try_lock] does
     word_.store(word_of(version) | claimed | busy, std::memory_order_seq_cst);
   }
 
@@ -208,13 +225,13 @@ private:
 
   bool try_lock(version_type version) const noexcept {
     std::uint64_t expected = word_of(version);
-    // order: seq_cst/relaxed [cell.try_lock] total order with [cell.settled], [cell.is_at], [cell.rests], [wait_list.empty] and pairs with [cell.leave]: comes before this thread's look for waiters and at other cells; sees the last payload
+    // order: seq_cst/relaxed [cell.try_lock] total order with [cell.peek], [cell.is_at], [cell.rests], [wait_list.empty] and pairs with [cell.leave]: comes before this thread's look for waiters and at other cells; sees the last payload
     return word_.compare_exchange_strong(expected, expected | claimed | busy,
                                          std::memory_order_seq_cst, std::memory_order_relaxed);
   }
 
   void leave(version_type version) const noexcept {
-    // order: release [cell.leave] pairs with [cell.settled], [cell.is_at], [cell.try_lock], [cell.try_claim]: publishes the payload
+    // order: release [cell.leave] pairs with [cell.peek], [cell.is_at], [cell.try_lock], [cell.try_claim]: publishes the payload
     word_.store(word_of(version), std::memory_order_release);
   }
 

@@ -23,25 +23,15 @@
 #include <type_traits>
 #include <utility>
 
+#include "shared_bytes.hpp"
 #include "version_word.hpp"
 
 namespace interlock::detail {
 
-// A small trivially copyable value, inline, as a sequence lock: readers write nothing.
-//
-// Readers copy the words while a writer may be storing them, and keep the copy only if the
-// version did not move. That needs two orders, and no fence:
-//   no word is older than v   settled() acquired v, and its words were stored before it
-//   a word newer than v       was stored with release after its writer entered (odd) and loaded
-//   gives itself away         with acquire before unchanged(), which is bound to see that entry
-// The tempting form, relaxed words between acquire loads of the version, is wrong: an acquire load
-// keeps back what follows it, not the payload loads before it; and a store of the odd mark, release
-// or not, does not keep back the payload stores after it.
-// H.-J. Boehm, "Can Seqlocks Get Along with Programming Language Memory Models?", MSPC 2012.
+// A small trivially copyable value, inline, as a sequence lock: readers write nothing. They copy
+// the bytes while a writer may be storing some, and keep the copy only if the version did not move.
 template <class T>
 class seqlock_cell : public version_word {
-  using words = std::array<std::uint64_t, (sizeof(T) + 7) / 8>;
-
 public:
   struct view {
     T value;
@@ -52,55 +42,50 @@ public:
 
   class draft {
   public:
-    explicit draft(const T& value) noexcept {
-      std::memcpy(words_.data(), std::addressof(value), sizeof(T));
-    }
-    T value() const noexcept { return value_of(words_); }
+    explicit draft(const T& value) noexcept : value_(value) {}
+    const T& value() const noexcept { return value_; }
 
   private:
     friend seqlock_cell;
-    words words_{};
+    T value_;
   };
 
   seqlock_cell(const T& value, version_type version) noexcept : version_word(version) {
-    draft first(value);
-    put(first);
+    bytes_.store(value);
   }
 
-  view read() const noexcept {
-    for (unsigned round = 0;; ++round) {
-      const version_type version = settled();
-      const words seen = load_words(std::make_index_sequence<std::tuple_size_v<words>>{});
-      if (unchanged(version)) return {value_of(seen), version};
-      spin_hint(round);
-    }
+  view read() const noexcept { return read_as<view>(); }
+
+  // Returns: the value and its version as an R.
+  template <class R>
+  R read_as() const noexcept {
+    copy_type copy;
+    const version_type version = read_into(copy);
+    union room {  // a T that no constructor made: its bytes do, here
+      room() noexcept {}
+      R made;
+    } space;
+    copy.fill(std::addressof(space.made.value));
+    space.made.version = version;
+    return space.made;
   }
 
   // Preconditions: this thread is in, or nobody else knows the cell.
-  void put(draft& next) noexcept {
-    for (std::size_t i = 0; i < payload_.size(); ++i) {
-      // order: release [seqlock.put] pairs with [seqlock.load_words]: whoever reads this word will find the version moved
-      payload_[i].store(next.words_[i], std::memory_order_release);
+  void put(const draft& next) noexcept { bytes_.store(next.value_); }
+
+private:
+  using copy_type = typename shared_bytes<T>::copy;
+
+  // Returns: the version that the copy belongs to.
+  version_type read_into(copy_type& copy) const noexcept {
+    for (std::uint64_t seen = peek();; seen = peek_again()) {
+      if (!is_settled(seen)) [[unlikely]] continue;
+      bytes_.load(copy);
+      if (unchanged(seen)) [[likely]] return version_of(seen);
     }
   }
 
-private:
-  // Unrolled: twice as fast as a loop.
-  template <std::size_t... I>
-  words load_words(std::index_sequence<I...>) const noexcept {
-    // order: acquire [seqlock.load_words] pairs with [seqlock.put]: unchanged() comes after every word
-    return {payload_[I].load(std::memory_order_acquire)...};
-  }
-
-  // A T exists only here, after validation: torn bytes would not even be safe to discard as a T.
-  static T value_of(const words& whole) noexcept {
-    if constexpr (sizeof(T) == sizeof(words)) return std::bit_cast<T>(whole);
-    std::array<std::byte, sizeof(T)> bytes;  // without the rest of the last word
-    std::memcpy(bytes.data(), whole.data(), sizeof(T));
-    return std::bit_cast<T>(bytes);
-  }
-
-  std::array<std::atomic<std::uint64_t>, std::tuple_size_v<words>> payload_;
+  shared_bytes<T> bytes_;
 };
 
 // Any other value: an immutable node on the heap. A reader enters for as long as it takes to count
@@ -160,6 +145,12 @@ public:
     draft shared = current_.share();
     unlock(version);
     return {std::move(shared), version};
+  }
+
+  template <class R>
+  R read_as() const {
+    const view seen = read();
+    return R{seen.get(), seen.version};
   }
 
   // Preconditions: this thread is in.
