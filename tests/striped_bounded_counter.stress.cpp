@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/rseq.hpp"
 #include "support/threads.hpp"
 
 namespace {
@@ -166,6 +167,44 @@ TEST_CASE("a striped stock is sold out to the last unit and nobody is refused be
     REQUIRE(end.sold == 1'000);
     REQUIRE(end.granted_after_refusal == 0);
   }
+}
+
+TEST_CASE("threads moved from processor to processor in the midst of requests lose no unit") {
+  constexpr std::size_t threads = 4;
+  const auto stock = static_cast<std::int64_t>(support::rounds(30'000'003));
+  striped_bounded_counter c(stock, 0, 2 * stock);
+  c.spread();
+  std::vector<pid_t> numbers(threads);
+  std::vector<std::int64_t> change(threads);
+  std::atomic<std::size_t> known{0};
+  std::atomic<bool> over{false};
+  support::run_threads(threads + 1, [&](std::size_t i) {
+    if (i == threads) {
+      while (known.load() < threads) std::this_thread::yield();
+      support::mover moving(numbers);
+      while (!over.load()) {  // its own requests, too, take all parts back
+        static_cast<void>(c.load());
+        std::this_thread::yield();
+      }
+      return;
+    }
+    numbers[i] = support::thread_number();
+    known.fetch_add(1);
+    std::int64_t mine = 0;
+    for (std::int64_t k = 0; k < stock / 2 && !over.load(); ++k) {
+      mine += c.try_add(1) ? 1 : 0;
+      mine -= c.try_sub(3) ? 3 : 0;
+    }
+    change[i] = mine;
+    over.store(true);
+  });
+  std::int64_t sum = stock;
+  for (const std::int64_t one : change) sum += one;
+  CHECK(c.load() == sum);
+  std::int64_t sold = 0;
+  while (c.try_sub(1'000)) sold += 1'000;
+  while (c.try_sub(1)) sold += 1;
+  CHECK(sold == sum);
 }
 
 TEST_CASE("a sum of parts and then a change sells what it does not have in the same harness") {

@@ -151,7 +151,7 @@ private:
   // With a range of 2^63 or more the value has no bit for the mark, and is always apart.
   static constexpr std::uint64_t apart = std::uint64_t{1} << 63U;
   static constexpr std::uint32_t collisions_at_first = 16;
-  static constexpr std::uint32_t collisions_near_bound = 256;
+  static constexpr std::uint32_t collisions_near_bound = 64;
   static constexpr std::uint64_t calls_per_part = 16;
 
   const detail::bounds bounds_;
@@ -177,8 +177,9 @@ private:
 //
 // Where it is whole. After all was taken back and a part of it would serve only a few calls like
 // the present one, the bound is near, and taking back for each request would cost more than a
-// collision. So the value stays whole until 256 collisions were paid for, about the price of
-// taking back twice, and then goes apart only if parts would be twice as large as that.
+// collision. So the value stays whole until 64 collisions were paid for, which cost no less than
+// taking back, and then goes apart only if a part would serve twice as many calls. Whatever the
+// calls do, the detour costs at most about what they would pay on one word in any case.
 //
 // The tempting wrong ways. A sum of all slots, then a decision: slots change behind the sum, and
 // it oversells. A refusal because the own slot and the pool are empty: others hold units, and it
