@@ -7,15 +7,18 @@ A figure is the median over the repetitions of (contender / yardstick); low and 
 quartiles. Repetitions of one program are interleaved at random.
 """
 import argparse
+import contextlib
 import json
 import os
 import pathlib
-import statistics
 import subprocess
 import sys
 import tempfile
 
-HERE = pathlib.Path(__file__).resolve().parent
+import rows
+import table
+
+BENCHMARKS = pathlib.Path(__file__).resolve().parents[1]
 
 
 class Stop(Exception):
@@ -27,23 +30,43 @@ class Arguments(argparse.ArgumentParser):
         raise Stop(f"{message}; scripts/bench --help explains the options")
 
 
+def known_families():
+    """From the sources, so that nothing has to be built to name them."""
+    single = {p.name.removesuffix(".bench.cpp") for p in BENCHMARKS.glob("*.bench.cpp")}
+    return sorted(single | {p.parent.name for p in BENCHMARKS.glob("*/*.bench.cpp")})
+
+
 def arguments(argv):
     parser = Arguments(prog="scripts/bench", description=__doc__.split("\n\n")[0])
     parser.add_argument("family", nargs="*", help="only these families (default: all)")
     parser.add_argument("--list", action="store_true", help="list the families and stop")
+    parser.add_argument("--peers", action="store_true",
+                        help="first install the other libraries that ours are compared with")
     parser.add_argument("--quick", action="store_true", help="short: does everything run?")
+    parser.add_argument("--loaded", action="store_true",
+                        help="with busy threads beside it, as on a machine that has other work")
+    parser.add_argument("--busy", type=int, metavar="N", default=2,
+                        help="how many threads a CPU --loaded keeps busy (default %(default)s)")
     parser.add_argument("--repetitions", type=int, metavar="N", help="repetitions (default 9)")
     parser.add_argument("--json", metavar="FILE", help="write the rows there (- for standard output)")
     parser.add_argument("--html", metavar="FILE", default="bench-report.html",
                         help="the page (default: %(default)s)")
-    parser.add_argument("--programs", metavar="DIR", required=True, help=argparse.SUPPRESS)
-    parser.add_argument("--goals", metavar="FILE", default=HERE.parent / "goals.json",
+    parser.add_argument("--programs", metavar="DIR", help=argparse.SUPPRESS)
+    parser.add_argument("--targets", action="store_true", help=argparse.SUPPRESS)
+    parser.add_argument("--goals", metavar="FILE", default=BENCHMARKS / "goals.json",
                         help=argparse.SUPPRESS)
     options = parser.parse_args(argv)
     if options.repetitions is None:
         options.repetitions = 3 if options.quick else 9
     if options.repetitions < 1:
         raise Stop(f"--repetitions {options.repetitions}: use at least 1")
+    if options.busy < 1:
+        raise Stop(f"--busy {options.busy}: use at least 1")
+    known = known_families()
+    for family in options.family:
+        if family not in known:
+            raise Stop(f"unknown family '{family}'; known: {', '.join(known)}")
+    options.family = list(dict.fromkeys(options.family)) or known
     return options
 
 
@@ -64,121 +87,106 @@ def write_whole(file, text):
     os.replace(part.name, file)
 
 
-def programs(folder, wanted):
-    found = {p.name.removesuffix(".bench"): p for p in sorted(pathlib.Path(folder).glob("*.bench"))}
-    for family in wanted:
-        if family not in found:
-            raise Stop(f"unknown family '{family}'; known: {', '.join(found) or 'none'}")
-    return {family: found[family] for family in (wanted or found)}
-
-
 def run(program, options):
-    """Returns {name: [ns of each repetition]}, the context, and {name: clean windows}."""
-    least = 0.01 if options.quick else 0.1
+    """Returns what Google Benchmark reports of the program: its context and its rows."""
+    least = 0.01 if options.quick else 0.05
     with tempfile.NamedTemporaryFile(suffix=".json") as out:
         command = [str(program), f"--benchmark_repetitions={options.repetitions}",
                    "--benchmark_enable_random_interleaving=true",
                    f"--benchmark_min_time={least}", f"--benchmark_out={out.name}",
-                   "--benchmark_out_format=json"]
-        done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+                   "--benchmark_out_format=json"] + (["--quick"] if options.quick else [])
+        try:
+            done = subprocess.run(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                  text=True, check=False)
+        except OSError as error:
+            raise Stop(f"cannot run {program}: {error.strerror}; build the benchmarks") from error
         if done.returncode != 0:
             raise Stop(f"{program.name} ended with status {done.returncode}: {done.stderr[-300:]}")
-        data = json.load(open(out.name, encoding="utf-8"))
-    times, windows = {}, {}
-    for row in data["benchmarks"]:
-        if row.get("run_type") != "iteration":
-            continue
-        if row.get("error_occurred"):
-            raise Stop(f"{row['name']}: {row.get('error_message')}")
-        manual = "/manual_time" in row["name"]
-        name = row["name"].split("/iterations:")[0].removesuffix("/manual_time")
-        unit = {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9}[row["time_unit"]]
-        times.setdefault(name, []).append((row["real_time"] if manual else row["cpu_time"]) * unit)
-        if "windows" in row:
-            windows.setdefault(name, []).append(row["windows"])
-    return times, data["context"], {n: statistics.median(w) for n, w in windows.items()}
+        return json.load(open(out.name, encoding="utf-8"))
 
 
-def quartiles(values):
-    if len(values) < 2:
-        return values[0], values[0], values[0]
-    low, middle, high = statistics.quantiles(values, n=4, method="inclusive")
-    return low, middle, high
+@contextlib.contextmanager
+def background(options):
+    """The busy threads of --loaded; they end with us, however we end: they wait on our pipe."""
+    if not options.loaded:
+        yield
+        return
+    program = pathlib.Path(options.programs) / "background_load"
+    threads = options.busy * (os.cpu_count() or 1)
+    try:
+        busy = subprocess.Popen([str(program), str(threads)], stdin=subprocess.PIPE)
+    except OSError as error:
+        raise Stop(f"cannot run {program}: {error.strerror}; build the benchmarks") from error
+    try:
+        yield
+    finally:
+        busy.stdin.close()
+        busy.wait()
 
 
-def compare(goals, times):
-    rows = []
-    for goal in goals:
-        name, yardstick = goal["name"], goal["yardstick"]
-        if name not in times:
-            continue
-        if yardstick not in times:
-            raise Stop(f"goals.json: the yardstick '{yardstick}' of '{name}' was not measured")
-        low, figure, high = quartiles([a / b for a, b in zip(times[name], times[yardstick])])
-        rows.append({
-            "name": name, "family": name.split("/")[0], "figure": round(figure, 4),
-            "low": round(low, 4), "high": round(high, 4), "yardstick": yardstick,
-            "goal": goal["goal"], "met": None if goal["goal"] is None else figure <= goal["goal"],
-            "ns": round(statistics.median(times[name]), 3),
-            "yardstick_ns": round(statistics.median(times[yardstick]), 3)})
-    return rows
+def measure(options):
+    """Runs the programs of the families. Returns what they measured, and the last one's context."""
+    measured, context = rows.Measured(), {}
+    for number, family in enumerate(options.family, 1):
+        if sys.stderr.isatty():
+            print(f"\r\033[K[{number}/{len(options.family)}] {family}", end="", file=sys.stderr)
+        data = run(pathlib.Path(options.programs) / f"{family}.bench", options)
+        context = context or data["context"]
+        try:
+            measured.add(data["benchmarks"])
+        except ValueError as error:
+            raise Stop(str(error)) from error
+    if sys.stderr.isatty():
+        print("\r\033[K", end="", file=sys.stderr)
+    return measured, context
 
 
-def table(rows):
-    lines = [f"{'':44} {'ns':>9} {'ratio':>8} {'low':>8} {'high':>8} {'goal':>6}  to"]
-    family = None
-    for row in rows:
-        if row["family"] != family:
-            family = row["family"]
-            lines += ["", family]
-        goal = "-" if row["goal"] is None else f"{row['goal']:g}"
-        mark = {None: "", True: "  met", False: "  NOT MET"}[row["met"]]
-        name = row["name"].split("/", 1)[1]
-        yardstick = row["yardstick"].split("/", 1)[1].removesuffix("/" + name.rsplit("/", 1)[-1])
-        lines.append(f"  {name:42} {row['ns']:9.2f} {row['figure']:8.3f} {row['low']:8.3f} "
-                     f"{row['high']:8.3f} {goal:>6}  {yardstick}{mark}")
-    lost = [r for r in rows if r["figure"] > 1 and "/std::" not in r["name"]]
-    lines += ["", "where we lose (slower than the yardstick), worst first"]
-    for row in sorted(lost, key=lambda r: -r["figure"]):
-        lines.append(f"  {row['name']:56} {row['figure']:8.2f} x {row['yardstick']}")
-    if not lost:
-        lines.append("  nowhere in this run")
-    return "\n".join(lines)
+def situation(options, context):
+    """One line that says what else ran."""
+    load = ", ".join(f"{value:.2f}" for value in context.get("load_avg", []))
+    if options.loaded:
+        return (f"loaded run: {options.busy} busy threads a CPU beside it; load average {load} "
+                "when it began")
+    return f"quiet run: nothing of ours beside it; load average {load} when it began"
 
 
 def main(argv):
     options = arguments(argv)
+    if options.list:
+        print("\n".join(known_families()))
+        return 0
     check_writable(options.json)
     check_writable(options.html)
-    chosen = programs(options.programs, options.family)
-    if options.list:
-        print("\n".join(chosen))
+    if options.targets:  # for the build that comes before the run
+        load = ["background_load"] if options.loaded else []
+        print(" ".join([f"{family}.bench" for family in options.family] + load))
         return 0
+    if options.programs is None:
+        raise Stop("--programs DIR: where are they? Run scripts/bench, which builds them")
     goals = json.load(open(options.goals, encoding="utf-8"))
-    times, windows, context = {}, {}, {}
-    for number, (family, program) in enumerate(chosen.items(), 1):
-        if sys.stderr.isatty():
-            print(f"\r\033[K[{number}/{len(chosen)}] {family}", end="", file=sys.stderr)
-        new_times, context, new_windows = run(program, options)
-        times.update(new_times)
-        windows.update(new_windows)
-    if sys.stderr.isatty():
-        print("\r\033[K", end="", file=sys.stderr)
-    rows = compare(goals, times)
-    for row in rows:
-        if row["name"] in windows:
-            row["clean_windows"] = windows[row["name"]]
-    quiet = options.json == "-"
-    if not quiet:
-        print(table(rows))
+    peers = json.load(open(pathlib.Path(options.programs) / "peers.json", encoding="utf-8"))
+    skipped = [peer for peer in peers
+               if not peer["found"] and set(peer["families"]) & set(options.family)]
+    with background(options):
+        measured, context = measure(options)
+    try:
+        compared = rows.compare(goals, measured, options.family, skipped)
+    except ValueError as error:
+        raise Stop(f"goals.json: {error}") from error
+    for row in compared:
+        row["run"] = "loaded" if options.loaded else "quiet"
+    report = {"rows": compared, "jobs": rows.jobs(measured), "losses": rows.losses(measured, compared),
+              "unsure": measured.unsure(), "skipped": skipped, "situation": situation(options, context)}
+    if options.json != "-":
+        print(table.text(report))
     from page import page  # beside this file
-    write_whole(options.html, page(rows, times, context, options))
+    write_whole(options.html, page(report, measured.times, context, options))
     if options.json == "-":
-        json.dump(rows, sys.stdout, indent=1)
+        json.dump(compared, sys.stdout, indent=1)
         print()
     elif options.json:
-        write_whole(options.json, json.dumps(rows, indent=1) + "\n")
-    if not quiet:
+        write_whole(options.json, json.dumps(compared, indent=1) + "\n")
+    if options.json != "-":
         print(f"\n{options.html}")
     return 0
 

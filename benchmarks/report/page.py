@@ -10,8 +10,9 @@ import shlex
 import statistics
 import subprocess
 
+import rows as measured
+
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-SITUATIONS = ["alone", "2 threads", "oversubscribed"]
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 COLOURS = ["#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#999999"]
 
@@ -41,26 +42,21 @@ def text(value):
     return html.escape(str(value), quote=True)
 
 
-def contender_of(name):
-    """(contender, situation) of FAMILY/CONTENDER/SITUATION."""
-    rest = name.split("/", 1)[1]
-    contender, _, situation = rest.rpartition("/")
-    return (contender, situation) if situation in SITUATIONS else (rest, "")
-
-
-def threads_chart(family, times, cpus):
-    """Nanoseconds by number of threads, log-log, whiskers from the quartiles."""
+def threads_chart(group, times, cpus):
+    """Nanoseconds by number of threads, log-log, whiskers from the quartiles; of all contenders of
+    a (family, job)."""
     threads = {"alone": 1, "2 threads": 2, "oversubscribed": 4 * cpus}
     series = {}
     for name, values in times.items():
-        contender, situation = contender_of(name)
-        if name.split("/")[0] == family and situation in threads:
-            low, middle, high = spread(values)
+        *its_group, contender, situation = measured.parts(name)
+        if tuple(its_group) == group and situation in threads:
+            low, middle, high = measured.quartiles(values)
             series.setdefault(contender, []).append((threads[situation], low, middle, high))
     series = {k: sorted(v) for k, v in series.items() if len(v) > 1}
     if not series:
         return ""
-    width, height, left, right, top, bottom = 720, 250, 58, 230, 14, 34
+    width, left, right, top, bottom = 880, 58, 370, 14, 34
+    height = max(250, top + bottom + 14 * len(series))
     every = [value for points in series.values() for p in points for value in p[1:]]
     low = 10 ** math.floor(math.log10(max(min(every), 0.01)))
     high = 10 ** math.ceil(math.log10(max(every)))
@@ -74,7 +70,7 @@ def threads_chart(family, times, cpus):
         return height - bottom - (height - top - bottom) * share
 
     out = [f'<svg viewBox="0 0 {width} {height}" width="{width}" role="img" '
-           f'aria-label="{text(family)}: nanoseconds per operation by number of threads">']
+           f'aria-label="{text(" / ".join(group))}: nanoseconds per operation by number of threads">']
     tick = low
     while tick <= high:
         out.append(f'<line x1="{left}" x2="{width - right}" y1="{y(tick):.1f}" y2="{y(tick):.1f}" '
@@ -114,15 +110,9 @@ def threads_chart(family, times, cpus):
     return "".join(out) + "</svg>"
 
 
-def spread(values):
-    if len(values) < 2:
-        return values[0], values[0], values[0]
-    return statistics.quantiles(values, n=4, method="inclusive")
-
-
 def ratio_chart(rows):
     """One line a comparison: the ratio with its whisker, a rule at 1, a tick at the goal."""
-    width, left, right, line = 720, 300, 60, 22
+    width, left, right, line = 880, 460, 60, 22
     height = line * len(rows) + 30
     every = [v for r in rows for v in (r["low"], r["high"], r["goal"] or r["figure"])] + [0.5, 2]
     low, high = math.log10(max(min(every), 1e-3)), math.log10(max(every))
@@ -137,7 +127,7 @@ def ratio_chart(rows):
            'text-anchor="middle">as the yardstick</text>']
     for number, row in enumerate(rows):
         y = line * number + 16
-        name = row["name"].split("/", 1)[1]
+        name = measured.label(row["name"])
         colour = "var(--bad)" if row["met"] is False else "var(--bar)"
         out.append(f'<text x="{left - 12}" y="{y + 4}" text-anchor="end">{text(name)}</text>'
                    f'<line x1="{x(row["low"]):.1f}" x2="{x(row["high"]):.1f}" y1="{y}" y2="{y}" '
@@ -153,15 +143,43 @@ def ratio_chart(rows):
 
 
 def rows_table(rows):
-    out = ["<table><thead><tr><th>operation</th><th>ns</th><th>ratio</th><th>spread</th>"
-           "<th>yardstick</th><th>its ns</th><th>goal</th></tr></thead><tbody>"]
+    out = ["<table><thead><tr><th>operation</th><th>ns</th><th>figure</th><th>spread</th>"
+           "<th>of</th><th>its ns</th><th>goal</th></tr></thead><tbody>"]
     for row in rows:
         goal = "" if row["goal"] is None else f"{row['goal']:g}"
         state = {None: "", True: ' class="met"', False: ' class="missed"'}[row["met"]]
-        out.append(f"<tr><td>{text(row['name'].split('/', 1)[1])}</td><td>{row['ns']:.2f}</td>"
+        ns, its_ns = ("" if row[key] is None else f"{row[key]:.2f}" for key in ("ns", "yardstick_ns"))
+        of = measured.label(row["yardstick"]) if row["yardstick"] else row["unit"]
+        out.append(f"<tr><td>{text(measured.label(row['name']))}</td><td>{ns}</td>"
                    f"<td{state}>{row['figure']:.3f}</td><td>{row['low']:.3f} to {row['high']:.3f}</td>"
-                   f"<td>{text(row['yardstick'].split('/', 1)[1])}</td>"
-                   f"<td>{row['yardstick_ns']:.2f}</td><td{state}>{goal}</td></tr>")
+                   f"<td>{text(of)}</td><td>{its_ns}</td><td{state}>{goal}</td></tr>")
+    return "".join(out) + "</tbody></table>"
+
+
+def job_table(everybody):
+    """Medians and quartiles in nanoseconds: a line for each contender, a column for each situation."""
+    used = [s for s in measured.SITUATIONS if any(s in figures for figures in everybody.values())]
+    out = ["<table><thead><tr><th>ns an operation</th>"
+           + "".join(f"<th>{text(situation)}</th>" for situation in used) + "</tr></thead><tbody>"]
+    for who, figures in everybody.items():
+        out.append(f"<tr><td>{text(who)}</td>")
+        for situation in used:
+            low, middle, high = figures.get(situation, (None, None, None))
+            out.append("<td></td>" if middle is None else
+                       f'<td title="{low:.2f} to {high:.2f}">{middle:.2f}</td>')
+        out.append("</tr>")
+    return "".join(out) + "</tbody></table>"
+
+
+def losses_table(losses):
+    if not losses:
+        return "nowhere in this run"
+    out = ["<table><thead><tr><th>operation</th><th>ns</th><th>times as long as</th></tr></thead>"
+           "<tbody>"]
+    for name, ns, faster in losses:
+        others = "; ".join(f"{ratio:.2f} &times; {text(who)}" for who, ratio in faster)
+        out.append(f"<tr><td>{text(name.split('/')[0])} / {text(measured.label(name))}</td>"
+                   f'<td>{ns:.2f}</td><td style="white-space:normal">{others}</td></tr>')
     return "".join(out) + "</tbody></table>"
 
 
@@ -190,38 +208,60 @@ def machine(context, options):
     return "<dl>" + "".join(f"<dt>{text(k)}</dt><dd>{text(v)}</dd>" for k, v in facts.items()) + "</dl>"
 
 
-def page(rows, times, context, options):
-    cpus = max(1, int(context.get("num_cpus", 1)))
-    families = list(dict.fromkeys(row["family"] for row in rows))
-    goals = [row for row in rows if row["met"] is not None]
-    met = sum(row["met"] for row in goals)
-    lost = sorted((r for r in rows if r["figure"] > 1 and "/std::" not in r["name"]),
-                  key=lambda r: -r["figure"])
-    body = [
-        "<h1>Interlock benchmarks</h1>",
-        '<p class="soft">Each figure is a ratio to a yardstick measured in the same run: the median '
-        "over the repetitions, with its quartiles. Below 1 is faster than the yardstick. "
-        f"{met} of {len(goals)} goals met in this run.</p>",
-        "<nav>" + "".join(f'<a href="#{text(f)}">{text(f)}</a>' for f in families)
-        + '<a href="#lose">where we lose</a><a href="#machine">machine</a></nav>']
-    for family in families:
-        mine = [row for row in rows if row["family"] == family]
-        body.append(f'<h2 id="{text(family)}">{text(family)}</h2>'
-                    f'<div class="card">{ratio_chart(mine)}</div>')
-        chart = threads_chart(family, times, cpus)
+def family_part(family, report, times, cpus):
+    """The part of the page about one family."""
+    rows = [row for row in report["rows"] if row["family"] == family]
+    ratios = [row for row in rows if row["yardstick"]]
+    jobs = report["jobs"].get(family, {})
+    body = [f'<h2 id="{text(family)}">{text(family)}</h2>']
+    if ratios:
+        body.append(f'<div class="card">{ratio_chart(ratios)}</div>')
+    if rows:
+        body.append(f'<div class="card">{rows_table(rows)}</div>')
+    for job in jobs or [""]:
+        chart = threads_chart((family, job), times, cpus)
+        if job:
+            body.append(f'<h3>{text(job)}</h3><div class="card">{job_table(jobs[job])}</div>')
         if chart:
             body.append(f'<div class="card">{chart}<p class="soft">Nanoseconds an operation by '
                         "number of threads. Right of the line threads share CPUs: that is "
                         "oversubscription, not scaling.</p></div>")
-        body.append(f'<div class="card">{rows_table(mine)}</div>')
-    body.append('<h2 id="lose">Where we lose</h2><p>Rows slower than their yardstick, worst first. '
-                "A yardstick that does less (a bare atomic, an unfair mutex) is meant to be hard to "
-                "reach; what the extra buys is on the type's page in docs/.</p>")
-    body.append(f'<div class="card">{rows_table(lost) if lost else "nowhere in this run"}</div>')
+    return body
+
+
+def page(report, times, context, options):
+    cpus = max(1, int(context.get("num_cpus", 1)))
+    rows = report["rows"]
+    families = list(dict.fromkeys([row["family"] for row in rows] + list(report["jobs"])))
+    goals = [row for row in rows if row["met"] is not None]
+    met = sum(row["met"] for row in goals)
+    body = [
+        "<h1>Interlock benchmarks</h1>",
+        '<p class="soft">Each figure is a ratio to a yardstick measured in the same run, or has a '
+        "unit: the median over the repetitions, with its quartiles. Below 1 is faster than the "
+        f"yardstick. {met} of {len(goals)} goals met in this run.</p>",
+        f"<p>{text(report['situation'])}.</p>",
+        "".join(f"<p>Skipped: {text(peer['name'])} ({text(peer['remedy'])}).</p>"
+                for peer in report["skipped"]),
+        "<nav>" + "".join(f'<a href="#{text(f)}">{text(f)}</a>' for f in families)
+        + '<a href="#missed">goals missed</a><a href="#lose">where we lose</a>'
+        '<a href="#machine">machine</a></nav>']
+    for family in families:
+        body += family_part(family, report, times, cpus)
+    missed = [row for row in goals if not row["met"]]
+    body.append('<h2 id="missed">Goals missed</h2>'
+                f'<div class="card">{rows_table(missed) if missed else "none in this run"}</div>')
+    body.append('<h2 id="lose">Where we lose</h2><p>Where somebody else was faster at the same job, '
+                "or a row is slower than its yardstick; worst first. A yardstick that does less (a "
+                "bare atomic, an unfair mutex) is meant to be hard to reach; what the extra buys is "
+                "on the type's page in docs/.</p>")
+    body.append(f'<div class="card">{losses_table(report["losses"])}</div>')
     body.append(f'<h2 id="machine">Machine and method</h2><div class="card">{machine(context, options)}'
                 "</div><p>alone: CPU time of one thread. 2 threads: two pinned threads in windows of "
-                "0.3 ms, of which only those count in which both really ran. oversubscribed: four "
-                "threads a CPU, wall time times CPUs. A sleeping second thread is alive in every process.</p>")
+                "50 us, of which only those count in which both really ran. beside a writer, that "
+                "writer: the same with one thread of each kind. among writers: the median of single "
+                "calls beside two writers a CPU. oversubscribed: four threads a CPU, wall time times "
+                "CPUs. A sleeping second thread is alive in every process.</p>")
     return ("<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
             "content=\"width=device-width,initial-scale=1\"><meta name=\"color-scheme\" "
             "content=\"light dark\"><title>Interlock benchmarks</title><style>" + STYLE

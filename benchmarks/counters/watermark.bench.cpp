@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
-#include <interlock/watermark.hpp>
+// Offering a height that is too low (the usual case), or one that is higher each time.
 
-#include <array>
+#include <interlock/watermark.hpp>
 
 #include "support/yardsticks.hpp"
 
@@ -14,7 +14,7 @@ struct stale_raise {
 
 struct newer_raise {
   interlock::watermark<std::int64_t> mark{0};
-  struct alignas(64) own {
+  struct alignas(128) own {
     std::int64_t next = 0;
   };
   std::array<own, 64> lanes{};
@@ -31,13 +31,12 @@ struct mutex_max {
   }
 };
 
-}  // namespace
+const bench::contenders here([] {
+  bench::add<yardstick::atomic_load>("counters/raise, stale/std::atomic load");
+  bench::add<mutex_max>("counters/raise, stale/std::mutex section");
+  bench::add<stale_raise>("counters/raise, stale/interlock::watermark");
+  bench::add<yardstick::atomic_cas>("counters/raise, newer/std::atomic CAS loop");
+  bench::add<newer_raise>("counters/raise, newer/interlock::watermark");
+});
 
-int main(int argc, char** argv) {
-  bench::add<yardstick::atomic_load>("watermark/std::atomic load");
-  bench::add<yardstick::atomic_cas>("watermark/std::atomic CAS loop");
-  bench::add<mutex_max>("watermark/std::mutex section");
-  bench::add<stale_raise>("watermark/raise stale");
-  bench::add<newer_raise>("watermark/raise newer");
-  return bench::run(argc, argv);
-}
+}  // namespace
