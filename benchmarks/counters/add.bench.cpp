@@ -2,15 +2,11 @@
 // Adding one to a number that other threads add to as well.
 
 #include <interlock/counter.hpp>
+#include <interlock/striped_counter.hpp>
 
 #include "support/yardsticks.hpp"
 
 namespace {
-
-template <class C>
-void spread(C& c) {
-  if constexpr (requires { c.spread(); }) c.spread();
-}
 
 struct counter_add {
   interlock::counter<> clicks;
@@ -25,7 +21,7 @@ struct striped_add {
 
 struct spread_add {
   interlock::striped_counter clicks;
-  spread_add() { spread(clicks); }
+  spread_add() { clicks.spread(); }
   void operator()(unsigned) { clicks.add(1); }
 };
 

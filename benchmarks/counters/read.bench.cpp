@@ -7,14 +7,9 @@
 
 namespace {
 
-template <class C>
-void spread(C& c) {
-  if constexpr (requires { c.spread(); }) c.spread();
-}
-
 struct spread_counter {
   interlock::striped_counter clicks;
-  spread_counter() { spread(clicks); }
+  spread_counter() { clicks.spread(); }
   void write(unsigned) { clicks.add(1); }
 };
 
