@@ -2,6 +2,7 @@
 // Taking one from a stock that must not go below zero.
 
 #include <interlock/bounded_counter.hpp>
+#include <interlock/striped_bounded_counter.hpp>
 
 #include <limits>
 
@@ -18,6 +19,21 @@ struct granted {
 
 struct refused {
   interlock::bounded_counter stock{0, 0, plenty};
+  void operator()(unsigned) { benchmark::DoNotOptimize(stock.try_sub(1)); }
+};
+
+// One word until threads collide.
+struct striped_granted {
+  interlock::striped_bounded_counter stock{plenty, 0, plenty};
+  void operator()(unsigned) { benchmark::DoNotOptimize(stock.try_sub(1)); }
+};
+
+struct spread_granted : striped_granted {
+  spread_granted() { stock.spread(); }
+};
+
+struct striped_refused {
+  interlock::striped_bounded_counter stock{0, 0, plenty};
   void operator()(unsigned) { benchmark::DoNotOptimize(stock.try_sub(1)); }
 };
 
@@ -61,8 +77,11 @@ const bench::contenders here([] {
   bench::add<own_line_cas_loop>("counters/take one/std::atomic CAS loop, own lines");
   bench::add<mutex_check_then_subtract>("counters/take one/std::mutex section");
   bench::add<granted>("counters/take one/interlock::bounded_counter");
+  bench::add<striped_granted>("counters/take one/interlock::striped_bounded_counter");
+  bench::add<spread_granted>("counters/take one/interlock::striped_bounded_counter, spread");
   bench::add<yardstick::atomic_load>("counters/take one, refused/std::atomic load");
   bench::add<refused>("counters/take one, refused/interlock::bounded_counter");
+  bench::add<striped_refused>("counters/take one, refused/interlock::striped_bounded_counter");
 });
 
 }  // namespace
