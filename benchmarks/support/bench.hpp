@@ -55,7 +55,10 @@ void add_alone(const std::string& name) {
     [[maybe_unused]] const typename scope_of<Contender>::type scope;
     const auto own = std::make_unique<apart<Contender>>();
     Contender& contender = own->contender;  // or each call would read the pointer from the stack
-    for (auto _ : state) contender(0);
+    auto left = state.begin();
+    const auto none = state.end();
+    align_code();
+    for (; left != none; ++left) contender(0);
   });
 }
 
