@@ -12,6 +12,7 @@
 
 #include "support/detached.hpp"
 #include "support/owned.hpp"
+#include "support/stopping.hpp"
 
 namespace detail = interlock::detail;
 using interlock::versioned;
@@ -104,6 +105,36 @@ void destroyed_while_it_waits(world& w) {
   w.finally([] {});
 }
 
+// A coroutine is told to stop while another thread commits: resumed once, by either.
+template <class T, bool committed>
+void stopped_or_passed(world& w) {
+  auto* const cell = used_by<versioned<T>>::make(committed ? 3 : 2, T(0));
+  support::stop_source source;
+  int resumed = 0;
+  w.thread([&, cell] {
+    const auto wait = [](used_by<versioned<T>>& from, support::stop_source::token stop,
+                         int& count) -> support::detached {
+      const auto news = co_await from->async_wait(0, stop);
+      testing::check(news || stop.stop_requested(), "no other reason");
+      testing::check(!news || (news->version == 1 && news->value == T(1)), "the commit");
+      ++count;
+      from.leave();
+    };
+    wait(*cell, source.get_token(), resumed);
+  });
+  w.thread([&, cell] {
+    source.request_stop();
+    cell->leave();
+  });
+  if (committed) {
+    w.thread([cell] {
+      (*cell)->store(T(1));
+      cell->leave();
+    });
+  }
+  w.finally([&] { testing::check(resumed == 1, "resumed once"); });
+}
+
 // Whoever waits while a claim is held sees the commit that comes of it, or of the next one.
 void awaits_past_a_claim(world& w, bool given_back) {
   detail::version_word cell(0);
@@ -179,6 +210,12 @@ TEST_CASE("versioned: a coroutine that waits may be destroyed beside commits") {
   proved(destroyed_while_it_waits<boxed>);
 }
 
+TEST_CASE("versioned: a stop and a commit resume a coroutine once") {
+  proved(stopped_or_passed<word, true>);
+  proved(stopped_or_passed<word, false>);
+  proved(stopped_or_passed<boxed, true>);
+}
+
 TEST_CASE("versioned: a waiter that meets a claim misses no commit") {
   proved([](world& w) { awaits_past_a_claim(w, false); });
   proved([](world& w) { awaits_past_a_claim(w, true); });
@@ -191,6 +228,7 @@ TEST_CASE("versioned: a thread waits for the first of several cells") {
 
 TEST_CASE("versioned: mutants of waiting", "[.mutants]") {
   mutants({destroyed_when_resumed<word>, destroyed_when_resumed<boxed>, second_commit<word>,
+           stopped_or_passed<word, true>, stopped_or_passed<word, false>,
            [](world& w) { awaits_past_a_claim(w, false); },
            [](world& w) { awaits_past_a_claim(w, true); }, first_of_two});
 }

@@ -15,6 +15,7 @@
 #include "support/death.hpp"
 #include "support/detached.hpp"
 #include "support/owned.hpp"
+#include "support/stopping.hpp"
 
 using interlock::versioned;
 using namespace std::chrono_literals;
@@ -143,6 +144,38 @@ TEST_CASE("a coroutine that waits for a version may be destroyed and is not resu
     cell.store(number<value>(2));
     CHECK(resumed == 3);
     for (const std::size_t done : {0U, 2U, 4U}) waiting[done].handle.destroy();
+  });
+}
+
+TEST_CASE("a wait for a version ends when its stop is requested") {
+  on_both_kinds([](auto& cell) {
+    using value = value_of<decltype(cell)>;
+    using maybe = std::optional<typename std::remove_reference_t<decltype(cell)>::snapshot>;
+    support::stop_source source;
+    const auto wait = [](const versioned<value>& from, std::uint64_t seen,
+                         support::stop_source::token stop, maybe& news,
+                         int& resumed) -> support::detached {
+      news = co_await from.async_wait(seen, stop);
+      ++resumed;
+    };
+    maybe news;
+    int resumed = 0;
+    wait(cell, 0, source.get_token(), news, resumed);
+    cell.store(number<value>(1));
+    CHECK(resumed == 1);
+    CHECK((news && news->version == 1 && news->value == number<value>(1)));
+    wait(cell, 1, source.get_token(), news, resumed);
+    CHECK(resumed == 1);
+    std::thread([&] { source.request_stop(); }).join();
+    CHECK(resumed == 2);
+    CHECK_FALSE(news);
+    wait(cell, 1, source.get_token(), news, resumed);
+    CHECK(resumed == 3);  // without being suspended
+    CHECK_FALSE(news);
+    wait(cell, 0, source.get_token(), news, resumed);
+    CHECK((resumed == 4 && news));
+    CHECK_THROWS_AS((void)cell.async_wait(versioned<value>::max_version, source.get_token()),
+                    std::invalid_argument);
   });
 }
 

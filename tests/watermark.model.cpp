@@ -9,6 +9,7 @@
 
 #include "support/detached.hpp"
 #include "support/owned.hpp"
+#include "support/stopping.hpp"
 
 using interlock::watermark;
 using testing::world;
@@ -196,6 +197,36 @@ void destroyed_while_it_waits(world& w) {
   w.finally([] {});
 }
 
+// A coroutine is told to stop while another thread raises: resumed once, by one of them.
+template <bool raised>
+void stopped_or_reached(world& w) {
+  auto* const mark = used_by<watermark<int>>::make(raised ? 3 : 2, 0);
+  support::stop_source source;
+  int resumed = 0;
+  w.thread([&, mark] {
+    const auto wait = [](used_by<watermark<int>>& m, support::stop_source::token stop,
+                         int& count) -> support::detached {
+      const bool reached = co_await m->async_wait_for_at_least(1, stop);
+      testing::check(reached || stop.stop_requested(), "no other reason");
+      testing::check(!reached || m->load() == 1, "true if it is reached");
+      ++count;
+      m.leave();
+    };
+    wait(*mark, source.get_token(), resumed);
+  });
+  w.thread([&, mark] {
+    source.request_stop();
+    mark->leave();
+  });
+  if (raised) {
+    w.thread([mark] {
+      (*mark)->raise(1);
+      mark->leave();
+    });
+  }
+  w.finally([&] { testing::check(resumed == 1, "resumed once"); });
+}
+
 // Two waiters for two heights, raised by different threads.
 void two_heights(world& w) {
   watermark<int> mark(0);
@@ -342,6 +373,11 @@ TEST_CASE("watermark: a suspended coroutine may be destroyed beside lower raises
   proved(destroyed_while_it_waits);
 }
 
+TEST_CASE("watermark: a stop and a raise resume a coroutine once") {
+  proved(stopped_or_reached<false>);
+  proved(stopped_or_reached<true>);
+}
+
 TEST_CASE("watermark: waiters for two heights", "[.deep]") {
   proved(two_heights);
 }
@@ -366,5 +402,6 @@ TEST_CASE("watermark: each call takes effect at one moment, on several marks too
 
 TEST_CASE("watermark: mutants", "[.mutants]") {
   mutants({waits<watermark<int>>, two_readers, refused_raise, two_waiters, timed_wait, endless_wait,
-           [](world& w) { raises<watermark<int>>(w, 2, 1); }, awaits, two_raise_for_a_coroutine});
+           [](world& w) { raises<watermark<int>>(w, 2, 1); }, awaits, two_raise_for_a_coroutine,
+           stopped_or_reached<true>, stopped_or_reached<false>});
 }

@@ -9,6 +9,7 @@
 #include "support/catch.hpp"
 #include "support/detached.hpp"
 #include "support/owned.hpp"
+#include "support/stopping.hpp"
 #include "support/threads.hpp"
 
 namespace {
@@ -70,6 +71,13 @@ support::detached count_when_at(const watermark<std::uint64_t>& w, std::uint64_t
   co_await w.async_wait_for_at_least(height);
   if (w.load() < height) too_early.fetch_add(1);
   reached.fetch_add(1);
+}
+
+support::detached wait_or_stop(const watermark<std::uint64_t>& w, std::uint64_t height,
+                               support::stop_source::token stop, std::atomic<std::size_t>& reached,
+                               std::atomic<std::size_t>& stopped) {
+  const bool in_time = co_await w.async_wait_for_at_least(height, stop);
+  (in_time ? reached : stopped).fetch_add(1);
 }
 
 support::owned wait_for_ever(const watermark<std::uint64_t>& w) {
@@ -207,4 +215,31 @@ TEST_CASE("waits that end by their deadline or by destruction leave the others i
   });
   CHECK(wrong.load() == 0);
   CHECK(reached.load() == 2 * ((top + 49) / 50));
+}
+
+TEST_CASE("each of a thousand coroutines is resumed once by a stop or a raise at the same moment") {
+  const std::size_t coroutines = 1'000;
+  for (std::size_t round = 0; round < support::rounds(40); ++round) {
+    watermark<std::uint64_t> w(0);
+    std::vector<support::stop_source> sources(coroutines);
+    std::atomic<std::size_t> reached{0};
+    std::atomic<std::size_t> stopped{0};
+    std::atomic<std::size_t> waiting{0};
+    support::run_threads(3, [&](std::size_t me) {
+      for (std::size_t i = 0; i < coroutines; ++i) {
+        if (me == 0) {
+          wait_or_stop(w, i + 1, sources[i].get_token(), reached, stopped);
+          waiting.store(i + 1);
+        } else {
+          while (waiting.load() < i) std::this_thread::yield();  // about when it is suspended
+          if (me == 1) {
+            sources[i].request_stop();
+          } else {
+            w.raise(i + 1);
+          }
+        }
+      }
+    });
+    REQUIRE(reached.load() + stopped.load() == coroutines);
+  }
 }

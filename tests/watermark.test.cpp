@@ -13,12 +13,17 @@
 #include <type_traits>
 #include <vector>
 
+#if defined(__cpp_lib_jthread)
+#include <stop_token>
+#endif
+
 #include "support/allocations.hpp"
 #include "support/catch.hpp"
 #include "support/death.hpp"
 #include "support/detached.hpp"
 #include "support/owned.hpp"
 #include "support/pages.hpp"
+#include "support/stopping.hpp"
 #include "support/threads.hpp"
 
 using interlock::watermark;
@@ -51,6 +56,32 @@ template <class Then>
 support::owned owned_when_at(const watermark<int>& w, int height, Then then) {
   co_await w.async_wait_for_at_least(height);
   then();
+}
+
+template <class Token>
+support::detached until_stopped(const watermark<int>& w, int height, Token stop, int& outcome) {
+  outcome = co_await w.async_wait_for_at_least(height, stop) ? 1 : 0;
+}
+
+template <class Source>
+void stops() {
+  watermark<int> w(1);
+  Source source;
+  int outcome = -1;
+  until_stopped(w, 1, source.get_token(), outcome);
+  CHECK(outcome == 1);  // reached already
+  until_stopped(w, 2, source.get_token(), outcome = -1);
+  w.raise(2);
+  CHECK(outcome == 1);
+  until_stopped(w, 3, source.get_token(), outcome = -1);
+  CHECK(outcome == -1);
+  source.request_stop();  // resumes it here
+  CHECK(outcome == 0);
+  until_stopped(w, 3, source.get_token(), outcome = -1);
+  CHECK(outcome == 0);  // without being suspended
+  until_stopped(w, 2, source.get_token(), outcome = -1);
+  CHECK(outcome == 1);
+  w.raise(3);
 }
 
 }  // namespace
@@ -256,6 +287,22 @@ TEST_CASE("a coroutine that was released may destroy another one that was") {
   w.raise(2);
   CHECK_FALSE(resumed);
   first.handle.destroy();
+}
+
+TEST_CASE("a wait ends when its stop is requested") {
+  stops<support::stop_source>();
+#if defined(__cpp_lib_jthread)
+  stops<std::stop_source>();
+  watermark<int> w(0);
+  std::stop_source source;
+  std::vector<int> outcomes(3, -1);
+  for (std::size_t i = 0; i < 3; ++i) {
+    until_stopped(w, static_cast<int>(i), source.get_token(), outcomes[i]);
+  }
+  w.raise(1);
+  std::thread([&] { source.request_stop(); }).join();
+  CHECK(outcomes == std::vector<int>{1, 1, 0});
+#endif
 }
 
 TEST_CASE("coroutines that lift each other need no deep stack") {

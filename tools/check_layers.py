@@ -51,6 +51,7 @@ NO_BUDGET = {
 MAY_SAY = {
     "version.hpp": {"macro": "the version is for the preprocessor too"},
     "detail/parking_linux.hpp": {},
+    "detail/stoppable.hpp": {"stop": "takes std::stop_token where there is one"},
     "detail/parking_portable.hpp": {
         "lock": "parks where there is no futex", "yield": "is the hook that yields"},
 }
@@ -73,9 +74,9 @@ MORE_LINES = {
 # Header -> (headers that its closure may have, why).
 MORE_HEADERS = {
     "striped_counter.hpp": (7, "the state word, the slots, the sequence and its twin: a file each"),
-    "transaction.hpp": (11, "its log on top of all that a cell is"),
+    "transaction.hpp": (12, "its log on top of all that a cell is"),
     "striped_bounded_counter.hpp": (10, "both forms of slots, their memory, a lock, the bounds"),
-    "versioned.hpp": (8, "the word, the bytes, and who waits: a file each"),
+    "versioned.hpp": (9, "the word, the bytes, and who waits: a file each"),
 }
 
 # Lines of code: comments are not what makes a header heavy, and a limit on them would cost contracts.
@@ -108,7 +109,7 @@ coroutine csetjmp csignal cstdarg cstddef cstdint cstdio cstdlib cstring ctime c
 deque exception execution filesystem forward_list fstream functional future initializer_list iomanip
 ios iosfwd iostream istream iterator latch limits list locale map memory memory_resource mutex new
 numbers numeric optional ostream queue random ranges ratio regex scoped_allocator semaphore set
-shared_mutex source_location span sstream stack stdexcept streambuf string string_view syncstream
+shared_mutex source_location span sstream stack stdexcept stop_token streambuf string string_view syncstream
 system_error thread tuple type_traits typeindex typeinfo unordered_map unordered_set utility valarray
 variant vector version""".split())
 

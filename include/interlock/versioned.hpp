@@ -18,9 +18,9 @@
 // Lifetime    Must outlive every operation on it, except a commit whose version was seen already.
 //             Nobody may be waiting.
 // Resumes on  The committing thread: when the coroutine that runs there (see sync_wait) suspends,
-//             or inside the commit if none does, as on a plain thread.
-// Cancellation A suspended coroutine may be destroyed, unless another thread commits what it waits
-//             for meanwhile, or did so. Threads wait with a deadline.
+//             or inside the commit if none does, as on a plain thread. Or the one that stops it.
+// Cancellation By a stop token, on any thread. A suspended coroutine may also be destroyed, unless
+//             another thread commits what it waits for meanwhile, or did so.
 // Not for     A plain number (counter, std::atomic), or several cells at once (transaction).
 //
 // Example     versioned<int> wallet(1000);                         // examples/versioned.cpp
@@ -41,6 +41,7 @@
 #include <utility>
 
 #include "detail/parking.hpp"
+#include "detail/stoppable.hpp"
 #include "detail/versioned_cell.hpp"
 
 namespace interlock {
@@ -154,6 +155,14 @@ public:
     return version_awaiter(*this, awaitable(seen));
   }
 
+  // Effects: as above, and until the token's stop is requested, by any thread, which resumes the
+  //          coroutine if it is still suspended. Token: std::stop_token, or one of its kind.
+  // Returns: an awaitable of what wait_until() returns.
+  template <detail::stop_token_like Token>
+  [[nodiscard("write co_await")]] auto async_wait(version_type seen, Token stop) const {
+    return detail::stoppable<version_awaiter, Token>(std::move(stop), *this, awaitable(seen));
+  }
+
 private:
   class version_awaiter;
   friend class transaction;
@@ -194,6 +203,14 @@ public:
   }
   snapshot await_resume() {
     place_.resumed();
+    return cell_.load();
+  }
+
+protected:
+  void stop() noexcept { cell_.cell_.stop(place_); }
+  std::optional<snapshot> outcome() {
+    place_.resumed();
+    if (!await_ready()) return std::nullopt;
     return cell_.load();
   }
 

@@ -19,9 +19,9 @@
 // Lifetime    Must outlive the return of every call: a thread whose wait returned may not destroy
 //             it while the raise that released it is still returning. Nobody may be waiting.
 // Resumes on  The raising thread: when the coroutine that runs there (see sync_wait) suspends, or
-//             inside raise() if none does, as on a plain thread.
-// Cancellation A suspended coroutine may be destroyed, unless another thread raises to its height
-//             meanwhile, or did so. Threads wait with a deadline.
+//             inside raise() if none does, as on a plain thread. Or the one that stops it.
+// Cancellation By a stop token, on any thread. A suspended coroutine may also be destroyed, unless
+//             another thread raises to its height meanwhile, or did so. Threads have a deadline.
 // Not for     A maximum that comes with data (use versioned).
 //
 // Example     watermark<std::uint64_t> replicated(0);         // examples/watermark.cpp
@@ -36,8 +36,10 @@
 #include <concepts>
 #include <coroutine>
 #include <type_traits>
+#include <utility>
 
 #include "detail/parking.hpp"
+#include "detail/stoppable.hpp"
 #include "detail/wait_list.hpp"
 
 namespace interlock {
@@ -101,6 +103,14 @@ public:
     return height_awaiter(*this, v);
   }
 
+  // Effects: as above, and until the token's stop is requested, by any thread, which resumes the
+  //          coroutine if it is still suspended. Token: std::stop_token, or one of its kind.
+  // Returns: an awaitable of bool: true if the value is at least v.
+  template <detail::stop_token_like Token>
+  [[nodiscard("write co_await")]] auto async_wait_for_at_least(T v, Token stop) const noexcept {
+    return detail::stoppable<height_awaiter, Token>(std::move(stop), *this, v);
+  }
+
 private:
   class height_awaiter;
 
@@ -134,6 +144,13 @@ public:
     return place_.suspend(self, mark_.waiters_, [this] { return mark_.load() < height_; });
   }
   void await_resume() noexcept { place_.resumed(); }
+
+protected:
+  void stop() noexcept { place_.stop(mark_.waiters_); }
+  bool outcome() noexcept {
+    place_.resumed();
+    return await_ready();
+  }
 
 private:
   const watermark& mark_;

@@ -170,18 +170,27 @@ public:
   }
 
   // Effects: lists the coroutine, to be resumed when the version is greater than `seen`.
-  // Returns: false if it is; true if listed: touch nothing of the coroutine then.
+  // Returns: false if it is, or if the coroutine is to stop; true if listed: touch nothing of it.
   bool suspend(std::coroutine_handle<> self, coroutine_place<version_type>& place,
                version_type seen) const noexcept {
     const auto stays = [this, seen] { return rests_up_to(seen); };
-    return list(seen, [&] { return place.suspend(self, waiters_, stays); });
+    for (unsigned round = 0; settled() <= seen && !place.stopped(); ++round) {
+      if (!is_claimed() && place.suspend(self, waiters_, stays)) return true;
+      spin_hint(round);
+    }
+    return false;
   }
+  void stop(coroutine_place<version_type>& place) const noexcept { place.stop(waiters_); }
 
   // Effects: lists the thread, to be woken when the version is greater than `seen`.
   // Returns: false if it is; true if listed.
   bool join(wait_any<version_type>& here, version_type seen) const noexcept {
     const auto stays = [this, seen] { return rests_up_to(seen); };
-    return list(seen, [&] { return here.add(waiters_, seen + 1, stays); });
+    for (unsigned round = 0; settled() <= seen; ++round) {
+      if (!is_claimed() && here.add(waiters_, seen + 1, stays)) return true;
+      spin_hint(round);
+    }
+    return false;
   }
 
 private:
@@ -205,17 +214,6 @@ private:
     // order: seq_cst [cell.rests] total order with [cell.try_lock], [cell.try_claim], [wait_list.lock]: of a waiter and a commit, one sees the other
     const std::uint64_t word = word_.load(std::memory_order_seq_cst);
     return (word & (claimed | busy)) == 0 && word >> 2U <= version;
-  }
-
-  // Effects: calls add() until it has listed a waiter; it does when nobody is in or has a claim.
-  // Returns: false if the version is greater than `seen`.
-  template <class Add>
-  bool list(version_type seen, Add add) const noexcept {
-    for (unsigned round = 0; settled() <= seen; ++round) {
-      if (!is_claimed() && add()) return true;
-      spin_hint(round);
-    }
-    return false;
   }
 
   bool is_claimed() const noexcept {

@@ -133,7 +133,14 @@ public:
   // Preconditions: was listed, and the object of that list is alive.
   // Returns: true if it has left; false if it is taken: wake() comes, or has come.
   bool leave() noexcept {
-    node* first = list_->lock();
+    return leave(*list_, [] {});
+  }
+
+  // Effects: the same for a list that it may not be in yet; calls also() with the list locked.
+  template <class Also>
+  bool leave(wait_list& list, Also also) noexcept {
+    node* first = list.lock();
+    also();
     const bool listed = previous_ != nullptr;
     if (listed) {
       first = next_ == this ? nullptr : first == this ? next_ : first;
@@ -141,7 +148,7 @@ public:
       next_->previous_ = previous_;
       previous_ = nullptr;
     }
-    list_->unlock(first);
+    list.unlock(first);
     return listed;
   }
 
@@ -295,7 +302,22 @@ public:
   template <class Stays>
   bool suspend(std::coroutine_handle<> self, wait_list<Height>& list, Stays stays) noexcept {
     self_.continuation = self;
-    return list.add(place_, [&] { return suspended_ = stays(); });
+    return list.add(place_, [&] { return suspended_ = !stopped() && stays(); });
+  }
+
+  // Effects: keeps the coroutine out of the list from now on. If it is in, resumes it here: then it
+  //          and this place may be gone. Not after resumed(); on any thread.
+  void stop(wait_list<Height>& list) noexcept {
+    const auto keep_out = [this] {
+      // order: relaxed: the list's lock orders it
+      stopped_.store(true, std::memory_order_relaxed);
+    };
+    if (place_.leave(list, keep_out)) trampoline::resume(self_);
+  }
+
+  bool stopped() const noexcept {
+    // order: relaxed: under the list's lock, which orders it, or a guess
+    return stopped_.load(std::memory_order_relaxed);
   }
 
   // Effects: for await_resume.
@@ -305,6 +327,7 @@ private:
   coroutine_waiter self_;
   typename wait_list<Height>::node place_;
   bool suspended_ = false;
+  std::atomic<bool> stopped_{false};
 };
 
 }  // namespace interlock::detail
