@@ -325,30 +325,6 @@ TEST_CASE("with a limit the outcome says whether it took effect") {
   CHECK(cell.load().value == 7);
 }
 
-TEST_CASE("a body inside another is refused and the transaction can be passed instead") {
-  versioned<int> a(10);
-  versioned<int> b(0);
-  CHECK_THROWS_AS(atomically([&](transaction& t) {
-    t.write(a, 1);
-    atomically([&](transaction& inner) { inner.write(b, 1); });
-  }),
-                  std::system_error);
-  CHECK(a.load().value == 10);
-  try {
-    atomically([&](transaction&) { (void)atomically([](transaction&) {}, 1); });
-    FAIL("not refused");
-  } catch (const std::system_error& error) {
-    CHECK(error.code() == std::errc::resource_deadlock_would_occur);
-    CHECK(std::string(error.what()).find("pass that body's transaction&") != std::string::npos);
-  }
-  atomically([&](transaction& t) {
-    transfer(t, a, b, 3);
-    transfer(t, a, b, 4);
-  });
-  CHECK(b.load().value == 7);
-  CHECK(a.version() == 1);
-}
-
 TEST_CASE("a body that swallows every exception cannot commit half of the truth") {
   versioned<int> a(1);
   versioned<int> b(1);

@@ -29,7 +29,7 @@ LAYERS = (
     ("detail/", "version.hpp", "fwd.hpp"),
     ("counter.hpp", "striped_counter.hpp", "bounded_counter.hpp",
      "striped_bounded_counter.hpp", "watermark.hpp", "versioned.hpp",
-     "transaction.hpp"),
+     "snapshot.hpp", "transaction.hpp"),
     ("task.hpp", "when_all.hpp", "async_mutex.hpp", "async_shared_mutex.hpp", "async_semaphore.hpp",
      "lock_all.hpp"),
     ("idempotency_cache.hpp", "serial_queue.hpp", "keyed_serial_queue.hpp", "mirror.hpp"),
@@ -49,6 +49,7 @@ NO_BUDGET = {
     "interlock.hpp": "the umbrella: includes every type",
 }
 MAY_SAY = {
+    "detail/processor.hpp": {"fence": "is the one place for it; no happens-before rests on it"},
     "version.hpp": {"macro": "the version is for the preprocessor too"},
     "detail/parking_linux.hpp": {},
     "detail/stoppable.hpp": {"stop": "takes std::stop_token where there is one"},
@@ -65,18 +66,20 @@ PLATFORM = {
 
 # Header -> (lines that its closure may have, why).
 MORE_LINES = {
-    "transaction.hpp": (1600, "its log on top of all that a cell is"),
+    "transaction.hpp": (2100, "its log on top of all that a cell is"),
     "versioned.hpp": (1300, "threads and coroutines wait for a version"),
     "striped_bounded_counter.hpp": (850, "both forms of slots, their memory, a lock"),
+    "snapshot.hpp": (1500, "the turns of transactions on top of all that a cell is"),
     "serial_queue.hpp": (850, "both kinds of waiter: threads in the lane, coroutines on the trampoline"),
 }
 
 # Header -> (headers that its closure may have, why).
 MORE_HEADERS = {
     "striped_counter.hpp": (7, "the state word, the slots, the sequence and its twin: a file each"),
-    "transaction.hpp": (12, "its log on top of all that a cell is"),
+    "transaction.hpp": (17, "its log on top of all that a cell is"),
     "striped_bounded_counter.hpp": (10, "both forms of slots, their memory, a lock, the bounds"),
     "versioned.hpp": (9, "the word, the bytes, and who waits: a file each"),
+    "snapshot.hpp": (11, "the turns of transactions on top of all that a cell is"),
 }
 
 # Lines of code: comments are not what makes a header heavy, and a limit on them would cost contracts.

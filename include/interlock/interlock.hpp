@@ -10,6 +10,7 @@
 #include "keyed_serial_queue.hpp"
 #include "mirror.hpp"
 #include "serial_queue.hpp"
+#include "snapshot.hpp"
 #include "striped_bounded_counter.hpp"
 #include "striped_counter.hpp"
 #include "task.hpp"

@@ -47,6 +47,9 @@
 namespace interlock {
 
 class transaction;
+namespace detail {
+struct snapshot_access;
+}
 
 template <class T>
 class versioned {
@@ -166,6 +169,7 @@ public:
 private:
   class version_awaiter;
   friend class transaction;
+  friend struct detail::snapshot_access;
   using draft = typename detail::versioned_cell<T>::draft;
 
   // Preconditions: this thread has locked the cell at `version`.

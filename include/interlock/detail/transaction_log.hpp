@@ -2,288 +2,387 @@
 #pragma once
 
 // interlock/detail/transaction_log.hpp - what one attempt of a transaction has read and will write,
-// how that takes effect in one step, and whose turn it is when optimism does not help.
+// and what keeps its body from seeing two moments. How that takes effect: transaction_commit.hpp;
+// how a part of it is undone: transaction_savepoint.hpp.
 
-#include <algorithm>
 #include <array>
-#include <chrono>
-#include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <new>
-#include <stdexcept>
+#include <optional>
+#include <type_traits>
 #include <utility>
 
-#include "parking.hpp"
+#include "processor.hpp"
+#include "record_list.hpp"
 #include "versioned_cell.hpp"
 
 namespace interlock::detail {
 
-// Leaves a body that has to start over. Not a std::exception: handlers of errors let it pass.
+// These leave a body that has to start over: at once, or when something that it read has changed.
+// No std::exceptions: handlers of errors let them pass.
 struct transaction_conflict {};
+struct transaction_retry {};
 
-// A growing array of trivial records; the first ones need no heap.
-template <class Record>
-class record_list {
-public:
-  Record* begin() noexcept { return data_; }
-  Record* end() noexcept { return data_ + size_; }
-  bool empty() const noexcept { return size_ == 0; }
-
-  // Effects: makes room for one more; the next push_back() does not throw.
-  void reserve_one() {
-    if (size_ < capacity_) return;
-    auto more = std::make_unique<Record[]>(2 * capacity_);
-    std::copy(begin(), end(), more.get());
-    heap_ = std::move(more);
-    data_ = heap_.get();
-    capacity_ *= 2;
-  }
-  void push_back(const Record& record) {
-    reserve_one();
-    data_[size_++] = record;
-  }
-
-private:
-  std::array<Record, 16> first_;  // not initialised: size_ says what is in use
-  std::unique_ptr<Record[]> heap_;
-  Record* data_ = first_.data();
-  std::size_t size_ = 0;
-  std::size_t capacity_ = first_.size();
-};
-
-// Reads are optimistic: saw() notes a version and checks that all earlier ones still hold, so
-// every value the body has was current at the moment of its latest read. Writes are drafts.
-// commit() enters the written cells in address order, checks the others, publishes:
-//   no deadlock     only entering waits, and always for a cell further up than those entered
-//   no half commit  every written cell is busy before the first is published, so who met a
-//                   published one finds the others busy or newer
-//   no write skew   entering (a CAS) and checking (a load) are seq_cst: of two commits that each
-//                   read what the other writes, one finds the other in
-// Silo's commit (Tu et al., SOSP 2013) without epochs; TL2's opacity (Dice et al., DISC 2006)
-// without the clock that all its commits contend for, paid for by checking n reads n times.
+// Reads are optimistic: each notes a version and checks that all earlier ones still hold, so every
+// value the body has was current at the moment of its latest read. Writes are drafts; a claim keeps
+// other commits out from when it is made, and readers do not notice it.
+// TL2's opacity (D. Dice, O. Shalev, N. Shavit, DISC 2006) without the clock that all its commits
+// contend for, paid for by checking n reads n times.
 class transaction_log {
 public:
-  transaction_log() = default;
+  enum class state : std::uint8_t {
+    live,
+    lost,   // to another commit
+    waits,  // the body wants to be run again when something that it read has changed
+  };
+  class savepoint;
+
+  transaction_log() noexcept {}  // NOLINT: room_ and lost_to_ are not initialised
   transaction_log(const transaction_log&) = delete;
   transaction_log& operator=(const transaction_log&) = delete;
   ~transaction_log() {
-    for (write_record& write : writes_) write.steps->destroy(write.draft);
+    if (to_clean_up_) clean_up();
   }
 
-  // Returns: what the transaction wants to write to the cell, or nullptr.
+  // Returns: what the transaction wrote to the cell, else its value.
+  // Throws: transaction_conflict if that value and an earlier read are not of one moment; from then
+  //         on always.
   template <class Cell>
-  typename Cell::draft* draft_of(const Cell& cell) noexcept {
-    write_record* const own = find(&cell);
-    return own == nullptr ? nullptr : static_cast<typename Cell::draft*>(own->draft);
+  auto read(const Cell& cell) {
+    go_on();
+    record* const own = find(cell);
+    if (own != nullptr && own->draft != nullptr) return draft_of<Cell>(*own).value();
+    auto seen = cell.read();
+    saw(own, cell, seen.version);
+    return std::move(seen).take();
   }
 
   template <class Cell, class V>
   void write(Cell& cell, V&& value) {
-    using draft = typename Cell::draft;
-    draft next(std::forward<V>(value));
-    if (draft* const own = draft_of(cell)) {
-      *own = std::move(next);
-      return;
-    }
-    writes_.reserve_one();
-    if (sizeof(draft) <= room_.size() - used_) {
-      draft* const kept = ::new (&room_[used_]) draft(std::move(next));
-      used_ += (sizeof(draft) + 7) / 8 * 8;
-      writes_.push_back({&cell, &steps_in_place<Cell>, kept, any_version, nullptr});
-    } else {
-      draft* const kept = new draft(std::move(next));
-      writes_.push_back({&cell, &steps_on_heap<Cell>, kept, any_version, nullptr});
-    }
+    record* own = find(cell);
+    if (own == nullptr) own = &add(cell, known::nothing, 0);
+    put_draft<Cell>(*own, std::forward<V>(value));
   }
 
-  // Effects: notes that the body is about to see this version of the cell.
-  // Throws: transaction_conflict if an earlier read no longer holds; from then on always.
-  void saw(const version_word& cell, std::uint64_t version) {
-    doomed_ = !holds();
-    if (doomed_) throw transaction_conflict{};
-    const auto same = [&](const read_record& read) { return read.cell == &cell; };
-    if (std::none_of(reads_.begin(), reads_.end(), same)) reads_.push_back({&cell, version});
+  template <class Cell, class F>
+  void update(Cell& cell, F& f) {
+    go_on();
+    record* const own = find(cell);
+    if (own != nullptr && own->draft != nullptr) {
+      const auto value = draft_of<Cell>(*own).value();
+      return write(cell, updated(value, f));
+    }
+    about_to_write(&cell);
+    const auto seen = cell.read();
+    const std::size_t at = saw(own, cell, seen.version);
+    auto next = updated(seen.get(), f);  // f may come back here: records move
+    put_draft<Cell>(records_.begin()[at], std::move(next));
+  }
+
+  // Effects: as update(), and keeps other commits out of the cell from before f is called on.
+  // Throws: transaction_conflict if another claim is there.
+  template <class Cell, class F>
+  void update_locked(Cell& cell, F& f);
+
+  // Effects: the body ends here, and is run again when something that it read has changed.
+  [[noreturn]] void retry() {
+    go_on();
+    state_ = state::waits;
+    throw transaction_retry{};
+  }
+  // Effects: takes retry() back, for the alternative.
+  void go_on_instead() noexcept { state_ = state::live; }
+
+  // Effects: keeps f until run_hooks(), or drops it if the attempt does not commit.
+  template <class F>
+  void add_hook(F&& f);
+
+  // Preconditions: committed.
+  void run_hooks() noexcept {
+    if (!extras_) return;
+    for (const hook& each : extras_->hooks) each.run(each.what);
   }
 
   // Returns: true if all that the body has read is still current.
   bool holds() noexcept {
-    return !doomed_ && std::all_of(reads_.begin(), reads_.end(), [](const read_record& read) {
-      return read.cell->settled() == read.version;
-    });
+    if (state_ != state::live) return false;
+    for (const record& each : records_) {
+      if (!holds(each)) {
+        lost(each);
+        return false;
+      }
+    }
+    return true;
   }
 
   // Effects: makes all drafts the values of their cells, in one step.
   // Returns: false if another commit came first; nothing has changed then.
   // Throws: std::overflow_error if a written cell has no version left; nothing has changed then.
-  bool commit() {
-    if (doomed_ || writes_.empty()) return !doomed_;
-    std::sort(writes_.begin(), writes_.end(), [](const write_record& a, const write_record& b) {
-      return std::less<>{}(a.cell, b.cell);
-    });
-    for (read_record& read : reads_) {
-      if (write_record* const own = find(read.cell)) {
-        own->version = read.version;
-        read.cell = nullptr;  // checked by entering it
-      }
-    }
-    write_record* entered = writes_.begin();  // up to here
-    while (entered != writes_.end() && enter(*entered)) ++entered;
-    const bool won = entered == writes_.end() &&
-                     std::all_of(reads_.begin(), reads_.end(), [](const read_record& read) {
-                       return read.cell == nullptr || read.cell->is_at(read.version);
-                     });
-    const bool exhausted = won && std::any_of(writes_.begin(), writes_.end(), at_last_version);
-    if (won && !exhausted) {
-      publish();
-      return true;
-    }
-    for (write_record* w = writes_.begin(); w != entered; ++w) w->cell->unlock(w->version);
-    if (exhausted) throw std::overflow_error(version_word::exhausted);
-    return false;
+  bool commit();
+
+  state now() const noexcept { return state_; }
+  // Returns: the cell that the attempt lost to another commit; nullptr if it did not lose.
+  const version_word* lost_to() const noexcept {
+    return state_ == state::lost ? lost_to_ : nullptr;
   }
 
-private:
-  struct read_record {
-    const version_word* cell;
-    std::uint64_t version;
-  };
+  // Effects: gives the claims back and blocks until a cell that was read has changed.
+  // Returns: false, at once, if none was read.
+  bool wait_for_change();
 
+private:
   // How to use a draft whose type is forgotten.
   struct draft_steps {
     void (*put)(version_word& cell, void* draft) noexcept;
-    void (*destroy)(void* draft) noexcept;
+    void (*destroy)(void* draft) noexcept;  // nullptr: nothing to do
   };
 
-  struct write_record {
+  enum class known : std::uint8_t {
+    nothing,  // a write without a look; commit() takes the version that it finds
+    seen,     // at this version
+    claimed,  // at this version, and it stays so
+    awaited,  // published, and somebody has waited for it
+  };
+
+  struct record {
     version_word* cell;
-    const draft_steps* steps;
-    void* draft;
-    std::uint64_t version;  // the one to replace; any_version: whichever commit() finds
-    version_word::waiters::node* reached;
+    std::uint64_t version;
+    void* draft;                           // what to write, or nullptr
+    const draft_steps* steps;              // of the draft
+    version_word::waiters::node* reached;  // who has waited for the commit
+    known what;
+  };
+  struct changed_record {
+    std::size_t at;
+    record before;
+  };
+  struct hook {
+    void (*run)(void* what) noexcept;
+    void (*destroy)(void* what) noexcept;
+    void* what;
   };
 
-  static constexpr std::uint64_t any_version = ~std::uint64_t{0};
+  // What most transactions do without.
+  struct extras {
+    record_list<changed_record, 2> changed;  // by savepoints, the outer ones first
+    record_list<hook, 4> hooks;
+    std::size_t floor = 0;          // records that are older than the last savepoint
+    std::size_t changed_floor = 0;  // and the notes on them that are of outer ones
+  };
+
+  template <class Cell>
+  static typename Cell::draft& draft_of(const record& own) noexcept {
+    return *static_cast<typename Cell::draft*>(own.draft);
+  }
 
   template <class Cell>
   static void put(version_word& cell, void* draft) noexcept {
     static_cast<Cell&>(cell).put(*static_cast<typename Cell::draft*>(draft));
   }
+  template <class T>
+  static void destroy_in_place(void* what) noexcept {
+    std::destroy_at(static_cast<T*>(what));
+  }
+  template <class T>
+  static void destroy_on_heap(void* what) noexcept {
+    delete static_cast<T*>(what);
+  }
   template <class Cell>
   static constexpr draft_steps steps_in_place = {
-      &put<Cell>,
-      [](void* draft) noexcept { std::destroy_at(static_cast<typename Cell::draft*>(draft)); }};
+      &put<Cell>, std::is_trivially_destructible_v<typename Cell::draft>
+                      ? nullptr
+                      : &destroy_in_place<typename Cell::draft>};
   template <class Cell>
-  static constexpr draft_steps steps_on_heap = {
-      &put<Cell>, [](void* draft) noexcept { delete static_cast<typename Cell::draft*>(draft); }};
+  static constexpr draft_steps steps_on_heap = {&put<Cell>,
+                                                &destroy_on_heap<typename Cell::draft>};
 
-  write_record* find(const version_word* cell) noexcept {
-    write_record* const own = std::find_if(writes_.begin(), writes_.end(),
-                                           [&](const write_record& w) { return w.cell == cell; });
-    return own == writes_.end() ? nullptr : own;
+  void go_on() const {
+    if (state_ != state::live) [[unlikely]] leave_body();
+  }
+  [[noreturn, gnu::noinline, gnu::cold]] void leave_body() const {
+    if (state_ == state::waits) throw transaction_retry{};
+    throw transaction_conflict{};
+  }
+  [[noreturn, gnu::noinline, gnu::cold]] void lose(const record& to) {
+    lost(to);
+    leave_body();
+  }
+  void lost(const record& to) noexcept {
+    state_ = state::lost;
+    lost_to_ = to.cell;
   }
 
-  // Returns: false if the cell has moved on since it was read.
-  static bool enter(write_record& write) noexcept {
-    if (write.version != any_version) return write.cell->lock_at(write.version);
-    write.version = write.cell->lock();
+  record* find(const version_word& cell) noexcept {
+    for (record& each : records_) {
+      if (each.cell == &cell) return &each;
+    }
+    return nullptr;
+  }
+  record& add(const version_word& cell, known what, std::uint64_t version) {
+    record& own = records_.push();
+    own.cell = const_cast<version_word*>(&cell);
+    own.version = version;
+    own.draft = nullptr;
+    own.what = what;
+    return own;
+  }
+
+  static bool holds(const record& each) noexcept {
+    return each.what != known::seen || each.cell->settled() == each.version;
+  }
+  void check_all() {
+    for (const record& each : records_) {
+      if (!holds(each)) lose(each);
+    }
+  }
+
+  // Effects: notes that the body is about to see this version of the cell.
+  // Returns: the number of its record.
+  std::size_t saw(record* own, const version_word& cell, std::uint64_t version) {
+    if (own == nullptr || own->what == known::nothing) {
+      check_all();
+      if (own == nullptr) own = &add(cell, known::nothing, 0);
+      own->version = version;
+      own->what = known::seen;
+    } else if (own->version != version) {
+      lose(*own);
+    }
+    return static_cast<std::size_t>(own - records_.begin());
+  }
+
+  // Effects: after a look at the cell that found it taken: waits while somebody is in.
+  // Returns: false if that look was the last: there is a claim, or not the version that was seen.
+  static bool follow(record& own) noexcept {
+    if (own.cell->stands_claimed()) return false;
+    const std::uint64_t now = own.cell->settled();
+    if (own.what == known::seen && now != own.version) return false;
+    own.version = now;
     return true;
   }
 
-  static bool at_last_version(const write_record& write) noexcept {
-    return write.version == version_word::max_version;
+  // Preconditions: the cell was written before.
+  void claim_written(record& own);
+  void claimed(record& own, std::uint64_t version) noexcept {
+    own.version = version;
+    own.what = known::claimed;
+    to_clean_up_ = has_claims_ = true;
   }
 
-  void publish() noexcept {
-    for (write_record& write : writes_) {
-      write.steps->put(*write.cell, write.draft);
-      write.reached = write.cell->publish(write.version + 1);
+  template <class Cell, class V>
+  void put_draft(record& own, V&& value) {
+    using draft = typename Cell::draft;
+    const changed_record* const kept = extras_ ? keep(own) : nullptr;
+    if (own.draft != nullptr && (kept == nullptr || kept->before.draft != own.draft)) {
+      draft_of<Cell>(own) = draft(std::forward<V>(value));
+      return;
     }
-    for (const write_record& write : writes_) {
-      version_word::wake(write.reached);
+    const bool first = own.draft == nullptr;
+    if (void* const place = room_for<draft>()) {
+      own.draft = ::new (place) draft(std::forward<V>(value));
+      own.steps = &steps_in_place<Cell>;
+    } else {
+      own.draft = new draft(std::forward<V>(value));
+      own.steps = &steps_on_heap<Cell>;
     }
+    if (own.steps->destroy != nullptr) to_clean_up_ = true;
+    if (first) ++written_;
   }
 
-  record_list<read_record> reads_;
-  record_list<write_record> writes_;  // one for each cell
-  std::size_t used_ = 0;              // bytes of room_
-  bool doomed_ = false;
-  alignas(8) std::array<std::byte, 1024> room_;  // for drafts; not initialised
+  // Returns: a place in here that nothing else will get; nullptr if there is none.
+  template <class T>
+  void* room_for() noexcept {
+    constexpr std::size_t size = (sizeof(T) + 15) / 16 * 16;
+    if (alignof(T) > 16 || size > room_.size() - used_) return nullptr;
+    used_ += size;
+    return &room_[used_ - size];
+  }
+
+  // Effects: notes what the record was when the savepoint was made, if it is older than that.
+  // Returns: that note; nullptr if the record is not older.
+  const changed_record* keep(const record& own);
+  void give_up_claim(record& own) noexcept {
+    if (own.what != known::claimed) return;
+    own.cell->unclaim(own.version);
+    own.what = known::seen;
+  }
+  static void destroy_draft(const record& of) noexcept {
+    if (of.draft != nullptr && of.steps->destroy != nullptr) of.steps->destroy(of.draft);
+  }
+  void drop_hooks(std::size_t left) noexcept {
+    for (const hook& each : extras_->hooks.from(left)) {
+      if (each.destroy != nullptr) each.destroy(each.what);
+    }
+    extras_->hooks.shrink(left);
+  }
+  void clean_up() noexcept;
+
+  bool enter_at_once() noexcept;
+  bool enter_in_order() noexcept;
+  bool exhausted() noexcept;
+  void leave(record* end) noexcept;
+  bool check_reads() noexcept;
+  void publish() noexcept;
+
+  record_list<record, 16> records_;          // one for each cell
+  std::optional<extras> extras_;
+  std::size_t used_ = 0;           // bytes of room_
+  std::size_t written_ = 0;        // records with a draft
+  const version_word* lost_to_;    // if it has
+  state state_ = state::live;
+  bool to_clean_up_ = false;
+  bool has_claims_ = false;
+  alignas(16) std::array<std::byte, 1024> room_;  // for drafts and hooks
 };
 
-// First come, first served, for transactions that keep losing.
-class turnstile {
-public:
-  // Effects: waits for this thread's turn.
-  void enter() noexcept {
-    // order: relaxed: hands out numbers, nothing else
-    const std::uint32_t mine = next_.fetch_add(1, std::memory_order_relaxed);
-    for (unsigned round = 0;; ++round) {
-      // order: acquire [turnstile.enter] pairs with [turnstile.leave]: one turn comes after the other
-      const std::uint32_t serving = serving_.load(std::memory_order_acquire);
-      if (serving == mine) return;
-      if (round < spin_rounds) {
-        spin_hint(round);
-      } else {
-        park(serving_, serving);
-      }
+template <class Cell, class F>
+void transaction_log::update_locked(Cell& cell, F& f) {
+  go_on();
+  record* own = find(cell);
+  if (own != nullptr && own->what != known::seen) {
+    if (own->draft != nullptr) claim_written(*own);
+    return update(cell, f);
+  }
+  about_to_write(&cell);
+  const bool first = own == nullptr;
+  if (first) {
+    records_.reserve_one();
+  } else if (extras_) {
+    keep(*own);
+  }
+  for (;;) {
+    const auto seen = cell.read();  // before the claim, which a load behind it would wait for
+    if (!first && own->version != seen.version) lose(*own);
+    if (cell.try_claim(seen.version)) {
+      if (first) own = &add(cell, known::nothing, 0);
+      claimed(*own, seen.version);
+      if (first) check_all();
+      const auto at = own - records_.begin();
+      auto next = updated(seen.get(), f);
+      return put_draft<Cell>(records_.begin()[at], std::move(next));
+    }
+    if (cell.stands_claimed()) {
+      lose(first ? add(cell, known::nothing, 0) : *own);
     }
   }
+}
 
-  // Preconditions: this thread has the turn.
-  void leave() noexcept {
-    // order: release [turnstile.leave] pairs with [turnstile.enter], [turnstile.let_pass]: passes on the turn
-    serving_.fetch_add(1, std::memory_order_release);
-    unpark_all(&serving_);
+inline void transaction_log::claim_written(record& own) {
+  if (own.what == known::claimed) return;
+  if (extras_) keep(own);
+  own.version = own.cell->settled();
+  while (!own.cell->try_claim(own.version)) {
+    if (!follow(own)) lose(own);
   }
+  claimed(own, own.version);
+}
 
-  // Effects: if somebody has the turn, waits until that turn ends, but not for ever: the thread
-  //          that has it may be waiting for a lock that this one holds.
-  void let_pass() const noexcept {
-    // order: acquire [turnstile.let_pass] pairs with [turnstile.leave]: next_ is at least as new, so a difference is a turn that will end
-    const std::uint32_t serving = serving_.load(std::memory_order_acquire);
-    // order: relaxed: a late answer costs the other one attempt
-    if (next_.load(std::memory_order_relaxed) == serving) return;
-    const auto patience = std::chrono::steady_clock::now() + std::chrono::milliseconds(50);
-    // order: relaxed: nothing is read that the turn protects
-    while (serving_.load(std::memory_order_relaxed) == serving &&
-           park_until(serving_, serving, patience)) {
-    }
-  }
-
-private:
-  park_word next_{0};     // the number that the next to enter gets
-  park_word serving_{0};  // whose turn it is; nobody's if equal to next_
-};
-
-// One transaction's way through its attempts: a few at its own risk, then by turn.
-class attempts {
-public:
-  attempts() = default;
-  attempts(const attempts&) = delete;
-  attempts& operator=(const attempts&) = delete;
-  ~attempts() {
-    if (made_ > at_own_risk) turns.leave();
-  }
-
-  // Effects: waits until the next attempt may start: for this thread's turn, or a while for the end
-  //          of the turn that somebody else has, and not for the one after.
-  void next() noexcept {
-    if (made_ < at_own_risk) {
-      turns.let_pass();
-      if (made_ > 0) spin_hint(made_ - 1);
-    } else if (made_ == at_own_risk) {
-      turns.enter();
-    }
-    if (made_ <= at_own_risk) ++made_;
-  }
-
-private:
-  static constexpr unsigned at_own_risk = 16;
-  static inline constinit turnstile turns;
-  unsigned made_ = 0;
-};
+// Claims first: others wait for these, and what is destroyed may be anybody's.
+[[gnu::noinline, gnu::cold]] inline void transaction_log::clean_up() noexcept {
+  for (record& each : records_) give_up_claim(each);
+  for (const record& each : records_) destroy_draft(each);
+  if (extras_) drop_hooks(0);
+}
 
 }  // namespace interlock::detail

@@ -95,6 +95,15 @@ public:
     return false;
   }
 
+  // Effects: enters if the cell is at this version, nobody is in and nobody has a claim.
+  // Returns: true if entered.
+  bool try_lock(version_type version) const noexcept {
+    std::uint64_t expected = word_of(version);
+    // order: seq_cst/relaxed [cell.try_lock] total order with [cell.peek], [cell.is_at], [cell.rests], [wait_list.empty] and pairs with [cell.leave]: comes before this thread's look for waiters and at other cells; sees the last payload
+    return word_.compare_exchange_strong(expected, expected | claimed | busy,
+                                         std::memory_order_seq_cst, std::memory_order_relaxed);
+  }
+
   // Effects: enters if the cell is at this version. Returns: true if entered.
   bool lock_at(version_type version) const noexcept {
     for (unsigned round = 0; !try_lock(version); ++round) {
@@ -123,6 +132,12 @@ public:
                                          std::memory_order_relaxed);
   }
 
+  // Returns: true if somebody has a claim and is not in. A guess, for who will not wait for that.
+  bool stands_claimed() const noexcept {
+    // order: relaxed: a guess, try_lock() and try_claim() decide
+    return (word_.load(std::memory_order_relaxed) & (claimed | busy)) == claimed;
+  }
+
   // Effects: gives the claim back; nothing has changed.
   void unclaim(version_type version) const noexcept { leave(version); }
 
@@ -130,6 +145,12 @@ public:
   void mark_busy(version_type version) const noexcept {
     // order: seq_cst [cell.mark_busy] total order with [cell.peek]: comes before this thread's look at other cells once it has published, as [cell.try_lock] does
     word_.store(word_of(version) | claimed | busy, std::memory_order_seq_cst);
+  }
+
+  // Effects: as mark_busy(), for several cells and one full_fence() behind them all.
+  void mark_busy_before_fence(version_type version) const noexcept {
+    // order: relaxed: the fence makes it visible before this thread looks at other cells, and a payload store comes with release
+    word_.store(word_of(version) | claimed | busy, std::memory_order_relaxed);
   }
 
   // Effects: leaves; the payload is as it was.
@@ -219,13 +240,6 @@ private:
   bool is_claimed() const noexcept {
     // order: relaxed: a guess, rests_up_to() decides
     return (word_.load(std::memory_order_relaxed) & claimed) != 0;
-  }
-
-  bool try_lock(version_type version) const noexcept {
-    std::uint64_t expected = word_of(version);
-    // order: seq_cst/relaxed [cell.try_lock] total order with [cell.peek], [cell.is_at], [cell.rests], [wait_list.empty] and pairs with [cell.leave]: comes before this thread's look for waiters and at other cells; sees the last payload
-    return word_.compare_exchange_strong(expected, expected | claimed | busy,
-                                         std::memory_order_seq_cst, std::memory_order_relaxed);
   }
 
   void leave(version_type version) const noexcept {

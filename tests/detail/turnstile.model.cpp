@@ -4,7 +4,7 @@
 
 #include "testing/front.hpp"
 
-#include <interlock/detail/transaction_log.hpp>
+#include <interlock/detail/turnstile.hpp>
 
 using interlock::detail::turnstile;
 using testing::world;
