@@ -466,3 +466,15 @@ TEST_CASE("the result may be move-only and the body a function") {
   int (*const one)(transaction&) = [](transaction&) { return 1; };
   CHECK(atomically(one) == 1);
 }
+
+TEST_CASE("a value that cannot be assigned may be written more than once") {
+  struct fixed {
+    const int number;
+  };
+  versioned<fixed> cell(fixed{1});
+  atomically([&](transaction& t) {
+    t.write(cell, fixed{2});
+    t.update(cell, [](const fixed& f) { return fixed{f.number + 1}; });
+  });
+  CHECK(cell.load().value.number == 3);
+}

@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// interlock/detail/record_list.hpp - a growing array of trivial records; the first ones need no heap.
+// interlock/detail/record_list.hpp - a growing array of trivial records.
+//
+// The first ones need no heap.
 
 #include <algorithm>
 #include <array>

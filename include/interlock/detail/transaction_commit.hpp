@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// interlock/detail/transaction_commit.hpp - how an attempt of a transaction takes effect in one step, or waits
-// for another one that might.
+// interlock/detail/transaction_commit.hpp - how an attempt takes effect in one step, or waits
+// until another one might.
 
 #include <algorithm>
 #include <array>

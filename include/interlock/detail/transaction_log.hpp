@@ -275,7 +275,9 @@ private:
     using draft = typename Cell::draft;
     const changed_record* const kept = extras_ ? keep(own) : nullptr;
     if (own.draft != nullptr && (kept == nullptr || kept->before.draft != own.draft)) {
-      draft_of<Cell>(own) = draft(std::forward<V>(value));
+      draft next(std::forward<V>(value));
+      std::destroy_at(&draft_of<Cell>(own));  // not assigned: a T need not allow that
+      ::new (own.draft) draft(std::move(next));
       return;
     }
     const bool first = own.draft == nullptr;

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// interlock/detail/transaction_savepoint.hpp - the parts of a transaction that can be undone, and what it does
-// once it has committed.
+// interlock/detail/transaction_savepoint.hpp - the parts of a transaction that can be undone,
+// and what it does once it has committed.
 
 #include <algorithm>
 #include <cstddef>
