@@ -88,7 +88,7 @@ def check(objdump, program, processor, page):
     start_of_table, table = section(objdump, program, "__rseq_cs")
     start_of_handlers, handlers = section(objdump, program, "__rseq_failure")
     faults, seen = [], {}
-    if len(table) % 32 or len(table) < 4 * 32:
+    if len(table) % 32 or len(table) < 5 * 32:
         faults.append(f"{len(table)} bytes of descriptors at {start_of_table:#x}")
     for version, flags, start, length, handler in struct.iter_unpack("<IIQQQ", table):
         first, last = place[start], place[start + length]
@@ -121,10 +121,12 @@ def check(objdump, program, processor, page):
     if seen.get("listing_add") != wanted:
         faults.append(f"listing_add is not what the page shows:\n  {seen.get('listing_add')}\n"
                       f"  {wanted}")
+    if processor == "x86-64" and len(seen.get("listing_one", wanted)) != len(wanted) - 2:
+        faults.append(f"listing_one: {seen.get('listing_one')}")
     clear = {"x86-64": ["mov"], "AArch64": ["str"]}[processor]
     if seen.get("listing_clear") != wanted + clear:
         faults.append(f"listing_clear: {seen.get('listing_clear')}")
-    for name in ("listing_take", "listing_put"):
+    for name in ("listing_one", "listing_take", "listing_put"):
         if name not in seen:
             faults.append(f"no sequence in {name}")
     return faults

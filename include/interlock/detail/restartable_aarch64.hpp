@@ -21,7 +21,7 @@
 namespace interlock::detail::restartable {
 
 // Effects: adds `change` to this processor's slot, if `asked` has at least `least`.
-template <half asked, manner how>
+template <half asked, manner how, bool /*immediate*/>
 [[gnu::always_inline]] inline bool sequence(const std::atomic<std::uint64_t>& state,
                                             std::uint64_t change, std::uint32_t least) noexcept {
   static_assert(row_bytes == std::size_t{1} << 9, "the shift in the sequence");

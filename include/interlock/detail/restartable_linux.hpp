@@ -45,6 +45,13 @@ inline constexpr long membarrier_register_rseq = 1L << 8;
 inline constexpr unsigned least_area = 16;
 inline constexpr unsigned most_rows = 1U << 16;
 
+// Asked before main: the kernel answers at once while the process has one thread, and takes tens of
+// milliseconds when it has more.
+inline bool may_interrupt() noexcept {
+  return ::syscall(SYS_membarrier, membarrier_register_rseq, 0, 0) == 0;
+}
+inline const bool asked_early = may_interrupt();
+
 // Returns: one more than the largest number of a processor that this system may ever have.
 inline unsigned possible_processors() noexcept {
   char text[1024];
@@ -68,7 +75,7 @@ inline unsigned possible_processors() noexcept {
                          __msan_init != nullptr || __hwasan_init != nullptr;
   const unsigned processors = possible_processors();
   const bool usable = !sanitized && __rseq_size >= least_area && processors <= most_rows &&
-                      ::syscall(SYS_membarrier, membarrier_register_rseq, 0, 0) == 0 &&
+                      (asked_early || may_interrupt()) &&
                       ::syscall(SYS_membarrier, membarrier_rseq, 0, 0) == 0;
   const std::uint32_t mine = usable ? processors : unusable;
   std::uint32_t answer = undecided;
@@ -90,7 +97,9 @@ inline std::uint32_t answer() noexcept {
   return known != undecided ? known : decide();
 }
 
-inline bool available() noexcept { return answer() != unusable; }
+inline bool available() noexcept {
+  return answer() != unusable;
+}
 
 inline unsigned rows() noexcept {
   const std::uint32_t processors = answer();
@@ -106,6 +115,7 @@ inline void interrupt() noexcept {
   }
 }
 
+// The assembly is sequence<half, manner, immediate>, below by processor.
 enum class half : int { none = -1, room = 0, share = 32 };  // and its lowest bit in a slot
 
 }  // namespace interlock::detail::restartable
@@ -121,19 +131,23 @@ namespace interlock::detail::restartable {
 template <manner how = usual>
 [[gnu::always_inline]] inline bool add(const std::atomic<std::uint64_t>& state,
                                        std::uint64_t n) noexcept {
-  return sequence<half::none, how>(state, n, 0);
+  const bool fits = n + (std::uint64_t{1} << 31U) <= 0xFFFF'FFFFU;  // in 32 bits with a sign
+  if (__builtin_constant_p(n) && fits && how.pauses == 0) {
+    return sequence<half::none, how, true>(state, n, 0);
+  }
+  return sequence<half::none, how, false>(state, n, 0);
 }
 
 template <manner how = usual>
 [[gnu::always_inline]] inline bool take(const std::atomic<std::uint64_t>& state,
                                         std::uint32_t n) noexcept {
-  return sequence<half::share, how>(state, n - (std::uint64_t{n} << 32U), n);
+  return sequence<half::share, how, false>(state, n - (std::uint64_t{n} << 32U), n);
 }
 
 template <manner how = usual>
 [[gnu::always_inline]] inline bool put(const std::atomic<std::uint64_t>& state,
                                        std::uint32_t n) noexcept {
-  return sequence<half::room, how>(state, (std::uint64_t{n} << 32U) - n, n);
+  return sequence<half::room, how, false>(state, (std::uint64_t{n} << 32U) - n, n);
 }
 
 }  // namespace interlock::detail::restartable
