@@ -100,7 +100,7 @@ private:
 
   bool ask(way to, std::uint64_t n) noexcept;
   bool ask_pool(way to, std::uint64_t n) noexcept;
-  void collided(way to, std::uint64_t n, std::uint64_t share) noexcept;
+  void pay(std::uint32_t amount, way to, std::uint64_t n, std::uint64_t share) noexcept;
   bool make_slots() noexcept;
   void lend_part(way to, std::uint64_t n) noexcept;
   void take_back() const noexcept;
@@ -142,16 +142,18 @@ private:
   //   whole   whole_ is value - min(). Requests change it by compare-and-swap; slots are empty.
   //   apart   whole_ is `apart`. value - min() is pool_ and the shares of the slots; max() - value
   //           is the rest of the pool and the rooms of the slots.
-  // All but whole_ while whole, and collisions_, change while lock_ is held.
+  // All but whole_ while whole, and dues_, change while lock_ is held.
   //   state_       where the slots are; once there are some they stay: see stripe_state.hpp
   //   pool_        while apart, the share that is not lent; atomic for load_approx() alone
   //   lent_        while apart, share and room of all slots together
-  //   collisions_  how many more requests have to collide before the value goes apart. Whoever
-  //                collides writes it, without care: a count that is lost costs one more.
+  //   dues_        what requests have to pay while whole before the value goes apart: a collision
+  //                pays, and once there are slots every grant does. Written without care: what is
+  //                lost is paid again.
   // With a range of 2^63 or more the value has no bit for the mark, and is always apart.
   static constexpr std::uint64_t apart = std::uint64_t{1} << 63U;
-  static constexpr std::uint32_t collisions_at_first = 16;
-  static constexpr std::uint32_t collisions_near_bound = 64;
+  static constexpr std::uint32_t dues_of_collision = 16;
+  static constexpr std::uint32_t dues_at_first = 16 * dues_of_collision;
+  static constexpr std::uint32_t dues_near_bound = 64 * dues_of_collision;
   static constexpr std::uint64_t calls_per_part = 16;
 
   const detail::bounds bounds_;
@@ -160,7 +162,7 @@ private:
   mutable std::atomic<std::uint64_t> pool_;
   mutable std::uint32_t lent_ = 0;
   mutable detail::futex_mutex lock_;
-  std::atomic<std::uint32_t> collisions_{collisions_at_first};
+  std::atomic<std::uint32_t> dues_{dues_at_first};
 };
 
 // The idea is escrow (P. O'Neil, "The Escrow Transactional Method", TODS 1986) with a part for each
@@ -177,9 +179,9 @@ private:
 //
 // Where it is whole. After all was taken back and a part of it would serve only a few calls like
 // the present one, the bound is near, and taking back for each request would cost more than a
-// collision. So the value stays whole until 64 collisions were paid for, which cost no less than
-// taking back, and then goes apart only if a part would serve twice as many calls. Whatever the
-// calls do, the detour costs at most about what they would pay on one word in any case.
+// collision. So the value stays whole until 64 collisions or 1024 grants were paid for, which cost
+// no less than taking back, and then goes apart only if a part would serve twice as many calls.
+// Whatever the calls do, parts cost at most about what they pay on one word in any case.
 //
 // The tempting wrong ways. A sum of all slots, then a decision: slots change behind the sum, and
 // it oversells. A refusal because the own slot and the pool are empty: others hold units, and it
@@ -212,9 +214,11 @@ inline striped_bounded_counter::~striped_bounded_counter() {
     // order: seq_cst/seq_cst [striped_bounded.replace] total order with [striped_bounded.look]: hands on what was done before the units were put here
     if (whole_.compare_exchange_weak(seen, changed, std::memory_order_seq_cst,
                                      std::memory_order_seq_cst)) {
+      // order: relaxed: only when the value goes apart depends on it
+      if (detail::has_slots(state_.load(std::memory_order_relaxed))) pay(1, to, n, changed);
       return true;
     }
-    if (seen != apart) collided(to, n, seen);
+    if (seen != apart) pay(dues_of_collision, to, n, seen);
   }
 }
 
@@ -259,7 +263,7 @@ inline void striped_bounded_counter::take_back() const noexcept {
 inline void striped_bounded_counter::settle() noexcept {
   if (bounds_.span() >= apart) return;
   // order: relaxed: only when to go apart depends on it
-  collisions_.store(collisions_near_bound, std::memory_order_relaxed);
+  dues_.store(dues_near_bound, std::memory_order_relaxed);
   // order: release [striped_bounded.settle] pairs with [striped_bounded.look]: hands on what was done before the units were put anywhere; who misses it asks for lock_
   whole_.store(pool(), std::memory_order_release);
 }
@@ -280,24 +284,22 @@ inline void striped_bounded_counter::spread() noexcept {
   // order: relaxed: lock_ is held
   if (!detail::has_slots(state_.load(std::memory_order_relaxed)) && !make_slots()) {
     // order: relaxed: only when to try again depends on it
-    collisions_.store(collisions_near_bound, std::memory_order_relaxed);
+    dues_.store(dues_near_bound, std::memory_order_relaxed);
     return;
   }
   // order: seq_cst [striped_bounded.part] total order with [striped_bounded.look]: all that was granted while whole is in the pool, what comes later asks for it
   pool(whole_.exchange(apart, std::memory_order_seq_cst));
 }
 
-// A request of n has met another one; `share` is what it saw.
-inline void striped_bounded_counter::collided(way to, std::uint64_t n,
-                                              std::uint64_t share) noexcept {
-  // order: relaxed: only when to go apart depends on it
-  const std::uint32_t left = collisions_.load(std::memory_order_relaxed);
-  if (left != 0) {
-    // order: relaxed: as above
-    collisions_.store(left - 1, std::memory_order_relaxed);
-  } else if (part_of(reach(to, share)) / (2 * calls_per_part) >= n) {
-    spread();
-  }
+// A request for n on the one word, which held `share`, pays towards parts.
+inline void striped_bounded_counter::pay(std::uint32_t amount, way to, std::uint64_t n,
+                                         std::uint64_t share) noexcept {
+  // order: relaxed: only when the value goes apart depends on it
+  const std::uint32_t due = dues_.load(std::memory_order_relaxed);
+  const bool paid = due <= amount;
+  // order: relaxed: as above
+  dues_.store(paid ? dues_near_bound : due - amount, std::memory_order_relaxed);
+  if (paid && part_of(reach(to, share)) / (2 * calls_per_part) >= n) spread();
 }
 
 inline std::int64_t striped_bounded_counter::load() const noexcept {
