@@ -9,10 +9,18 @@ using word = std::atomic<std::uint64_t>;
 
 extern "C" {
 
-bool listing_add(const word& state, std::uint64_t n) { return seq::add(state, n); }
-bool listing_one(const word& state) { return seq::add(state, 1); }
-bool listing_take(const word& state, std::uint32_t n) { return seq::take(state, n); }
-bool listing_put(const word& state, std::uint32_t n) { return seq::put(state, n); }
+bool listing_add(const word& state, std::uint64_t n) {
+  return seq::add(state, n);
+}
+bool listing_one(const word& state) {
+  return seq::add(state, 1);
+}
+bool listing_take(const word& state, std::uint32_t n) {
+  return seq::take(state, n);
+}
+bool listing_put(const word& state, std::uint32_t n) {
+  return seq::put(state, n);
+}
 bool listing_clear(const word& state, std::uint64_t n) {
   return seq::add<seq::manner{0, true, true}>(state, n);
 }
@@ -20,8 +28,8 @@ bool listing_clear(const word& state, std::uint64_t n) {
 
 int main() {
   word state{interlock::detail::no_slots};
-  return listing_add(state, 1) || listing_one(state) || listing_take(state, 1) || listing_put(state, 1) ||
-                 listing_clear(state, 1)
+  return listing_add(state, 1) || listing_one(state) || listing_take(state, 1) ||
+                 listing_put(state, 1) || listing_clear(state, 1)
              ? 1
              : 0;
 }

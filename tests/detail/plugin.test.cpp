@@ -43,12 +43,13 @@ using add_many = std::uint64_t(const std::atomic<std::uint64_t>&, std::uint64_t)
 using add_one = bool(const std::atomic<std::uint64_t>&);
 
 struct object {
-  std::vector<il::stripe_slot> slots = std::vector<il::stripe_slot>(
-      seq::rows() * il::row_bytes / sizeof(il::stripe_slot));
+  std::vector<il::stripe_slot> slots =
+      std::vector<il::stripe_slot>(seq::rows() * il::row_bytes / sizeof(il::stripe_slot));
   std::atomic<std::uint64_t> state{il::state_of(slots.data())};
   std::uint64_t sum() const {
     std::uint64_t all = 0;
-    for (std::size_t row = 0; row < seq::rows(); ++row) all += il::slot_of(state.load(), row).load();
+    for (std::size_t row = 0; row < seq::rows(); ++row)
+      all += il::slot_of(state.load(), row).load();
     return all;
   }
 };
@@ -128,6 +129,8 @@ TEST_CASE("a thread that keeps pointing at unloaded code is killed") {
 
 #else
 
-TEST_CASE("without sequences nothing can stay behind") { CHECK(!seq::available()); }
+TEST_CASE("without sequences nothing can stay behind") {
+  CHECK(!seq::available());
+}
 
 #endif

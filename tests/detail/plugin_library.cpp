@@ -7,7 +7,9 @@ namespace seq = interlock::detail::restartable;
 
 extern "C" {
 
-[[gnu::visibility("default")]] bool plugin_unloadable() { return seq::unloadable; }
+[[gnu::visibility("default")]] bool plugin_unloadable() {
+  return seq::unloadable;
+}
 
 // Effects: adds 1 `times` times. Returns: how many landed in a slot.
 [[gnu::visibility("default")]] std::uint64_t plugin_add(const std::atomic<std::uint64_t>& state,

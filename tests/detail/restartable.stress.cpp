@@ -25,8 +25,8 @@ constexpr seq::manner unknown{many_pauses, false, false};
 
 // An object with slots, and the base word that takes what they do not.
 struct object {
-  std::vector<il::stripe_slot> memory = std::vector<il::stripe_slot>(
-      seq::rows() * il::row_bytes / sizeof(il::stripe_slot) + 8);
+  std::vector<il::stripe_slot> memory =
+      std::vector<il::stripe_slot>(seq::rows() * il::row_bytes / sizeof(il::stripe_slot) + 8);
   std::atomic<std::uint64_t> state{aligned()};
   std::atomic<std::uint64_t> base{0};
 

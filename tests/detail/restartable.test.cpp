@@ -3,16 +3,23 @@
 // leaves behind. CTest runs this program several times: as it is, with registration switched off,
 // under valgrind, confined to one processor, and for AArch64 under an emulator.
 
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <sys/prctl.h>
+
 #include <interlock/detail/escrow.hpp>
 #include <interlock/detail/restartable.hpp>
 #include <interlock/detail/restartable_twin.hpp>
 #include <interlock/detail/stripe_state.hpp>
 
+#include <cerrno>
+#include <cstddef>
 #include <cstring>
 #include <random>
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/death.hpp"
 #include "support/rseq.hpp"
 
 namespace il = interlock::detail;
@@ -179,8 +186,8 @@ TEST_CASE("take and put move between share and room what is there and nothing el
     half.room = lent - half.share;
     object.row(2).store(half.word());
     for (int k = 0; k < 4; ++k) {
-      const std::uint32_t n = i % 3 == 0 ? edges[random() % 7]
-                                         : static_cast<std::uint32_t>(random() % 40);
+      const std::uint32_t n =
+          i % 3 == 0 ? edges[random() % 7] : static_cast<std::uint32_t>(random() % 40);
       const bool takes = random() % 2 == 0;
       std::uint64_t& from = takes ? half.share : half.room;
       std::uint64_t& to = takes ? half.room : half.share;
@@ -283,6 +290,43 @@ TEST_CASE("a thread that the kernel does not know gets false") {
   CHECK(sum == landed);
 }
 
+namespace {
+
+// Effects: from now on this process is refused the system call.
+bool refuse(unsigned call) {
+  sock_filter code[] = {
+      {BPF_LD | BPF_W | BPF_ABS, 0, 0, offsetof(seccomp_data, nr)},
+      {BPF_JMP | BPF_JEQ | BPF_K, 0, 1, call},
+      {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ERRNO | EPERM},
+      {BPF_RET | BPF_K, 0, 0, SECCOMP_RET_ALLOW},
+  };
+  const sock_fprog program{4, code};
+  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
+         ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
+}
+
+}  // namespace
+
+TEST_CASE("a process that may not interrupt others takes the portable form") {
+  if (!seq::available()) return;
+  const std::string said = support::death_message([] {
+    seq::decided.store(seq::undecided);  // as at the start of a process
+    seq::column_bytes.store(0);
+    if (!refuse(SYS_membarrier)) return;
+    const std::atomic<std::uint64_t> state{il::no_slots};
+    if (!seq::available() && !seq::add(state, 1) && seq::column_bytes.load() == 0) std::abort();
+  });
+  CHECK(said.empty());
+}
+
+TEST_CASE("a process that is refused the interrupt later on is ended with a sentence") {
+  if (!seq::available()) return;
+  const std::string said = support::death_message([] {
+    if (refuse(SYS_membarrier)) seq::interrupt();
+  });
+  CHECK(said.find("interlock: membarrier was taken away") != std::string::npos);
+}
+
 TEST_CASE("a sequence that clears leaves nothing in the thread that points at it") {
   three_rows object;
   support::posing on(0);
@@ -311,7 +355,8 @@ TEST_CASE("the kernel is told where a sequence begins, ends and goes on") {
   support::posing on(0);
   CHECK(seq::add<seq::manner{0, true, false}>(object.state, 1));
   descriptor seen;
-  std::memcpy(&seen, reinterpret_cast<const void*>(support::area_of_this_thread().rseq_cs), sizeof seen);
+  std::memcpy(&seen, reinterpret_cast<const void*>(support::area_of_this_thread().rseq_cs),
+              sizeof seen);
   CHECK(seen.version == 0);
   CHECK(seen.flags == 0);
   CHECK(seen.length > 20);

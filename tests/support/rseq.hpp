@@ -45,23 +45,27 @@ inline void pin(pid_t thread, unsigned processor) {
   ::sched_setaffinity(thread, sizeof set, &set);
 }
 
-inline pid_t thread_number() { return static_cast<pid_t>(::syscall(SYS_gettid)); }
+inline pid_t thread_number() {
+  return static_cast<pid_t>(::syscall(SYS_gettid));
+}
 
-// Effects: while it lives, a thread of its own keeps moving each of the given threads on to the next
+// Effects: while it lives, a thread of its own keeps moving each of the given threads on to the
+// next
 //          processor, and lets them run there for some microseconds.
 class mover {
 public:
-  explicit mover(std::vector<pid_t> threads) : threads_(std::move(threads)), runner_([this] {
-    const std::vector<unsigned> allowed = allowed_processors();
-    ::prctl(PR_SET_TIMERSLACK, 1UL);
-    for (std::size_t round = 0; !done_.load(); ++round) {
-      for (std::size_t i = 0; i < threads_.size(); ++i) {
-        pin(threads_[i], allowed[(i + round) % allowed.size()]);
-      }
-      moves_ += threads_.size();
-      std::this_thread::sleep_for(std::chrono::microseconds(5));
-    }
-  }) {}
+  explicit mover(std::vector<pid_t> threads)
+      : threads_(std::move(threads)), runner_([this] {
+          const std::vector<unsigned> allowed = allowed_processors();
+          ::prctl(PR_SET_TIMERSLACK, 1UL);
+          for (std::size_t round = 0; !done_.load(); ++round) {
+            for (std::size_t i = 0; i < threads_.size(); ++i) {
+              pin(threads_[i], allowed[(i + round) % allowed.size()]);
+            }
+            moves_ += threads_.size();
+            std::this_thread::sleep_for(std::chrono::microseconds(5));
+          }
+        }) {}
   ~mover() { stop(); }
   void stop() {
     done_.store(true);
@@ -118,29 +122,37 @@ public:
   bool worked() const { return worked_; }
 
 private:
+  // glibc registers 32 bytes, or what the kernel asks for. The kernel refuses any other number.
   void call(int flags) {
-    // glibc registers 32 bytes, or what the kernel asks for.
-    for (const unsigned size : {32U, static_cast<unsigned>(__rseq_size)}) {
-      if (::syscall(SYS_rseq, &area_of_this_thread(), size, flags, RSEQ_SIG) == 0) return;
+    const unsigned first = size_ != 0 ? size_ : 32;
+    for (size_ = first; size_ <= 512; ++size_) {
+      if (::syscall(SYS_rseq, &area_of_this_thread(), size_, flags, RSEQ_SIG) == 0) return;
     }
     worked_ = false;
   }
 
   const bool registered_;
+  unsigned size_ = 0;
   bool worked_ = true;
 };
 
 // Returns: whether this thread could be told its processor, and others' sequences interrupted.
 inline bool sequences_possible() {
   if (__rseq_size == 0) return false;
-  const bool told = area_of_this_thread().cpu_id == static_cast<std::uint32_t>(::sched_getcpu()) ||
-                    area_of_this_thread().cpu_id == static_cast<std::uint32_t>(::sched_getcpu());
+  bool told = false;
+  for (int i = 0; i < 100 && !told; ++i) {  // it may be moved between the two
+    unsigned processor = 0;
+    ::syscall(SYS_getcpu, &processor, nullptr, nullptr);
+    told = area_of_this_thread().cpu_id == processor;
+  }
   const long commands = ::syscall(SYS_membarrier, 0, 0, 0);  // MEMBARRIER_CMD_QUERY
   return told && commands > 0 && (commands & (1 << 7)) != 0;
 }
 
 #else
-inline bool sequences_possible() { return false; }
+inline bool sequences_possible() {
+  return false;
+}
 #endif
 
 }  // namespace support

@@ -107,8 +107,9 @@ inline unsigned rows() noexcept {
 }
 
 inline void interrupt() noexcept {
-  while (::syscall(SYS_membarrier, membarrier_rseq, 0, 0) != 0) {
-    if (errno != ENOMEM) {
+  for (int refusals = 0; ::syscall(SYS_membarrier, membarrier_rseq, 0, 0) != 0;) {
+    // Out of memory passes. A process that was restored from a checkpoint has to ask again.
+    if (errno != ENOMEM && (++refusals > 1 || !may_interrupt())) {
       misuse("membarrier was taken away after first use; let the filter of system calls pass it");
     }
     ::sched_yield();
