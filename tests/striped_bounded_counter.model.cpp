@@ -37,9 +37,7 @@ struct way_in {
   friend words& whole_of(striped_bounded_counter& c) { return c.*Whole; }
   friend words& pool_of(striped_bounded_counter& c) { return c.*Pool; }
   friend std::uint32_t& lent_of(striped_bounded_counter& c) { return c.*Lent; }
-  friend std::atomic<std::uint32_t>& dues_of(striped_bounded_counter& c) {
-    return c.*Dues;
-  }
+  friend std::atomic<std::uint32_t>& dues_of(striped_bounded_counter& c) { return c.*Dues; }
 };
 template struct way_in<&striped_bounded_counter::state_, &striped_bounded_counter::whole_,
                        &striped_bounded_counter::pool_, &striped_bounded_counter::lent_,
@@ -50,18 +48,21 @@ void use_row(unsigned index) { detail::stripe_place::of_this_thread().index = in
 
 // Effects: moves units from the pool to the slot of a row.
 // Preconditions: the value is apart.
-void lend(striped_bounded_counter& c, unsigned row, int share, int room) {
+void lend(striped_bounded_counter& c, unsigned row, std::int64_t share, std::int64_t room) {
   auto& slot = detail::slot_of(state_of(c).load(sc), row);
-  slot.fetch_add(detail::escrow::units(way::down, static_cast<unsigned>(share)) +
-                     detail::escrow::units(way::up, static_cast<unsigned>(room)),
+  slot.fetch_add(detail::escrow::units(way::down, static_cast<std::uint64_t>(share)) +
+                     detail::escrow::units(way::up, static_cast<std::uint64_t>(room)),
                  sc);
-  pool_of(c).fetch_sub(static_cast<unsigned>(share), sc);
-  lent_of(c) += static_cast<unsigned>(share + room);
+  pool_of(c).fetch_sub(static_cast<std::uint64_t>(share), sc);
+  lent_of(c) += static_cast<std::uint32_t>(share + room);
 }
 
 // The library asks the system once and remembers: not within an execution, which would do something
 // else the next time.
 const std::size_t rows = detail::restartable::rows();
+
+// So much that a part of it, 1 in 2 * rows, serves more than 32 requests for one.
+const auto plenty = static_cast<std::int64_t>(100 * rows);
 
 // The library's slots come from memory that it keeps, which would be a leftover of the execution
 // before. Here they live as long as the counter.
@@ -289,7 +290,7 @@ void fresh_columns() { ::new (static_cast<void*>(&detail::the_columns)) detail::
 // One spreads it; another one may, if it collides with a third or with the first one's requests.
 void spreads(world& w, int others, std::int64_t amount) {
   fresh_columns();
-  auto* const c = new striped_bounded_counter(200, 0, 1000);
+  auto* const c = new striped_bounded_counter(plenty, 0, 5 * plenty);
   about_to_spread(*c);
   auto* const taken = new std::int64_t[4]{};
   for (int t = 0; t < others; ++t) {
@@ -306,14 +307,14 @@ void spreads(world& w, int others, std::int64_t amount) {
   w.finally([=] {
     std::int64_t sold = 0;
     for (int t = 0; t < 4; ++t) sold += taken[t];
-    testing::check(sold + c->load() == 200, "each of them was counted");
+    testing::check(sold + c->load() == plenty, "each of them was counted");
     testing::check(taken[3] == 2, "there were two at every moment");
     delete[] taken;
     delete c;
   });
 }
 void one_spreads(world& w) { spreads(w, 1, 1); }
-void one_spreads_one_takes_most(world& w) { spreads(w, 1, 198); }
+void one_spreads_one_takes_most(world& w) { spreads(w, 1, plenty - 2); }
 void two_spread(world& w) { spreads(w, 2, 1); }
 
 // Whoever destroys it may not have seen that it has slots.
@@ -321,7 +322,7 @@ void gives_slots_back(world& w) {
   fresh_columns();
   auto* const first = detail::the_columns.take(rows);
   detail::column_pool::give_back(first, rows);
-  auto* const c = used_by<striped_bounded_counter>::make(2, 200, 0, 1000);
+  auto* const c = used_by<striped_bounded_counter>::make(2, plenty, 0, 5 * plenty);
   w.thread([=] {
     testing::check((*c)->try_sub(1), "there is enough");
     c->leave();
@@ -340,7 +341,7 @@ void gives_slots_back_once(world& w) {
   fresh_columns();
   auto* const first = detail::the_columns.take(rows);
   detail::column_pool::give_back(first, rows);
-  auto* const c = new striped_bounded_counter(200, 0, 1000);
+  auto* const c = new striped_bounded_counter(plenty, 0, 5 * plenty);
   w.thread([=] {
     testing::check(c->try_sub(1), "there is enough");
     c->spread();
@@ -348,10 +349,10 @@ void gives_slots_back_once(world& w) {
   });
   w.thread([=] {
     c->spread();
-    testing::check(!c->try_sub(201), "there are never so many");
+    testing::check(!c->try_sub(plenty + 1), "there are never so many");
   });
   w.finally([=] {
-    testing::check(c->load() == 198, "each of them was counted");
+    testing::check(c->load() == plenty - 2, "each of them was counted");
     delete c;
     testing::check(detail::the_columns.take(rows) == first, "its slots are there for the next");
   });
@@ -359,7 +360,7 @@ void gives_slots_back_once(world& w) {
 
 void approximation(world& w) {
   fresh_columns();
-  auto* const c = new striped_bounded_counter(200, 0, 201);
+  auto* const c = new striped_bounded_counter(plenty, 0, plenty + 1);
   w.thread([=] {
     c->spread();
     (void)c->try_sub(1);
@@ -367,7 +368,7 @@ void approximation(world& w) {
   });
   w.thread([=] {
     const auto seen = c->load_approx();
-    testing::check(0 <= seen && seen <= 201, "within the bounds");
+    testing::check(0 <= seen && seen <= plenty + 1, "within the bounds");
   });
   w.finally([=] { delete c; });
 }
@@ -375,12 +376,12 @@ void approximation(world& w) {
 // At rest it is exact, whatever the thread has seen before.
 void approximation_at_rest(world& w) {
   fresh_columns();
-  auto* const c = new striped_bounded_counter(200, 0, 201);
+  auto* const c = new striped_bounded_counter(plenty, 0, plenty + 1);
   auto* const done = new std::atomic<bool>(false);
   w.thread([=] {
     use_row(0);
     for (int i = 0; i < 2; ++i) testing::check(c->try_sub(1), "there is enough");
-    if (done->load(acq)) testing::check(c->load_approx() == 196, "nobody changes it any more");
+    if (done->load(acq)) testing::check(c->load_approx() == plenty - 4, "nobody changes it now");
   });
   w.thread([=] {
     use_row(0);
@@ -451,13 +452,13 @@ void hands_on_whole(world& w) { hands_on(w, whole, 0, 1, 1); }
 
 // A third one takes everything back in between, and the value is whole then; or it lends again.
 void hands_on_through(world& w, start begin, std::int64_t asked) {
-  auto* const c = new counter(0, 0, 1000);
+  auto* const c = new counter(0, 0, 5 * plenty);
   begin(**c);
   auto* const goods = new int(0);
   w.thread([=] {
     use_row(0);
     *goods = 5;
-    testing::check((*c)->try_add(400), "there is room");
+    testing::check((*c)->try_add(2 * plenty), "there is room");
   });
   w.thread([=] {
     use_row(1);
@@ -474,9 +475,9 @@ void hands_on_through(world& w, start begin, std::int64_t asked) {
 }
 void room_for_all(striped_bounded_counter& c) {
   c.spread();
-  lend(c, 0, 0, 400);
+  lend(c, 0, 0, 2 * plenty);
 }
-void hands_on_settled(world& w) { hands_on_through(w, room_for_all, 401); }
+void hands_on_settled(world& w) { hands_on_through(w, room_for_all, 2 * plenty + 1); }
 void hands_on_lent(world& w) { hands_on_through(w, room_for_all, 1); }
 
 // Each takes the unit of one counter, then looks at the other.
@@ -570,7 +571,7 @@ void whole_near_bound(world& w) {
 // And then it is in parts again, if these are large enough.
 void apart_when_paid(world& w) {
   constexpr std::uint64_t parts = std::uint64_t{1} << 63U;
-  counter large(500, 0, 1000), small(2, 0, 4);
+  counter large(plenty, 0, 2 * plenty), small(2, 0, 4);
   for (counter* const c : {&large, &small}) {
     dues_of(**c).store(2, sc);
     testing::check((*c)->try_add(1) && (*c)->try_sub(0), "there is room");
@@ -602,15 +603,16 @@ TEST_CASE("striped_bounded_counter: some order of the requests explains each ans
   explored({2, 0, 4}, one_each, {{sub(1)}, {sub(1)}, {add(1)}, {sub(2)}});
 }
 
-TEST_CASE("striped_bounded_counter: some order of the requests explains each answer, as it spreads") {
-  explored({200, 0, 1000}, about_to_spread, {{sub(1), sub(1)}, {sub(1), look}});
-  explored({200, 0, 1000}, about_to_spread, {{sub(1)}, {sub(1)}, {sub(200)}});
+TEST_CASE("striped_bounded_counter: some order of the requests explains each answer, spreading") {
+  explored({plenty, 0, 5 * plenty}, about_to_spread, {{sub(1), sub(1)}, {sub(1), look}});
+  explored({plenty, 0, 5 * plenty}, about_to_spread, {{sub(1)}, {sub(1)}, {sub(plenty)}});
 }
 
 TEST_CASE("striped_bounded_counter: three with two requests, four with one", "[.deep]") {
   explored({3, 0, 6}, both_ways_each, {{sub(1)}, {add(2)}, {sub(2)}, {look}});
   explored({3, 0, 6}, both_ways_each, {{sub(1), sub(2)}, {add(2), sub(1)}, {add(1), look}});
-  explored({200, 0, 1000}, about_to_spread, {{sub(1), add(1)}, {sub(1), sub(199)}, {look, sub(1)}});
+  explored({plenty, 0, 5 * plenty}, about_to_spread,
+           {{sub(1), add(1)}, {sub(1), sub(plenty - 1)}, {look, sub(1)}});
 }
 
 TEST_CASE("striped_bounded_counter: a sum that is old sells too much") {
@@ -675,7 +677,8 @@ TEST_CASE("striped_bounded_counter: mutants", "[.mutants]") {
            },
            [](world& w) { history(w, {2, 0, 4}, all_elsewhere, {{sub(1), look}, {sub(1)}}); },
            [](world& w) {
-             history(w, {200, 0, 1000}, about_to_spread, {{sub(1), sub(1)}, {sub(1), look}});
+             history(w, {plenty, 0, 5 * plenty}, about_to_spread,
+                     {{sub(1), sub(1)}, {sub(1), look}});
            }},
           how);
 }

@@ -31,16 +31,16 @@ struct plain {
     return true;
   }
   void lend(way to, std::uint64_t n) { (to == way::down ? share : room) += n; }
-  std::uint64_t word() const { return escrow::units(way::down, share) + escrow::units(way::up, room); }
+  std::uint64_t word() const {
+    return escrow::units(way::down, share) + escrow::units(way::up, room);
+  }
 };
 
 // Slots of the library, in the form that this process uses.
 class slots {
 public:
   slots() : state_(il::state_of(il::the_columns.take(il::restartable::rows()))) {}
-  ~slots() {
-    il::column_pool::give_back(&il::slot_of(state_.load(), 0), il::restartable::rows());
-  }
+  ~slots() { il::column_pool::give_back(&il::slot_of(state_.load(), 0), il::restartable::rows()); }
   // What the processor's signals cut short changes nothing, and is asked for again.
   bool trade(way to, std::uint64_t n, bool fits) {
     const auto amount = static_cast<std::uint32_t>(n);
@@ -86,21 +86,21 @@ private:
 TEST_CASE("a part of a bounded value changes in the same way in both forms") {
   const pinned here;
   std::mt19937_64 random{7};
-  const std::array<std::uint64_t, 7> amounts{0, 1, 2, 1'000, 0x7FFF'FFFF, 0x8000'0000, escrow::most};
+  const std::array<std::uint64_t, 6> amounts{0, 1, 1'000, 0x7FFF'FFFF, 0x8000'0000, escrow::most};
   slots form;
   slots twin;
   plain expected;
   std::size_t differences = 0, granted = 0, refused = 0;
+  const std::size_t row =
+      il::stripe_place::of_this_thread().index & (il::restartable::rows() - 1);
   for (int i = 0; i < 20'000; ++i) {
     const way to = random() % 2 == 0 ? way::down : way::up;
-    const std::uint64_t n = random() % 4 == 0 ? amounts[random() % amounts.size()]
-                                              : random() % 50'000;
+    const std::uint64_t n =
+        random() % 4 == 0 ? amounts[random() % amounts.size()] : random() % 50'000;
     if (random() % 8 == 0 && expected.share + expected.room + n <= escrow::most) {
       expected.lend(to, n);
       differences += form.lend(to, n) ? 0 : 1;
-      il::slot_of(twin.state().load(), il::stripe_place::of_this_thread().index &
-                                           (il::restartable::rows() - 1))
-          .fetch_add(escrow::units(to, n));
+      il::slot_of(twin.state().load(), row).fetch_add(escrow::units(to, n));
     } else if (random() % 512 == 0) {
       differences += form.take_back() == expected.word() ? 0 : 1;
       differences += twin.take_back() == expected.word() ? 0 : 1;
