@@ -118,6 +118,23 @@ TEST_CASE("a transaction wakes those who wait for its cells when all of it is vi
   CHECK(resumed == 3);
 }
 
+TEST_CASE("a coroutine that a transaction with the turn wakes may take the turn itself") {
+  versioned<int> cell(0);
+  versioned<int> noise(0);
+  versioned<int> other(0);
+  const auto loses_often = [&](versioned<int>& written) {
+    int runs = 0;
+    interlock::atomically([&](interlock::transaction& t) {
+      (void)t.read(noise);
+      if (++runs < 40) noise.store(runs);  // as another thread might
+      t.write(written, 1);
+    });
+  };
+  when_past(cell, 0, [&](const auto&) { loses_often(other); });
+  loses_often(cell);
+  CHECK(other.load().value == 1);
+}
+
 TEST_CASE("waiting for a version allocates nothing and refuses one that cannot come") {
   versioned<int> cell(0);
   std::vector<support::owned> waiting;

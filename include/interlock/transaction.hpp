@@ -243,6 +243,7 @@ template <class F>
     transaction t;
     if (auto done = t.attempt<result>(body)) {
       attempts.leave();
+      t.log_.wake_waiters();
       t.log_.run_hooks();
       return done;
     }

@@ -108,7 +108,6 @@ inline bool transaction_log::check_reads() noexcept {
 }
 
 inline void transaction_log::publish() noexcept {
-  bool awaited = false;
   for (record& w : records_) {
     if (w.draft == nullptr) continue;
     w.steps->put(*w.cell, w.draft);
@@ -116,12 +115,8 @@ inline void transaction_log::publish() noexcept {
     if (auto* const reached = w.cell->publish(w.version + 1)) [[unlikely]] {
       w.reached = reached;
       w.what = known::awaited;
-      awaited = true;
+      awaited_ = true;
     }
-  }
-  if (!awaited) return;
-  for (const record& w : records_) {
-    if (w.what == known::awaited) version_word::wake(w.reached);
   }
 }
 

@@ -99,6 +99,16 @@ public:
   template <class F>
   void add_hook(F&& f);
 
+  // Effects: wakes those who have waited for what was committed. Not a part of commit(): coroutines
+  //          are resumed here, and may run transactions that need the turn.
+  // Preconditions: committed.
+  void wake_waiters() noexcept {
+    if (!awaited_) return;
+    for (const record& each : records_) {
+      if (each.what == known::awaited) version_word::wake(each.reached);
+    }
+  }
+
   // Preconditions: committed.
   void run_hooks() noexcept {
     if (!extras_) return;
@@ -335,6 +345,7 @@ private:
   state state_ = state::live;
   bool to_clean_up_ = false;
   bool has_claims_ = false;
+  bool awaited_ = false;  // publish() has left waiters to wake_waiters()
   alignas(16) std::array<std::byte, 1024> room_;  // for drafts and hooks
 };
 
