@@ -12,7 +12,7 @@
 //             What is granted on all stripes adds up to exactly what the value changed by.
 //             A load returns the striped value at one moment during the call.
 // Progress    A request that its processor's part covers: wait-free with restartable sequences,
-//             else lock-free. Near a bound: lock-free. Asking for a part, and load: blocking.
+//             else lock-free. Near a bound: lock-free. To ask for a part, and load: blocking.
 // Cost        56 bytes; where threads collide, 8 more per processor. A request is mostly a few
 //             plain instructions; near a bound it is one compare-and-swap, and refused by a load.
 //             Now and then all parts are taken back, in microseconds for which others may wait.
@@ -105,6 +105,7 @@ private:
   void lend_part(way to, std::uint64_t n) noexcept;
   void take_back() const noexcept;
   void settle() noexcept;
+  void go_apart() noexcept;
 
   std::uint64_t look() const noexcept {
     // order: seq_cst [striped_bounded.look] total order with [striped_bounded.replace], [striped_bounded.part] and pairs with [striped_bounded.settle]: sees what was done before the units were put here, and a refusal holds among all counters
@@ -278,8 +279,9 @@ inline bool striped_bounded_counter::make_slots() noexcept {
   return true;
 }
 
-inline void striped_bounded_counter::spread() noexcept {
-  const std::lock_guard guard(lock_);
+// Effects: puts the value in parts, if it is not yet and there is memory for that.
+// Preconditions: lock_ is held.
+inline void striped_bounded_counter::go_apart() noexcept {
   if (look() == apart) return;
   // order: relaxed: lock_ is held
   if (!detail::has_slots(state_.load(std::memory_order_relaxed)) && !make_slots()) {
@@ -299,7 +301,14 @@ inline void striped_bounded_counter::pay(std::uint32_t amount, way to, std::uint
   const bool paid = due <= amount;
   // order: relaxed: as above
   dues_.store(paid ? dues_near_bound : due - amount, std::memory_order_relaxed);
-  if (paid && part_of(reach(to, share)) / (2 * calls_per_part) >= n) spread();
+  if (!paid || part_of(reach(to, share)) / (2 * calls_per_part) < n) return;
+  const std::unique_lock guard(lock_, std::try_to_lock);
+  if (guard.owns_lock()) go_apart();  // else somebody else is at it, and need not be waited for
+}
+
+inline void striped_bounded_counter::spread() noexcept {
+  const std::lock_guard guard(lock_);
+  go_apart();
 }
 
 inline std::int64_t striped_bounded_counter::load() const noexcept {
