@@ -60,13 +60,12 @@ template <class... T>
   requires(sizeof...(T) > 0)
 [[nodiscard]] std::tuple<T...> snapshot(const versioned<T>&... cells) {
   detail::attempts attempts;
-  for (;;) {
-    attempts.next();
+  for (;; attempts.next()) {
     std::tuple seen(detail::snapshot_access::cell(cells).read()...);
     // A version does not come back: what has it still was current when the last one was read.
     const bool current = std::apply(
         [&](const auto&... each) {
-          return ((detail::snapshot_access::cell(cells).settled() == each.version) && ...);
+          return (detail::snapshot_access::cell(cells).holds(each.version) && ...);
         },
         seen);
     if (!current) continue;
@@ -84,15 +83,15 @@ template <detail::versioned_range Range>
   std::vector<view> seen;
   if constexpr (std::ranges::sized_range<const Range>) seen.reserve(std::ranges::size(cells));
   detail::attempts attempts;
-  for (bool current = false; !current;) {
-    attempts.next();
+  for (bool current = false;; attempts.next()) {
     seen.clear();
     for (const cell& each : cells) seen.push_back(detail::snapshot_access::cell(each).read());
     current = true;
     auto at = seen.begin();
     for (const cell& each : cells) {
-      current = current && detail::snapshot_access::cell(each).settled() == at++->version;
+      current = current && detail::snapshot_access::cell(each).holds(at++->version);
     }
+    if (current) break;
   }
   std::vector<typename detail::value_in<cell>::type> values;
   values.reserve(seen.size());

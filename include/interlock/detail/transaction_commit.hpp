@@ -33,10 +33,6 @@ inline bool transaction_log::commit() {
   if (state_ != state::live) return false;
   if (written_ == 0) return true;
   if (!enter_at_once() && !enter_in_order()) return false;
-  if (exhausted()) {
-    leave(records_.end());
-    throw std::overflow_error(version_word::exhausted);
-  }
   if (has_claims_) {
     for (record& w : records_) {
       if (w.draft != nullptr && w.what == known::claimed) w.cell->mark_busy_before_fence(w.version);
@@ -52,11 +48,12 @@ inline bool transaction_log::commit() {
   return true;
 }
 
-inline bool transaction_log::enter_at_once() noexcept {
+inline bool transaction_log::enter_at_once() {
   for (record& w : records_) {
-    if (w.draft == nullptr || w.what == known::claimed) continue;
+    if (w.draft == nullptr) continue;
     if (w.what == known::nothing) w.version = w.cell->settled();
-    if (!w.cell->try_lock(w.version)) {
+    if (w.version == version_word::max_version) [[unlikely]] exhausted(w);
+    if (w.what != known::claimed && !w.cell->try_lock(w.version)) {
       leave(&w);
       return false;
     }
@@ -64,13 +61,15 @@ inline bool transaction_log::enter_at_once() noexcept {
   return true;
 }
 
-[[gnu::noinline, gnu::cold]] inline bool transaction_log::enter_in_order() noexcept {
+[[gnu::noinline, gnu::cold]] inline bool transaction_log::enter_in_order() {
   std::sort(records_.begin(), records_.end(), [](const record& a, const record& b) {
     return std::less<>{}(a.cell, b.cell);
   });
   for (record& w : records_) {
-    if (w.draft == nullptr || w.what == known::claimed) continue;
+    if (w.draft == nullptr) continue;
     if (w.what == known::nothing) w.version = w.cell->settled();
+    if (w.version == version_word::max_version) exhausted(w);
+    if (w.what == known::claimed) continue;
     for (unsigned round = 0; !w.cell->try_lock(w.version); ++round) {
       if (!follow(w)) {
         lost(w);
@@ -90,11 +89,9 @@ inline void transaction_log::leave(record* end) noexcept {
   }
 }
 
-inline bool transaction_log::exhausted() noexcept {
-  for (const record& w : records_) {
-    if (w.version == version_word::max_version && w.draft != nullptr) return true;
-  }
-  return false;
+[[gnu::noinline, gnu::cold]] inline void transaction_log::exhausted(record& here) {
+  leave(&here);
+  throw std::overflow_error(version_word::exhausted);
 }
 
 inline bool transaction_log::check_reads() noexcept {

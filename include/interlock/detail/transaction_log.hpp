@@ -240,7 +240,7 @@ private:
   }
 
   static bool holds(const record& each) noexcept {
-    return each.what != known::seen || each.cell->settled() == each.version;
+    return each.what != known::seen || each.cell->holds(each.version);
   }
   void check_all() {
     for (const record& each : records_) {
@@ -282,16 +282,32 @@ private:
 
   template <class Cell, class V>
   void put_draft(record& own, V&& value) {
+    if (extras_ || own.draft != nullptr) [[unlikely]] {
+      return replace_draft<Cell>(own, std::forward<V>(value));
+    }
+    make_draft<Cell>(own, std::forward<V>(value));
+    ++written_;
+  }
+
+  template <class Cell, class V>
+  [[gnu::noinline]] void replace_draft(record& own, V&& value) {
     using draft = typename Cell::draft;
     const changed_record* const kept = extras_ ? keep(own) : nullptr;
-    if (own.draft != nullptr && (kept == nullptr || kept->before.draft != own.draft)) {
-      draft next(std::forward<V>(value));
-      std::destroy_at(&draft_of<Cell>(own));  // not assigned: a T need not allow that
-      ::new (own.draft) draft(std::move(next));
+    const bool first = own.draft == nullptr;
+    if (first || (kept != nullptr && kept->before.draft == own.draft)) {
+      make_draft<Cell>(own, std::forward<V>(value));
+      if (first) ++written_;
       return;
     }
-    const bool first = own.draft == nullptr;
-    if (void* const place = room_for<draft>()) {
+    draft next(std::forward<V>(value));
+    std::destroy_at(&draft_of<Cell>(own));  // not assigned: a T need not allow that
+    ::new (own.draft) draft(std::move(next));
+  }
+
+  template <class Cell, class V>
+  void make_draft(record& own, V&& value) {
+    using draft = typename Cell::draft;
+    if (void* const place = room_for<draft>()) [[likely]] {
       own.draft = ::new (place) draft(std::forward<V>(value));
       own.steps = &steps_in_place<Cell>;
     } else {
@@ -299,7 +315,6 @@ private:
       own.steps = &steps_on_heap<Cell>;
     }
     if (own.steps->destroy != nullptr) to_clean_up_ = true;
-    if (first) ++written_;
   }
 
   // Returns: a place in here that nothing else will get; nullptr if there is none.
@@ -330,9 +345,9 @@ private:
   }
   void clean_up() noexcept;
 
-  bool enter_at_once() noexcept;
-  bool enter_in_order() noexcept;
-  bool exhausted() noexcept;
+  bool enter_at_once();
+  bool enter_in_order();
+  [[noreturn]] void exhausted(record& here);
   void leave(record* end) noexcept;
   bool check_reads() noexcept;
   void publish() noexcept;

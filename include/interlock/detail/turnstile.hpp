@@ -37,6 +37,14 @@ public:
     unpark_all(&serving_);
   }
 
+  // Returns: true if somebody has the turn. It may have ended.
+  bool is_taken() const noexcept {
+    // order: relaxed: let_pass() looks again
+    const std::uint32_t serving = serving_.load(std::memory_order_relaxed);
+    // order: relaxed: a late answer costs the other one attempt
+    return next_.load(std::memory_order_relaxed) != serving;
+  }
+
   // Effects: if somebody has the turn, waits until that turn ends, but not for ever: the thread
   //          that has it may be waiting for a lock that this one holds.
   void let_pass() const noexcept {
@@ -73,6 +81,12 @@ public:
   // Effects: waits until the next attempt may start: for this thread's turn, or a while for the end
   //          of the turn that somebody else has, and not for the one after.
   void next() noexcept {
+    if (made_ != 0 || turns.is_taken()) [[unlikely]] return next_slowly();
+    made_ = 1;
+  }
+
+private:
+  [[gnu::noinline]] void next_slowly() noexcept {
     if (made_ < at_own_risk) {
       turns.let_pass();
       if (made_ > 0) spin_hint(made_ - 1);
@@ -84,7 +98,6 @@ public:
     if (made_ <= 2 * at_own_risk) ++made_;
   }
 
-private:
   static constexpr unsigned at_own_risk = 16;
   static inline constinit turnstile turns;
   unsigned made_ = 0;

@@ -81,6 +81,11 @@ public:
     return word;
   }
 
+  // Returns: true if the cell is at this version and nobody is in; waits if somebody is.
+  bool holds(version_type version) const noexcept {
+    return (peek() | claimed) == (word_of(version) | claimed) || holds_again(version);
+  }
+
   // Returns: true if the cell is at this version, nobody is in and nobody has a claim. Gives
   //          whoever is in only a moment to leave (no yield), so that a thread which is in other
   //          cells may ask.
@@ -218,6 +223,10 @@ private:
   static constexpr std::uint64_t busy = 1;
   static constexpr std::uint64_t claimed = 2;
   static constexpr std::uint64_t word_of(version_type version) noexcept { return version << 2U; }
+
+  [[gnu::noinline]] bool holds_again(version_type version) const noexcept {
+    return settled() == version;
+  }
 
   static bool past(const std::chrono::steady_clock::time_point* deadline) noexcept {
     return deadline != nullptr && std::chrono::steady_clock::now() >= *deadline;
