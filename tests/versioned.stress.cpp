@@ -143,10 +143,36 @@ TEST_CASE("words stored one by one are seen torn and a cell's never are") {
   }
   CHECK(naive_torn);
   agree<2>(2, 1, support::rounds(60'000));
-  agree<12>(1, 2, support::rounds(60'000));
+  agree<8>(2, 2, support::rounds(60'000));
+  agree<12>(1, 2, support::rounds(60'000));  // in four places
   agree<12>(2, 2, support::rounds(60'000));
-  agree<32>(4, 4, support::rounds(10'000));  // inline, oversubscribed
+  agree<32>(4, 4, support::rounds(10'000));  // oversubscribed
   agree<40>(2, 2, support::rounds(30'000));  // a node
+}
+
+TEST_CASE("a writer that never rests neither tears nor starves a reader of 256 bytes") {
+  using value = repeated<32>;
+  versioned<value> cell(repeat<32>(0));
+  std::atomic<bool> done = false;
+  std::size_t torn = 0;
+  std::size_t moved = 0;
+  support::run_threads(2, [&](std::size_t me) {
+    if (me == 0) {
+      for (std::uint64_t i = 1; !done; ++i) cell.store(repeat<32>(i));  // as long as it takes
+      return;
+    }
+    std::uint64_t last = 0;
+    while (moved < support::rounds(20'000)) {
+      const auto seen = cell.load();
+      for (const std::uint64_t word : seen.value) {
+        if (word != seen.version) ++torn;
+      }
+      if (seen.version != last) ++moved;
+      last = seen.version;
+    }
+    done = true;
+  });
+  CHECK(torn == 0);
 }
 
 TEST_CASE("strings are whole while they are replaced") {

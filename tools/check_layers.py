@@ -66,7 +66,7 @@ PLATFORM = {
 
 # Header -> (lines that its closure may have, why).
 MORE_LINES = {
-    "transaction.hpp": (2200, "its log on top of all that a cell is"),
+    "transaction.hpp": (2250, "its log on top of all that a cell is"),
     "versioned.hpp": (1300, "threads and coroutines wait for a version"),
     "striped_bounded_counter.hpp": (850, "both forms of slots, their memory, a lock"),
     "snapshot.hpp": (1500, "the turns of transactions on top of all that a cell is"),

@@ -12,8 +12,9 @@
 //             Operations on all cells take effect in one total order.
 // Progress    Blocking in the strict sense: a commit is a few stores, and who meets it half done
 //             spins, then yields. No user code, allocation or destructor of T runs in there.
-// Cost        Trivially copyable T up to 256 bytes: inline, T rounded up and 16 more; a load writes
-//             nothing, a commit is one CAS. Any other T: one heap node for each commit, and a load
+// Cost        Trivially copyable T up to 64 bytes: inline, T rounded up and 16 more; a load writes
+//             nothing, a commit is one CAS. Up to 256 bytes: four times T, and a commit is a CAS
+//             and an atomic store. Any other T: one heap node for each commit, and a load
 //             is one CAS and two counts before T's own copy. No system call unless somebody waits.
 // Lifetime    Must outlive every operation on it, except a commit whose version was seen already.
 //             Nobody may be waiting.
@@ -66,10 +67,13 @@ public:
 
   enum class storage_kind {
     seqlock,  // the bytes of T, inline
+    slots,    // the bytes of T, inline in four places that commits fill in turn
     node,     // an immutable T on the heap, counted
   };
   static constexpr storage_kind storage =
-      detail::fits_seqlock<T> ? storage_kind::seqlock : storage_kind::node;
+      !detail::fits_inline<T> ? storage_kind::node
+      : sizeof(T) <= detail::max_single_size ? storage_kind::seqlock
+                                             : storage_kind::slots;
 
   // No thread is held up for long, but a thread that the system stops inside a commit holds up
   // the others: neither kind is lock-free in the standard's sense.
@@ -125,7 +129,7 @@ public:
   // Throws: what T's copy throws; std::bad_alloc; std::overflow_error at max_version.
   version_type store(T desired) {
     draft next(std::move(desired));
-    return commit(next, cell_.lock());
+    return commit(next, cell_.enter());
   }
 
   // Effects: if version is greater than the cell's, takes over the value and that version: a late
@@ -250,7 +254,7 @@ private:
 template <class T>
 auto versioned<T>::compare_and_set(version_type expected, T desired) -> result {
   draft next(std::move(desired));
-  while (!cell_.lock_at(valid(expected))) {
+  while (!cell_.enter_at(valid(expected))) {
     snapshot current = load();
     // Equal if the cell was behind `expected` and has come up to it meanwhile.
     if (current.version != expected) return result(std::move(current));
@@ -265,7 +269,7 @@ auto versioned<T>::update(F&& f, std::size_t max_attempts) -> std::optional<vers
     if (attempt > 0) detail::spin_hint(static_cast<unsigned>(attempt - 1));
     const auto seen = cell_.read();
     draft next(detail::updated(seen.get(), f));
-    if (cell_.lock_at(seen.version)) return commit(next, seen.version);
+    if (cell_.enter_at(seen.version)) return commit(next, seen.version);
   }
   return std::nullopt;
 }
@@ -275,9 +279,8 @@ bool versioned<T>::store_if_newer(version_type version, T value) {
   if (valid(version) <= cell_.settled()) return false;  // the common refusal allocates nothing
   draft next(std::move(value));
   for (version_type current = cell_.settled(); current < version; current = cell_.settled()) {
-    if (!cell_.lock_at(current)) continue;
-    cell_.put(next);
-    cell_.publish_and_wake(version);
+    if (!cell_.enter_at(current)) continue;
+    cell_.commit(next, current, version);
     return true;
   }
   return false;
@@ -289,9 +292,8 @@ auto versioned<T>::commit(draft& next, version_type version) -> version_type {
     cell_.unlock(version);
     throw std::overflow_error(cell_.exhausted);
   }
-  cell_.put(next);
-  // On return the cell may be gone, destroyed by somebody who saw the new version.
-  cell_.publish_and_wake(version + 1);
+  cell_.commit(next, version, version + 1);
+  // By now the cell may be gone, destroyed by somebody who saw the new version.
   return version + 1;
 }
 

@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <cstring>
 
 namespace detail = interlock::detail;
@@ -23,6 +24,11 @@ struct bytes {
     return all[0];
   }
   char all[size];
+};
+
+struct testing_sight {
+  int number;
+  std::uint64_t version;
 };
 
 // A sequence lock whose words are stored and loaded with these orders.
@@ -96,6 +102,165 @@ void not_torn(world& w) {
   w.finally([cell] {
     testing::check(cell->read().value.number() == 2, "both took effect");
     delete cell;
+  });
+}
+
+// A cell with three places, of which each commit takes the next: the fourth value is where the first
+// was. As seqlock_cell has it: `more` is 1 and `jumps_enter` is true.
+template <std::uint64_t more, bool jumps_enter>
+class three_places : public detail::version_word {
+public:
+  explicit three_places(int number) : version_word(0) { places_[0].store(bytes<9>(number)); }
+  void commit(std::uint64_t to, int number) {
+    const auto from = claim();
+    if (jumps_enter && to != from + 1) mark_busy(from);
+    places_[to % 3].store(bytes<9>(number));
+    publish_claimed(to);
+  }
+  testing_sight read() const {
+    for (;;) {
+      const auto seen = peek();
+      typename detail::shared_bytes<bytes<9>>::copy copy;
+      if (is_settled(seen)) {
+        places_[version_of(seen) % 3].load(copy);
+        if (at_most_past(seen, more)) {
+          bytes<9> value(0);
+          copy.fill(&value);
+          return {value.number(), version_of(seen)};
+        }
+      }
+      testing::spin_hint();
+    }
+  }
+
+private:
+  std::array<detail::shared_bytes<bytes<9>>, 3> places_;
+};
+
+// The real one.
+class real_places {
+public:
+  explicit real_places(int number) : cell_(bytes<9>(number), 0) {}
+  void commit(std::uint64_t to, int number) {
+    const auto from = cell_.enter();
+    cell_.commit(draft(bytes<9>(number)), from, to);
+  }
+  testing_sight read() const {
+    const auto seen = cell_.read();
+    return {seen.value.number(), seen.version};
+  }
+
+private:
+  using draft = detail::seqlock_cell<bytes<9>, 3>::draft;
+  detail::seqlock_cell<bytes<9>, 3> cell_;
+};
+
+// Three commits, the last of which falls on the first value's place, beside a reader.
+template <class Places>
+void lapped(world& w) {
+  Places cell(0);
+  w.thread([&] {
+    for (int i = 1; i <= 3; ++i) cell.commit(static_cast<std::uint64_t>(i), i);
+  });
+  w.thread([&] {
+    const testing_sight seen = cell.read();
+    testing::check(static_cast<std::uint64_t>(seen.number) == seen.version, "its own value");
+  });
+  w.finally([&] { testing::check(cell.read().version == 3, "all took effect"); });
+}
+
+// A commit that goes up by three falls on the place that is being read.
+template <class Places>
+void jumped(world& w) {
+  Places cell(0);
+  w.thread([&] {
+    cell.commit(3, 3);
+    cell.commit(4, 4);
+  });
+  w.thread([&] {
+    const testing_sight seen = cell.read();
+    testing::check(static_cast<std::uint64_t>(seen.number) == seen.version, "its own value");
+  });
+  w.finally([&] { testing::check(cell.read().version == 4, "both took effect"); });
+}
+
+// A transaction's commit, which is in, beside plain ones.
+void put_while_in(world& w) {
+  using cell_type = detail::seqlock_cell<bytes<9>, 3>;
+  cell_type cell(bytes<9>(0), 0);
+  w.thread([&] {
+    const auto version = cell.lock();
+    cell.put(cell_type::draft(bytes<9>(static_cast<int>(version) + 1)));
+    (void)cell.publish(version + 1);
+  });
+  w.thread([&] {
+    const auto version = cell.enter();
+    cell.commit(cell_type::draft(bytes<9>(static_cast<int>(version) + 1)), version, version + 1);
+  });
+  w.thread([&] {
+    const auto seen = cell.read();
+    testing::check(static_cast<std::uint64_t>(seen.value.number()) == seen.version, "its own");
+  });
+  w.finally([&] { testing::check(cell.read().version == 2, "both took effect"); });
+}
+
+// While a commit is held up with its claim, a reader goes on.
+void read_while_filling(world& w) {
+  detail::seqlock_cell<bytes<9>, 3> cell(bytes<9>(0), 0);
+  std::atomic<bool> entered{false}, read{false};
+  w.thread([&] {
+    const auto version = cell.enter();
+    entered.store(true, rel);
+    while (!read.load(acq)) testing::spin_hint();
+    cell.commit(detail::seqlock_cell<bytes<9>, 3>::draft(bytes<9>(1)), version, 1);
+  });
+  w.thread([&] {
+    while (!entered.load(acq)) testing::spin_hint();
+    testing::check(cell.read().value.number() == 0, "the value of before");
+    read.store(true, rel);
+  });
+  w.finally([] {});
+}
+
+// Each commits to a cell with places and looks at the other: one total order.
+void places_then_look(world& w) {
+  using cell_type = detail::seqlock_cell<bytes<8>, 3>;
+  cell_type a(bytes<8>(0), 0), b(bytes<8>(0), 0);
+  std::uint64_t saw_a = 0, saw_b = 0;
+  const auto commit = [](cell_type& cell) {
+    const auto version = cell.enter();
+    cell.commit(cell_type::draft(bytes<8>(1)), version, version + 1);
+  };
+  w.thread([&, commit] {
+    commit(a);
+    saw_b = b.settled();
+  });
+  w.thread([&, commit] {
+    commit(b);
+    saw_a = a.settled();
+  });
+  w.finally([&] { testing::check(saw_a == 1 || saw_b == 1, "one of them sees the other"); });
+}
+
+// Two commit and count in a plain object, by claims that wait.
+void claims_wait(world& w) {
+  detail::version_word word(0);
+  int inside = 0;
+  bool entered = false;
+  w.thread([&] {
+    const auto version = word.claim();
+    ++inside;
+    word.publish_claimed(version + 1);
+  });
+  w.thread([&] {
+    entered = word.claim_at(1);
+    if (!entered) return;
+    ++inside;
+    word.publish_claimed(2);
+  });
+  w.finally([&] {
+    testing::check(inside == (entered ? 2 : 1), "one after the other");
+    testing::check(word.settled() == (entered ? 2U : 1U), "each its version");
   });
 }
 
@@ -335,7 +500,26 @@ TEST_CASE("version_word: a claim keeps out commits and nobody else") {
   failing(naive_claim_then_look);
 }
 
+TEST_CASE("seqlock_cell: with several places no copy is of a later commit") {
+  proved(lapped<three_places<1, true>>);
+  proved(jumped<three_places<1, true>>);
+  proved(lapped<real_places>);
+  proved(jumped<real_places>);
+  proved(put_while_in);
+  proved(read_while_filling);
+  proved(places_then_look);
+  proved(claims_wait);
+}
+
+TEST_CASE("seqlock_cell: a place that is in use again spoils the copy") {
+  failing(lapped<three_places<2, true>>);
+  failing(lapped<three_places<1'000, true>>);
+  failing(jumped<three_places<1, false>>);
+}
+
 TEST_CASE("versioned_cell: mutants", "[.mutants]") {
   mutants({sections<2>, locks_at, gives_up, enter_then_ask, not_torn<9>, claims, claim_given_back,
-           read_while_claimed, claim_then_ask, claim_then_look, waits_past_a_claim});
+           read_while_claimed, claim_then_ask, claim_then_look, waits_past_a_claim,
+           lapped<real_places>, jumped<real_places>, put_while_in, places_then_look, claims_wait,
+           read_while_filling});
 }

@@ -59,7 +59,7 @@ public:
 
   // Returns: the word as it is, for the next four.
   std::uint64_t peek() const noexcept {
-    // order: seq_cst [cell.peek] total order with [cell.try_lock], [cell.mark_busy] and pairs with [cell.leave]: two readers agree on the order of two commits; sees the payload of this version
+    // order: seq_cst [cell.peek] total order with [cell.try_lock], [cell.mark_busy], [cell.publish_claimed] and pairs with [cell.leave]: two readers agree on the order of two commits; sees the payload of this version
     return word_.load(std::memory_order_seq_cst);
   }
   static constexpr bool is_settled(std::uint64_t word) noexcept { return (word & busy) == 0; }
@@ -69,6 +69,17 @@ public:
   bool unchanged(std::uint64_t seen) const noexcept {
     // order: relaxed: ordered behind the loads of the payload, see shared_bytes
     return word_.load(std::memory_order_relaxed) == seen;
+  }
+  // Returns: true if nobody is in, and the version is at most `more` greater than it was.
+  bool at_most_past(std::uint64_t seen, version_type more) const noexcept {
+    // order: relaxed: as in unchanged()
+    const std::uint64_t word = word_.load(std::memory_order_relaxed);
+    return word == seen || (is_settled(word) && version_of(word) - version_of(seen) <= more);
+  }
+  // Preconditions: this thread is in or has a claim.
+  version_type own_version() const noexcept {
+    // order: relaxed: nobody else changes it
+    return version_of(word_.load(std::memory_order_relaxed));
   }
   // Returns: the word when nobody is in, after a moment. Out of line: the way past it is shorter.
   [[gnu::noinline]] std::uint64_t peek_again() const noexcept {
@@ -143,6 +154,22 @@ public:
     return (word_.load(std::memory_order_relaxed) & (claimed | busy)) == claimed;
   }
 
+  // Effects: as lock_at() and lock(), but with a claim.
+  bool claim_at(version_type version) const noexcept {
+    for (unsigned round = 0; !try_claim(version); ++round) {
+      if (settled() != version) return false;
+      spin_hint(round);
+    }
+    return true;
+  }
+  version_type claim() const noexcept {
+    for (unsigned round = 0;; ++round) {
+      const version_type version = settled();
+      if (try_claim(version)) return version;
+      spin_hint(round);
+    }
+  }
+
   // Effects: gives the claim back; nothing has changed.
   void unclaim(version_type version) const noexcept { leave(version); }
 
@@ -176,6 +203,15 @@ public:
   void publish_and_wake(version_type version) noexcept {
     if (!waiters_.empty()) return publish_to_waiters(version);
     leave(version);
+  }
+
+  // Effects: ends a claim with a new payload where no reader of this version looks, as
+  //          publish_and_wake() does for who is in.
+  void publish_claimed(version_type version) noexcept {
+    waiters::node* const reached = waiters_.empty() ? nullptr : waiters_.take(version);
+    // order: seq_cst [cell.publish_claimed] total order with [cell.peek]: publishes the payload; comes before this thread's look at other cells, for nobody had to wait for it before
+    word_.store(word_of(version), std::memory_order_seq_cst);
+    wake(reached);
   }
 
   // Effects: blocks until the version is greater than `seen`, or past the deadline if there is one.

@@ -28,9 +28,15 @@
 
 namespace interlock::detail {
 
-// A small trivially copyable value, inline, as a sequence lock: readers write nothing. They copy
-// the bytes while a writer may be storing some, and keep the copy only if the version did not move.
-template <class T>
+// A trivially copyable value, inline, as a sequence lock: readers write nothing. They copy the
+// bytes while a writer may be storing some, and keep the copy only if the version has not moved.
+//
+// A larger one has several places, of which each commit fills the next: it only has a claim while
+// it does, and a copy is whole unless so many commits came meanwhile that its place was in use
+// again. So one hot writer does not starve readers. Two kinds of commit are in, and keep readers
+// waiting, while they fill the next place: one that goes up by more than one, since the place that
+// it falls on may be the one being read, and one of a transaction.
+template <class T, std::size_t places = 1>
 class seqlock_cell : public version_word {
 public:
   struct view {
@@ -46,12 +52,11 @@ public:
     const T& value() const noexcept { return value_; }
 
   private:
-    friend seqlock_cell;
     T value_;
   };
 
   seqlock_cell(const T& value, version_type version) noexcept : version_word(version) {
-    bytes_.store(value);
+    place_of(version).store(value);
   }
 
   view read() const noexcept { return read_as<view>(); }
@@ -70,22 +75,48 @@ public:
     return space.made;
   }
 
-  // Preconditions: this thread is in, or nobody else knows the cell.
-  void put(const draft& next) noexcept { bytes_.store(next.value_); }
+  // A plain commit: enter, and commit() or unlock().
+  version_type enter() const noexcept { return alone ? lock() : claim(); }
+  bool enter_at(version_type version) const noexcept {
+    return alone ? lock_at(version) : claim_at(version);
+  }
+  void commit(const draft& next, version_type from, version_type to) noexcept {
+    if (!alone && to != from + 1) mark_busy(from);
+    place_of(to).store(next.value());
+    if constexpr (alone) {
+      publish_and_wake(to);
+    } else {
+      publish_claimed(to);
+    }
+  }
+
+  // Preconditions: this thread is in by lock(). Only publish() of the next version may follow.
+  void put(const draft& next) noexcept {
+    place_of(alone ? 0 : own_version() + 1).store(next.value());
+  }
 
 private:
   using copy_type = typename shared_bytes<T>::copy;
+  static constexpr bool alone = places == 1;
+  static_assert(alone || places > 2, "with two, a copy would not outlive the next commit");
 
   // Returns: the version that the copy belongs to.
   version_type read_into(copy_type& copy) const noexcept {
     for (std::uint64_t seen = peek();; seen = peek_again()) {
       if (!is_settled(seen)) [[unlikely]] continue;
-      bytes_.load(copy);
-      if (unchanged(seen)) [[likely]] return version_of(seen);
+      bytes_[version_of(seen) % places].load(copy);
+      if (has_not_moved(seen)) [[likely]] return version_of(seen);
     }
   }
+  bool has_not_moved(std::uint64_t seen) const noexcept {
+    if constexpr (alone) return unchanged(seen);
+    // The next commit but this many may be storing where the copy was made, with a claim.
+    return at_most_past(seen, places - 2);
+  }
 
-  shared_bytes<T> bytes_;
+  shared_bytes<T>& place_of(version_type version) noexcept { return bytes_[version % places]; }
+
+  std::array<shared_bytes<T>, places> bytes_;
 };
 
 // Any other value: an immutable node on the heap. A reader enters for as long as it takes to count
@@ -153,6 +184,13 @@ public:
     return R{seen.get(), seen.version};
   }
 
+  version_type enter() const noexcept { return lock(); }
+  bool enter_at(version_type version) const noexcept { return lock_at(version); }
+  void commit(draft& next, version_type, version_type to) noexcept {
+    put(next);
+    publish_and_wake(to);
+  }
+
   // Preconditions: this thread is in.
   void put(draft& next) noexcept { std::swap(current_, next); }
 
@@ -160,15 +198,20 @@ private:
   draft current_;
 };
 
-// Up to this size the bytes are copied word by word; beyond, a torn copy is retried too often.
-inline constexpr std::size_t max_seqlock_size = 256;
+// Up to the first size a copy is over before a commit can come between often. Up to the second,
+// places for four: with two, the next commit but one spoils a copy, which then takes twice as long
+// under a hot writer. Beyond, four would be much memory for one value.
+inline constexpr std::size_t max_single_size = 64;
+inline constexpr std::size_t max_inline_size = 256;
 
 template <class T>
-inline constexpr bool fits_seqlock =
-    std::is_trivially_copyable_v<T> && sizeof(T) <= max_seqlock_size;
+inline constexpr bool fits_inline =
+    std::is_trivially_copyable_v<T> && sizeof(T) <= max_inline_size;
 
 template <class T>
-using versioned_cell = std::conditional_t<fits_seqlock<T>, seqlock_cell<T>, node_cell<T>>;
+using versioned_cell =
+    std::conditional_t<fits_inline<T>, seqlock_cell<T, sizeof(T) <= max_single_size ? 1 : 4>,
+                       node_cell<T>>;
 
 // Returns: what f makes of the value: its result, or the copy that it changed.
 template <class T, class F>
