@@ -2,6 +2,8 @@
 // xenium's sequence locks (with 1 and 4 slots), left-right, and nodes that hazard pointers or
 // epochs protect.
 
+#include <array>  // xenium forgets it
+
 #include <xenium/left_right.hpp>
 #include <xenium/reclamation/generic_epoch_based.hpp>
 #include <xenium/reclamation/hazard_pointer.hpp>
