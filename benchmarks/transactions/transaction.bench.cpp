@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 
+#include <interlock/snapshot.hpp>
 #include <interlock/transaction.hpp>
+
+#include <tuple>
 
 #include "transactions/jobs.hpp"
 
@@ -16,6 +19,17 @@ struct by_update {
     interlock::atomically([&](transaction& t) {
       t.update(balance[from], [](std::int64_t& money) { --money; });
       t.update(balance[to], [](std::int64_t& money) { ++money; });
+    });
+  }
+};
+
+// Claims each cell when it comes to it: for changes that depend on nothing else.
+struct by_update_locked {
+  std::array<account, accounts> balance;
+  void move(std::size_t from, std::size_t to) {
+    interlock::atomically([&](transaction& t) {
+      t.update_locked(balance[from], [](std::int64_t& money) { --money; });
+      t.update_locked(balance[to], [](std::int64_t& money) { ++money; });
     });
   }
 };
@@ -37,8 +51,18 @@ struct by_reads : eight_accounts {
   }
 };
 
+struct by_snapshot : eight_accounts {
+  std::int64_t sum() {
+    const auto now =
+        std::apply([](auto&... each) { return interlock::snapshot(each...); }, balance);
+    return std::apply([](auto... each) { return (each + ...); }, now);
+  }
+};
+
 const bench::contenders here([] {
   add_transfers<by_update>("interlock::transaction");
+  add_transfers<by_update_locked>("interlock::transaction, update_locked");
+  add_snapshots<by_snapshot>("interlock::snapshot");
   add_snapshots<by_reads>("interlock::transaction");
 });
 
