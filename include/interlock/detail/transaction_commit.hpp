@@ -134,4 +134,11 @@ inline bool transaction_log::wait_for_change() {
   return some;
 }
 
+// Claims first: others wait for these, and what is destroyed may be anybody's.
+[[gnu::noinline, gnu::cold]] inline void transaction_log::clean_up() noexcept {
+  for (record& each : records_) give_up_claim(each);
+  for (const record& each : records_) destroy_draft(each);
+  if (extras_) drop_hooks(0);
+}
+
 }  // namespace interlock::detail

@@ -176,10 +176,11 @@ private:
 
   // What most transactions do without.
   struct extras {
+    extras() noexcept : floor(0), changed_floor(0) {}
     record_list<changed_record, 2> changed;  // by savepoints, the outer ones first
     record_list<hook, 4> hooks;
-    std::size_t floor = 0;          // records that are older than the last savepoint
-    std::size_t changed_floor = 0;  // and the notes on them that are of outer ones
+    std::size_t floor;          // records that are older than the last savepoint
+    std::size_t changed_floor;  // and the notes on them that are of outer ones
   };
 
   template <class Cell>
@@ -404,13 +405,6 @@ inline void transaction_log::claim_written(record& own) {
     if (!follow(own)) lose(own);
   }
   claimed(own, own.version);
-}
-
-// Claims first: others wait for these, and what is destroyed may be anybody's.
-[[gnu::noinline, gnu::cold]] inline void transaction_log::clean_up() noexcept {
-  for (record& each : records_) give_up_claim(each);
-  for (const record& each : records_) destroy_draft(each);
-  if (extras_) drop_hooks(0);
 }
 
 }  // namespace interlock::detail
