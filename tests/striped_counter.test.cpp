@@ -315,7 +315,7 @@ TEST_CASE("A load_exact returns a value that the counter had during the call") {
   std::atomic<int> turn{0};
   std::atomic<bool> over{false};
   std::size_t impossible = 0;
-  const std::size_t trials = support::rounds(20'000);
+  const std::size_t trials = support::rounds(5'000);
   support::run_threads(3, [&](std::size_t i) {
     if (i == 2) {
       for (unsigned k = 0; !over.load(); ++k) {

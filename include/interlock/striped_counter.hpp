@@ -133,7 +133,7 @@ inline void striped_counter::land(std::uint64_t n) noexcept {
 }
 
 inline void striped_counter::land_in_base(std::uint64_t n) noexcept {
-  // order: seq_cst [striped_counter.land] total order with [striped_counter.load_exact.base], [striped_counter.load_exact.moment] and pairs with [striped_counter.load.base]: an exact read without slots and one with slots see this add in the same order
+  // order: seq_cst [striped_counter.land] total order with [striped_counter.load_exact.base], [striped_counter.load_exact.moment] and pairs with [striped_counter.load.base], [striped_counter.exchange]: an exact read without slots and one with slots see this add in the same order
   const std::uint64_t before = base_.fetch_add(n, std::memory_order_seq_cst);
   if (is_sample(before, n)) [[unlikely]] look_again(before + n);
 }
@@ -228,14 +228,14 @@ inline std::int64_t striped_counter::load() const noexcept {
 }
 
 inline std::int64_t striped_counter::load_exact() const noexcept {
-  // order: seq_cst [striped_counter.load_exact.base] total order with [striped_counter.land], [striped_counter.exchange]: see the proof
+  // order: seq_cst [striped_counter.load_exact.base] total order with [striped_counter.land] and pairs with [striped_counter.exchange]: see the proof
   const std::uint64_t alone = base_.load(std::memory_order_seq_cst);
   // order: seq_cst [striped_counter.load_exact.state] total order with [striped_counter.freeze]: see the proof
   if (!detail::has_slots(state_.load(std::memory_order_seq_cst))) {
     return static_cast<std::int64_t>(alone);
   }
   const std::uint64_t slots = freeze();
-  // order: seq_cst [striped_counter.load_exact.moment] total order with [striped_counter.land], [striped_counter.exchange]: see the proof
+  // order: seq_cst [striped_counter.load_exact.moment] total order with [striped_counter.land] and pairs with [striped_counter.exchange]: see the proof
   const std::uint64_t value = slots + base_.load(std::memory_order_seq_cst);
   thaw();
   return static_cast<std::int64_t>(value);
@@ -243,9 +243,9 @@ inline std::int64_t striped_counter::load_exact() const noexcept {
 
 inline std::int64_t striped_counter::exchange(std::int64_t desired) noexcept {
   const std::uint64_t slots = freeze();
-  // order: seq_cst [striped_counter.exchange] total order with [striped_counter.load_exact.base], [striped_counter.load_exact.moment] and pairs with [striped_counter.load.base]: see the proof
+  // order: acq_rel [striped_counter.exchange] pairs with [striped_counter.load.base], [striped_counter.load_exact.base], [striped_counter.load_exact.moment], [striped_counter.land]: what it took out was done before, for whoever counts it
   const std::uint64_t base = base_.exchange(static_cast<std::uint64_t>(desired) - slots,
-                                            std::memory_order_seq_cst);
+                                            std::memory_order_acq_rel);
   thaw();
   return static_cast<std::int64_t>(slots + base);
 }
