@@ -64,6 +64,33 @@ void raised_by_two(world& w) {
   });
 }
 
+// One has claimed b and reads a, the other is in a and wants b: he must not wait there.
+void meets_a_claim(world& w) {
+  auto* const both = new two_cells;
+  w.thread([both] {
+    (void)atomically(
+        [&](transaction& t) {
+          by_claims::add(t, both->b);
+          return t.read(both->a);
+        },
+        1);
+  });
+  w.thread([both] {
+    (void)atomically(
+        [&](transaction& t) {
+          t.write(both->a, 5);
+          t.write(both->b, 5);
+        },
+        1);
+  });
+  w.finally([both] {
+    const bool five = both->a.load().value == 5;
+    const int b = both->b.load().value;
+    testing::check(five ? b >= 5 : b <= 1, "whole or not at all");
+    delete both;
+  });
+}
+
 // A plain writer waits for the claim; nothing comes between.
 void beside_a_plain_commit(world& w) {
   two_cells both;
@@ -374,6 +401,7 @@ TEST_CASE("transaction: claims lose nothing and cause no deadlock") {
   proved(raised_by_two<by_claims, by_claims, false, 1>);
   proved(raised_by_two<by_claims, by_updates, true, 1>);
   proved(raised_by_two<by_updates, by_updates, false, 1>);
+  proved(meets_a_claim);
   proved(beside_a_plain_commit);
 }
 
@@ -424,5 +452,5 @@ TEST_CASE("transaction: mutants of what it is put together from", "[.mutants]") 
   mutants({commit_then_look<by_claims, by_claims>, one_moment<by_claims, look_by_snapshot>,
            each_reads_the_other<by_claims, by_updates>, no_circle_through_a_reader,
            raised_by_two<by_claims, by_claims, false, 1>, beside_a_plain_commit, ping_pong,
-           retry_until_set<in_a_transaction<by_claims>>, either_alternative});
+           retry_until_set<in_a_transaction<by_claims>>, either_alternative, meets_a_claim});
 }

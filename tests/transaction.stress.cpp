@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // Transactions under threads, beside the naive forms that fail in the same harness.
 
+#include <interlock/snapshot.hpp>
 #include <interlock/transaction.hpp>
 
 #include <algorithm>
@@ -238,4 +239,74 @@ TEST_CASE("losers take turns and all of them finish") {
     }
   });
   for (auto& cell : cells) CHECK(cell.load().value == 8 * each);
+}
+
+TEST_CASE("money is neither lost nor made by updates and claims and plain commits together") {
+  constexpr std::size_t accounts = 16;
+  constexpr std::int64_t each = 1000;
+  // Returns: how many sums were wrong, and what is missing at the end.
+  const auto run = [](auto transfer) {
+    std::array<versioned<std::int64_t>, accounts> bank;
+    for (auto& account : bank) account.store(each);
+    std::atomic<std::size_t> working = 3;
+    std::atomic<std::size_t> wrong = 0;
+    versioned<std::int64_t> beside;
+    support::run_threads(5, [&](std::size_t me) {
+      if (me < 3) {
+        for (std::size_t i = 0; i < support::rounds(40'000); ++i) {
+          auto& from = bank[(i * 7 + me) % accounts];
+          auto& to = bank[(i * 5 + 3 * me + 1) % accounts];
+          if (&from != &to) transfer(me, i, from, to);
+          if (i % 16 == 0) beside.update([](std::int64_t n) { return n + 1; });
+        }
+        --working;
+        return;
+      }
+      while (working != 0) {
+        std::int64_t sum = 0;
+        if (me == 3) {
+          for (const std::int64_t money : interlock::snapshot(bank)) sum += money;
+        } else {
+          sum = atomically([&](transaction& t) {
+            std::int64_t all = 0;
+            for (auto& account : bank) all += t.read(account);
+            return all;
+          });
+        }
+        if (sum != accounts * each) ++wrong;
+      }
+    });
+    std::int64_t total = 0;
+    for (auto& account : bank) total += account.load().value;
+    return std::pair(wrong.load(), total - std::int64_t{accounts * each});
+  };
+  const auto honest = run([](std::size_t me, std::size_t i, auto& from, auto& to) {
+    atomically([&](transaction& t) {
+      const auto take = [](std::int64_t& money) { --money; };
+      const auto give = [](std::int64_t& money) { ++money; };
+      if (me == 0) {
+        t.update(from, take);
+        t.update(to, give);
+      } else if (me == 1) {
+        t.update_locked(from, take);
+        if (i % 128 == 0) std::this_thread::yield();
+        t.update_locked(to, give);
+      } else {
+        t.update_locked(to, give);
+        t.update(from, take);
+      }
+    });
+  });
+  CHECK(honest.first == 0);
+  CHECK(honest.second == 0);
+  bool naive_was_seen = false;
+  for (int attempt = 0; attempt < 50 && !naive_was_seen; ++attempt) {
+    const auto naive = run([](std::size_t, std::size_t i, auto& from, auto& to) {
+      from.update([](std::int64_t& money) { --money; });
+      if (i % 128 == 0) std::this_thread::yield();
+      to.update([](std::int64_t& money) { ++money; });
+    });
+    naive_was_seen = naive.first != 0;
+  }
+  CHECK(naive_was_seen);
 }

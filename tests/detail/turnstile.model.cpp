@@ -124,6 +124,25 @@ void lets_the_next_pass(world& w) {
   w.finally([] {});
 }
 
+// Who asks whether somebody has the turn, twice: the second answer is not the first one's.
+template <bool ended_too>
+void tells_whether_it_is_taken(world& w) {
+  turnstile t;
+  std::atomic<bool> there{false};
+  w.thread([&] {
+    t.enter();
+    if (ended_too) t.leave();
+    there.store(true, rel);
+  });
+  w.thread([&] {
+    const bool before = t.is_taken();
+    if (!there.load(acq)) return;
+    testing::check(t.is_taken() != ended_too, "as it is by now");
+    (void)before;
+  });
+  w.finally([] {});
+}
+
 }  // namespace
 
 TEST_CASE("turnstile: one turn at a time and nobody is forgotten") {
@@ -138,9 +157,12 @@ TEST_CASE("turnstile: who lets a turn pass is not held up for ever") {
   proved(not_for_ever);
   proved(ended);
   proved(lets_the_next_pass);
+  proved(tells_whether_it_is_taken<false>);
+  proved(tells_whether_it_is_taken<true>);
 }
 
 TEST_CASE("turnstile: mutants", "[.mutants]") {
   mutants({turns<turnstile, 2, 1>, lets_pass, not_for_ever, ended, lets_the_next_pass,
+           tells_whether_it_is_taken<false>, tells_whether_it_is_taken<true>,
            turns<turnstile, 3, 1>});
 }
