@@ -576,9 +576,10 @@ void fresh_slots(world& w) {
   });
 }
 
-void counts(world& w, int threads, int rounds) {
+void counts(world& w, int threads, int rounds, bool slots = false) {
   begin();
   auto* const c = new striped_counter;
+  if (slots) c->spread();
   for (int t = 0; t < threads; ++t) {
     w.thread([c, rounds] {
       for (int i = 0; i < rounds; ++i) ++*c;
@@ -649,7 +650,9 @@ void hands_on_through_exchange(world& w) {
 TEST_CASE("striped_counter: no addition is lost, while it spreads as well") {
   REQUIRE(slab != nullptr);
   proved([](world& w) { counts(w, 2, 2); });
-  proved([](world& w) { counts(w, 3, 1); });
+  proved([](world& w) { counts(w, 3, 2); });
+  proved([](world& w) { counts(w, 4, 1); });
+  proved([](world& w) { counts(w, 3, 2, true); });
   proved(spread_twice);
   proved(fresh_slots);
 }
