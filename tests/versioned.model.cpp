@@ -542,6 +542,81 @@ void two_readers(world& w) {
   w.finally([&] { testing::check(!a_first || !b_first, "one total order"); });
 }
 
+// One who keeps a copy, beside two commits: it sees what a load would.
+template <class T>
+void kept_copy(world& w) {
+  auto* const cell = used_by<versioned<T>>::make(2, T(0));
+  w.thread([cell] {
+    (*cell)->update(append<T>(1));
+    (*cell)->update(append<T>(2));
+    cell->leave();
+  });
+  w.thread([cell] {
+    {
+      typename versioned<T>::reader reader(**cell);
+      std::uint64_t last = 0;
+      for (int i = 0; i < 2; ++i) {
+        const T& value = reader.get();
+        const sight seen{static_cast<int>(value), reader.version()};
+        testing::check(fits(12, seen), "whole, and its version");
+        testing::check(seen.version >= last, "not backwards");
+        last = seen.version;
+      }
+    }
+    cell->leave();
+  });
+  w.finally([] {});
+}
+
+// As versioned<T>::reader, but a commit under way does not bother it.
+class careless_reader {
+public:
+  explicit careless_reader(const interlock::detail::seqlock_cell<word>& cell)
+      : cell_(cell), seen_(cell.read()) {}
+  word get() {
+    if (cell_.version_of(cell_.peek()) != seen_.version) seen_ = cell_.read();
+    return seen_.value;
+  }
+
+private:
+  const interlock::detail::seqlock_cell<word>& cell_;
+  interlock::detail::seqlock_cell<word>::view seen_;
+};
+
+// Each commits to one cell and looks at the other by a copy that it has from before.
+template <class Cell, class Reader, class Commit>
+void store_then_get(world& w, Commit commit) {
+  auto* const a = new Cell(0, 0);
+  auto* const b = new Cell(0, 0);
+  int saw_a = 0, saw_b = 0;
+  w.thread([&, a, b] {
+    Reader reader(*b);
+    commit(*a);
+    saw_b = reader.get();
+  });
+  w.thread([&, a, b] {
+    Reader reader(*a);
+    commit(*b);
+    saw_a = reader.get();
+  });
+  w.finally([&, a, b] {
+    testing::check(saw_a == 1 || saw_b == 1, "one of them sees the other");
+    delete a;
+    delete b;
+  });
+}
+void store_then_get_kept(world& w) {
+  store_then_get<versioned<word>, versioned<word>::reader>(
+      w, [](versioned<word>& cell) { cell.store(1); });
+}
+void store_then_get_carelessly(world& w) {
+  using cell_type = interlock::detail::seqlock_cell<word>;
+  store_then_get<cell_type, careless_reader>(w, [](cell_type& cell) {
+    const auto version = cell.enter();
+    cell.commit(cell_type::draft(1), version, version + 1);
+  });
+}
+
 void readers_alone(world& w) {
   versioned<odd_size> cell(odd_size(5));
   for (int t = 0; t < 3; ++t) {
@@ -646,10 +721,17 @@ TEST_CASE("versioned: operations on several cells have one order") {
   proved(store_then_look<boxed>);
   proved(two_readers<word>);
   proved(two_readers<boxed>);
+  proved(store_then_get_kept);
+  failing(store_then_get_carelessly);
+}
+
+TEST_CASE("versioned: a kept copy is as good as a load") {
+  proved(kept_copy<odd_size>);
+  proved(kept_copy<boxed>);
 }
 
 TEST_CASE("versioned: mutants", "[.mutants]") {
-  mutants({hands_on<word>, store_then_look<word>, two_readers<word>, one_of_two_wins<odd_size>,
+  mutants({kept_copy<odd_size>, store_then_get_kept, hands_on<word>, store_then_look<word>, two_readers<word>, one_of_two_wins<odd_size>,
            destroyed_by_the_waiter<boxed>, endless_wait<word>, timed_wait<word>, torn,
            last_user<boxed, 2>, update_throws<boxed>, updates<versioned<word>, word, 2, 1>,
            two_waiters<word>, woken_twice<word>});

@@ -111,10 +111,11 @@ bool check_size() {
 
 template <std::size_t... I>
 void check_sizes(std::index_sequence<I...>) {
-  std::size_t wrong = 0;
-  ((check_size<I + 1>() || (wrong = wrong == 0 ? I + 1 : wrong) == 0), ...);
-  INFO("the first size that is wrong, or 0");
-  CHECK(wrong == 0);
+  const std::array<bool, sizeof...(I)> whole{check_size<I + 1>()...};
+  for (std::size_t i = 0; i < whole.size(); ++i) {
+    INFO("size " << i + 1);
+    CHECK(whole[i]);
+  }
 }
 
 }  // namespace
@@ -451,6 +452,53 @@ TEST_CASE("every value is destroyed once under threads") {
     CHECK(counted::alive == 1);
   }
   CHECK(counted::alive == 0);
+}
+
+TEST_CASE("a reader keeps its copy until the version moves") {
+  versioned<bytes<100>> cell(bytes<100>::of(1), 7);
+  versioned<bytes<100>>::reader reader(cell);
+  const bytes<100>* const first = &reader.get();
+  CHECK(*first == bytes<100>::of(1));
+  CHECK(&reader.get() == first);
+  CHECK(reader.version() == 7);
+  cell.store(bytes<100>::of(2));
+  CHECK(reader.version() == 7);  // of what get() returned last
+  CHECK(reader.get() == bytes<100>::of(2));
+  CHECK(reader.version() == 8);
+
+  versioned<no_default> narrow(no_default(4));
+  versioned<no_default>::reader narrow_reader(narrow);
+  narrow.store(no_default(5));
+  CHECK(narrow_reader.get().value == 5);
+}
+
+TEST_CASE("a reader of a value on the heap keeps it alive and copies nothing") {
+  {
+    versioned<counted> cell(counted(1));
+    versioned<counted>::reader reader(cell);
+    CHECK(counted::alive == 1);
+    const counted& seen = reader.get();
+    cell.store(counted(2));
+    CHECK(seen.value == 1);  // until the next get()
+    CHECK(counted::alive == 2);
+    CHECK(reader.get().value == 2);
+    CHECK(counted::alive == 1);
+    cell.store(counted(3));
+  }
+  CHECK(counted::alive == 0);
+}
+
+TEST_CASE("a value is loaded without any constructor of its own but the copy") {
+  struct fixed {  // neither default-constructible nor assignable
+    explicit fixed(int n) : number(n), twice{2 * n, 2 * n, 2 * n, 2 * n} {}
+    const int number;
+    const std::array<std::int64_t, 4> twice;
+  };
+  versioned<fixed> cell(fixed(3));
+  CHECK(cell.update([](const fixed& old) { return fixed(old.number + 1); }) == 1);
+  const auto seen = cell.load();
+  CHECK(seen.value.number == 4);
+  CHECK(seen.value.twice[3] == 8);
 }
 
 TEST_CASE("a load of inline storage works in read-only memory") {

@@ -14,8 +14,9 @@
 //             spins, then yields. No user code, allocation or destructor of T runs in there.
 // Cost        Trivially copyable T up to 64 bytes: inline, T rounded up and 16 more; a load writes
 //             nothing, a commit is one CAS. Up to 256 bytes: four times T, and a commit is a CAS
-//             and an atomic store. Any other T: one heap node for each commit, and a load
-//             is one CAS and two counts before T's own copy. No system call unless somebody waits.
+//             and an atomic store. Any other T: one heap node for each commit, and a load is
+//             one CAS and two counts before T's own copy. A reader that keeps its copy: one load
+//             while nothing changes. No system call unless somebody waits.
 // Lifetime    Must outlive every operation on it, except a commit whose version was seen already.
 //             Nobody may be waiting.
 // Resumes on  The committing thread: when the coroutine that runs there (see sync_wait) suspends,
@@ -85,6 +86,7 @@ public:
   };
 
   class result;
+  class reader;
 
   versioned()
     requires std::default_initializable<T>
@@ -226,6 +228,34 @@ private:
   const versioned& cell_;
   const version_type seen_;
   detail::coroutine_place<version_type> place_;
+};
+
+// Reads one cell often where it changes seldom: keeps its copy, and looks at the version alone as
+// long as that has not moved. For one thread at a time; within the cell's lifetime. A value on the
+// heap is not copied but kept alive, so ~T may run in get() and in the destructor.
+template <class T>
+class versioned<T>::reader {
+public:
+  explicit reader(const versioned& cell) noexcept : cell_(cell.cell_), seen_(cell_.read()) {}
+  reader(const reader&) = delete;
+  reader& operator=(const reader&) = delete;
+
+  // Returns: the value, as load() would; the reference is good until the next get().
+  [[nodiscard]] const T& get() noexcept {
+    if (!cell_.is_settled_at(seen_->version)) [[unlikely]] look_again();
+    return seen_->get();
+  }
+
+  // Returns: the version of what get() returned last.
+  [[nodiscard]] version_type version() const noexcept { return seen_->version; }
+
+private:
+  using cell_type = detail::versioned_cell<T>;
+
+  [[gnu::noinline]] void look_again() noexcept { seen_.emplace(cell_.read()); }
+
+  const cell_type& cell_;
+  std::optional<typename cell_type::view> seen_;  // never empty: T need not be assignable
 };
 
 // What compare_and_set() did: true if it replaced the value.

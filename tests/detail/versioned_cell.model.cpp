@@ -224,12 +224,12 @@ void read_while_filling(world& w) {
 
 // Each commits to a cell with places and looks at the other: one total order.
 void places_then_look(world& w) {
-  using cell_type = detail::seqlock_cell<bytes<8>, 3>;
-  cell_type a(bytes<8>(0), 0), b(bytes<8>(0), 0);
+  using cell_type = detail::seqlock_cell<bytes<9>, 3>;
+  cell_type a(bytes<9>(0), 0), b(bytes<9>(0), 0);
   std::uint64_t saw_a = 0, saw_b = 0;
   const auto commit = [](cell_type& cell) {
     const auto version = cell.enter();
-    cell.commit(cell_type::draft(bytes<8>(1)), version, version + 1);
+    cell.commit(cell_type::draft(bytes<9>(1)), version, version + 1);
   };
   w.thread([&, commit] {
     commit(a);

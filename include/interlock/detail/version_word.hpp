@@ -65,6 +65,11 @@ public:
   static constexpr bool is_settled(std::uint64_t word) noexcept { return (word & busy) == 0; }
   static constexpr version_type version_of(std::uint64_t word) noexcept { return word >> 2U; }
 
+  // Returns: true if the cell is at this version and nobody is in.
+  bool is_settled_at(version_type version) const noexcept {
+    return (peek() | claimed) == (word_of(version) | claimed);
+  }
+
   // Returns: true if nobody has come in, claimed or committed since peek() returned `seen`.
   bool unchanged(std::uint64_t seen) const noexcept {
     // order: relaxed: ordered behind the loads of the payload, see shared_bytes
