@@ -21,16 +21,17 @@ void* allocate(std::size_t size, std::size_t alignment) {
   return memory;
 }
 
-// Slots come 64 counters at a time, so from one such allocation to the same moment of another.
+// Slots come 64 counters at a time, and those of earlier counters are used again: so this measures
+// from one such allocation, when no slots are left, to the same moment of another.
 double bytes_of_slots() {
-  constexpr std::size_t counters = 1024;
-  std::vector<interlock::striped_counter> many(counters + 64);
-  auto next = many.begin();
+  constexpr std::size_t measured = 1024;
+  std::vector<interlock::striped_counter> many(16 * measured);
+  std::size_t next = 0;
   std::size_t before = allocated.load();
-  while (allocated.load() == before) (next++)->spread();
+  while (allocated.load() == before && next < many.size() - measured) many[next++].spread();
   before = allocated.load();
-  for (std::size_t i = 0; i < counters; ++i) (next++)->spread();
-  return static_cast<double>(allocated.load() - before) / counters /
+  for (std::size_t i = 0; i < measured; ++i) many[next++].spread();
+  return static_cast<double>(allocated.load() - before) / measured /
          interlock::detail::restartable::rows();
 }
 

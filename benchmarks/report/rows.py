@@ -147,8 +147,9 @@ def jobs(measured):
 def losses(measured, compared):
     """Where somebody who does the same job in the same situation was faster than we by over 2 % in
     three quarters of the repetitions: (name, ns, [(who, ratio)]), worst first. In families without
-    jobs: rows that are slower than their yardstick."""
+    jobs: rows that are slower than their yardstick. Without duels that have too few windows."""
     out = []
+    unsure = measured.unsure()
     for name, values in measured.times.items():
         family, job, who, situation = parts(name)
         if not job or not who.startswith(OURS):
@@ -156,6 +157,8 @@ def losses(measured, compared):
         faster = []
         for other, others in measured.times.items():
             if parts(other)[:2] != (family, job) or parts(other)[3] != situation:
+                continue
+            if name in unsure or other in unsure:
                 continue
             low, middle, _ = ratios(values, others)
             if not parts(other)[2].startswith(OURS) and low > 1.02:

@@ -72,5 +72,6 @@ def text(report):
     for row in missed:
         lines.append(f"  {row['family']} / {label(row['name'])}: {number(row['figure'])}, "
                      f"goal {number(row['goal'])} {row['unit'] or 'x ' + label(row['yardstick'])}")
-    lines += ["", "where we lose: somebody else was faster at the same job, worst first"]
+    lines += ["", "where we lose: somebody else was faster at the same job, worst first"
+              + (" (without the figures that have a '?')" if report["unsure"] else "")]
     return "\n".join(lines + loss_lines(report["losses"]))
