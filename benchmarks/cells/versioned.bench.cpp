@@ -33,6 +33,20 @@ struct versioned {
   }
 };
 
+// A thread's own copy, which it looks at in place.
+template <class T>
+struct kept_copy : versioned<T> {
+  typename interlock::versioned<T>::reader reader{this->cell};
+  void operator()(unsigned) { use(reader.get()); }
+};
+
+template <class T>
+void add_kept_copy() {
+  const std::string name = "cells/read " + size_of<T>() + "/interlock::versioned reader";
+  bench::add_alone<kept_copy<T>>(name);
+  bench::add_beside_writer<kept_copy<T>>(name);
+}
+
 template <class T>
 struct by_update {
   interlock::versioned<T> cell{first_value<T>()};
@@ -49,8 +63,15 @@ const bench::contenders here([] {
   add<versioned, block<64>>("interlock::versioned");
   add<versioned, block<256>>("interlock::versioned");
   add<versioned, std::string>("interlock::versioned");
+  add_kept_copy<block<8>>();
+  add_kept_copy<block<64>>();
+  add_kept_copy<block<256>>();
+  add_kept_copy<std::string>();
   bench::add<by_update<block<8>>>("cells/update 8 bytes/interlock::versioned update");
+  bench::add<by_update<block<16>>>("cells/update 16 bytes/interlock::versioned update");
+  bench::add<by_update<block<32>>>("cells/update 32 bytes/interlock::versioned update");
   bench::add<by_update<block<64>>>("cells/update 64 bytes/interlock::versioned update");
+  bench::add<by_update<block<256>>>("cells/update 256 bytes/interlock::versioned update");
   bench::add<by_update<std::string>>("cells/update a string/interlock::versioned update");
 });
 
