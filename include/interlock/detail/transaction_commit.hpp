@@ -31,15 +31,16 @@ namespace interlock::detail {
 // its epochs.
 inline bool transaction_log::commit() {
   if (state_ != state::live) return false;
-  if (written_ == 0) return true;
-  if (!enter_at_once() && !enter_in_order()) return false;
+  const entry made = enter_at_once();
+  if (made == entry::to_none) return true;
+  if (made == entry::refused && !enter_in_order()) return false;
   if (has_claims_) {
     for (record& w : records_) {
       if (w.draft != nullptr && w.what == known::claimed) w.cell->mark_busy_before_fence(w.version);
     }
     full_fence();
   }
-  if (written_ != records_.size() && !check_reads()) {
+  if (!check_reads()) {
     leave(records_.end());
     for (record& each : records_) give_up_claim(each);
     return false;
@@ -48,17 +49,19 @@ inline bool transaction_log::commit() {
   return true;
 }
 
-inline bool transaction_log::enter_at_once() {
+inline auto transaction_log::enter_at_once() -> entry {
+  entry made = entry::to_none;
   for (record& w : records_) {
     if (w.draft == nullptr) continue;
     if (w.what == known::nothing) w.version = w.cell->settled();
     if (w.version == version_word::max_version) [[unlikely]] exhausted(w);
     if (w.what != known::claimed && !w.cell->try_lock(w.version)) {
       leave(&w);
-      return false;
+      return entry::refused;
     }
+    made = entry::to_all;
   }
-  return true;
+  return made;
 }
 
 [[gnu::noinline, gnu::cold]] inline bool transaction_log::enter_in_order() {
@@ -108,7 +111,7 @@ inline void transaction_log::publish() noexcept {
   for (record& w : records_) {
     if (w.draft == nullptr) continue;
     w.steps->put(*w.cell, w.draft);
-    w.what = known::nothing;
+    if (w.what == known::claimed) w.what = known::nothing;
     if (auto* const reached = w.cell->publish(w.version + 1)) [[unlikely]] {
       w.reached = reached;
       w.what = known::awaited;

@@ -92,8 +92,7 @@ public:
     state_ = state::waits;
     throw transaction_retry{};
   }
-  // Effects: takes retry() back, for the alternative.
-  void go_on_instead() noexcept { state_ = state::live; }
+  void go_on_instead() noexcept { state_ = state::live; }  // takes retry() back
 
   // Effects: keeps f until run_hooks(), or drops it if the attempt does not commit.
   template <class F>
@@ -251,16 +250,22 @@ private:
 
   // Effects: notes that the body is about to see this version of the cell.
   // Returns: the number of its record.
-  std::size_t saw(record* own, const version_word& cell, std::uint64_t version) {
-    if (own == nullptr || own->what == known::nothing) {
+  [[gnu::always_inline]] inline std::size_t saw(record* own, const version_word& cell,
+                                                std::uint64_t version) {
+    if (own != nullptr) [[unlikely]] return saw_again(*own, version);
+    check_all();
+    add(cell, known::seen, version);
+    return records_.size() - 1;
+  }
+  [[gnu::noinline, gnu::cold]] std::size_t saw_again(record& own, std::uint64_t version) {
+    if (own.what == known::nothing) {
       check_all();
-      if (own == nullptr) own = &add(cell, known::nothing, 0);
-      own->version = version;
-      own->what = known::seen;
-    } else if (own->version != version) {
-      lose(*own);
+      own.version = version;
+      own.what = known::seen;
+    } else if (own.version != version) {  // nothing new if it is what it was
+      lose(own);
     }
-    return static_cast<std::size_t>(own - records_.begin());
+    return static_cast<std::size_t>(&own - records_.begin());
   }
 
   // Effects: after a look at the cell that found it taken: waits while somebody is in.
@@ -287,18 +292,14 @@ private:
       return replace_draft<Cell>(own, std::forward<V>(value));
     }
     make_draft<Cell>(own, std::forward<V>(value));
-    ++written_;
   }
 
   template <class Cell, class V>
-  [[gnu::noinline]] void replace_draft(record& own, V&& value) {
+  [[gnu::noinline, gnu::cold]] void replace_draft(record& own, V&& value) {
     using draft = typename Cell::draft;
-    const changed_record* const kept = extras_ ? keep(own) : nullptr;
-    const bool first = own.draft == nullptr;
-    if (first || (kept != nullptr && kept->before.draft == own.draft)) {
-      make_draft<Cell>(own, std::forward<V>(value));
-      if (first) ++written_;
-      return;
+    const auto* const kept = extras_ ? keep(own) : nullptr;
+    if (own.draft == nullptr || (kept != nullptr && kept->before.draft == own.draft)) {
+      return make_draft<Cell>(own, std::forward<V>(value));
     }
     draft next(std::forward<V>(value));
     std::destroy_at(&draft_of<Cell>(own));  // not assigned: a T need not allow that
@@ -338,15 +339,11 @@ private:
   static void destroy_draft(const record& of) noexcept {
     if (of.draft != nullptr && of.steps->destroy != nullptr) of.steps->destroy(of.draft);
   }
-  void drop_hooks(std::size_t left) noexcept {
-    for (const hook& each : extras_->hooks.from(left)) {
-      if (each.destroy != nullptr) each.destroy(each.what);
-    }
-    extras_->hooks.shrink(left);
-  }
+  void drop_hooks(std::size_t left) noexcept;
   void clean_up() noexcept;
 
-  bool enter_at_once();
+  enum class entry : std::uint8_t { to_none, to_all, refused };
+  entry enter_at_once();
   bool enter_in_order();
   [[noreturn]] void exhausted(record& here);
   void leave(record* end) noexcept;
@@ -355,9 +352,8 @@ private:
 
   record_list<record, 16> records_;          // one for each cell
   std::optional<extras> extras_;
-  std::size_t used_ = 0;           // bytes of room_
-  std::size_t written_ = 0;        // records with a draft
-  const version_word* lost_to_;    // if it has
+  std::size_t used_ = 0;        // bytes of room_
+  const version_word* lost_to_;  // if it has
   state state_ = state::live;
   bool to_clean_up_ = false;
   bool has_claims_ = false;

@@ -75,6 +75,13 @@ inline auto transaction_log::keep(const record& own) -> const changed_record* {
   return &fresh;
 }
 
+inline void transaction_log::drop_hooks(std::size_t left) noexcept {
+  for (const hook& each : extras_->hooks.from(left)) {
+    if (each.destroy != nullptr) each.destroy(each.what);
+  }
+  extras_->hooks.shrink(left);
+}
+
 // What an outer savepoint has no note on becomes a note of that one.
 inline void transaction_log::savepoint::keep() noexcept {
   std::size_t left = changed_;
@@ -112,9 +119,6 @@ inline void transaction_log::savepoint::undo() noexcept {
   }
   log_.records_.shrink(left);
   log_.drop_hooks(hooks_);
-  const auto written = [](const record& r) { return r.draft != nullptr; };
-  log_.written_ = static_cast<std::size_t>(
-      std::count_if(log_.records_.begin(), log_.records_.end(), written));
   log_.used_ = used_;
   more_.floor = outer_floor_;
   more_.changed_floor = outer_changed_floor_;

@@ -70,7 +70,9 @@ public:
   attempts() = default;
   attempts(const attempts&) = delete;
   attempts& operator=(const attempts&) = delete;
-  ~attempts() { leave(); }
+  ~attempts() {
+    if (made_ > at_own_risk) turns.leave();
+  }
 
   // Effects: gives back the turn, if this is it. The next attempt is the first one again.
   void leave() noexcept {
