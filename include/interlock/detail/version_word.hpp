@@ -156,7 +156,8 @@ public:
   // Returns: true if somebody has a claim and is not in. A guess, for who will not wait for that.
   bool stands_claimed() const noexcept {
     // order: relaxed: a guess, try_lock() and try_claim() decide
-    return (word_.load(std::memory_order_relaxed) & (claimed | busy)) == claimed;
+    const std::uint64_t guess = word_.load(std::memory_order_relaxed);
+    return (guess & (claimed | busy)) == claimed;
   }
 
   // Effects: as lock_at() and lock(), but with a claim.
