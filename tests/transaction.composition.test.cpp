@@ -98,6 +98,17 @@ TEST_CASE("A cell under update_locked is not committed to by anybody else until 
   CHECK(cell.load().value == 101);
   CHECK(other.load().value == 6);
 
+  // After a draft, f is given the draft.
+  runs = 0;
+  versioned<int> drafted(1);
+  atomically([&](transaction& t) {
+    t.update(drafted, [](int n) { return n + 1; });
+    if (++runs == 1) meanwhile([&] { drafted.store(5); });
+    t.update_locked(drafted, [](int n) { return n * 10; });
+  });
+  CHECK(runs == 2);
+  CHECK(drafted.load().value == 60);
+
   // A plain writer waits for the end; an exception or a lost attempt ends it as well.
   std::atomic<bool> stored = false;
   std::thread writer;

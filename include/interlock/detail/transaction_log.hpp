@@ -365,8 +365,8 @@ template <class Cell, class F>
 void transaction_log::update_locked(Cell& cell, F& f) {
   go_on();
   record* own = find(cell);
-  if (own != nullptr && own->what != known::seen) {
-    if (own->draft != nullptr) claim_written(*own);
+  if (own != nullptr && (own->draft != nullptr || own->what == known::claimed)) {
+    claim_written(*own);
     return update(cell, f);
   }
   about_to_write(&cell);
@@ -396,7 +396,7 @@ void transaction_log::update_locked(Cell& cell, F& f) {
 inline void transaction_log::claim_written(record& own) {
   if (own.what == known::claimed) return;
   if (extras_) keep(own);
-  own.version = own.cell->settled();
+  if (own.what == known::nothing) own.version = own.cell->settled();
   while (!own.cell->try_claim(own.version)) {
     if (!follow(own)) lose(own);
   }
