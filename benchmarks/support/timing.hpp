@@ -141,14 +141,14 @@ public:
   duel_run(First& first, Second& second)
       : first_(first), second_(second), batch_{batch_of(first), batch_of(second)} {}
 
-  // Effects: turns of 5 ms and then longer until 200 windows count or 0.25 s have passed.
+  // Effects: turns of 5 ms and then longer until 200 windows count or 0.4 s have passed.
   duel run() {
     cpu_set_t before;
     ::sched_getaffinity(0, sizeof before, &before);
     std::thread other([this] { second_side(); });
     pin_to_cpu(0);  // only now: a new thread may run where its maker may
     const std::size_t wanted = quick ? 40 : 200;
-    const auto end = clock::now() + std::chrono::milliseconds(quick ? 20 : 250);
+    const auto end = clock::now() + std::chrono::milliseconds(quick ? 20 : 400);
     auto length = std::chrono::milliseconds(quick ? 3 : 5);
     int turn = 1;
     do {
