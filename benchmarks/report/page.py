@@ -143,16 +143,16 @@ def ratio_chart(rows):
 
 
 def rows_table(rows):
-    out = ["<table><thead><tr><th>operation</th><th>ns</th><th>figure</th><th>spread</th>"
-           "<th>of</th><th>its ns</th><th>goal</th></tr></thead><tbody>"]
+    out = ["<table><thead><tr><th>operation</th><th>figure</th><th>spread</th><th>goal</th>"
+           "<th>ns</th><th>its ns</th><th>of</th></tr></thead><tbody>"]
     for row in rows:
         goal = "" if row["goal"] is None else f"{row['goal']:g}"
         state = {None: "", True: ' class="met"', False: ' class="missed"'}[row["met"]]
         ns, its_ns = ("" if row[key] is None else f"{row[key]:.2f}" for key in ("ns", "yardstick_ns"))
         of = measured.label(row["yardstick"]) if row["yardstick"] else row["unit"]
-        out.append(f"<tr><td>{text(measured.label(row['name']))}</td><td>{ns}</td>"
-                   f"<td{state}>{row['figure']:.3f}</td><td>{row['low']:.3f} to {row['high']:.3f}</td>"
-                   f"<td>{text(of)}</td><td>{its_ns}</td><td{state}>{goal}</td></tr>")
+        out.append(f"<tr><td>{text(measured.label(row['name']))}</td>"
+                   f"<td{state}>{row['figure']:.4g}</td><td>{row['low']:.4g} to {row['high']:.4g}</td>"
+                   f"<td{state}>{goal}</td><td>{ns}</td><td>{its_ns}</td><td>{text(of)}</td></tr>")
     return "".join(out) + "</tbody></table>"
 
 
