@@ -61,7 +61,7 @@ OTHER_BRANCH = {"detail/parking_portable.hpp", "detail/restartable_none.hpp",
                 "detail/restartable_aarch64.hpp"}
 PLATFORM = {
     "detail/parking_linux.hpp": {"linux/futex.h", "sched.h", "sys/syscall.h", "time.h", "unistd.h"},
-    "detail/restartable_linux.hpp": {"fcntl.h", "sched.h", "sys/syscall.h", "unistd.h"},
+    "detail/restartable_linux.hpp": {"fcntl.h", "sched.h", "sys/rseq.h", "sys/syscall.h", "unistd.h"},
 }
 
 # Header -> (lines that its closure may have, why).

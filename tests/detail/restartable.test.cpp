@@ -7,6 +7,10 @@
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
 
+#if __has_include(<sys/rseq.h>)
+#include <sys/rseq.h>  // before ours, as a program may that has sequences of its own
+#endif
+
 #include <interlock/detail/escrow.hpp>
 #include <interlock/detail/restartable.hpp>
 #include <interlock/detail/restartable_twin.hpp>

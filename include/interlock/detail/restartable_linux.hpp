@@ -6,21 +6,18 @@
 
 #include <fcntl.h>
 #include <sched.h>
+#include <sys/rseq.h>  // where a thread has its area, and of what size; 0: it is not registered
 #include <sys/syscall.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cerrno>
-#include <cstddef>
 #include <cstdint>
 
 #include "misuse.hpp"
 #include "stripe_state.hpp"
 
 extern "C" {
-// Of glibc: where in a thread's block its area is, and its size, 0 if threads are not registered.
-extern const std::ptrdiff_t __rseq_offset;
-extern const unsigned int __rseq_size;
 // Of sanitizers. One object file with a sanitizer makes the whole process use the other form.
 void __tsan_init() __attribute__((weak));
 void __asan_init() __attribute__((weak));
