@@ -235,59 +235,60 @@ TEST_CASE("A striped add never waits for a load_exact or an exchange") {
   }
 }
 
-TEST_CASE("A load counts everything that happened before it") {
-  striped_counter c;
-  c.spread();
-  std::atomic<std::int64_t> done{0};
-  std::atomic<int> adding{2};
-  std::size_t too_low = 0;
-  support::run_threads(3, [&](std::size_t i) {
-    if (i < 2) {
-      for (std::size_t k = 0; k < support::rounds(200'000); ++k) {
-        ++c;
-        done.fetch_add(1);
-      }
-      adding.fetch_sub(1);
-      return;
-    }
-    while (adding.load() != 0) {
-      const std::int64_t before = done.load();
-      too_low += c.load() < before ? 1U : 0U;
-    }
-  });
-  CHECK(too_low == 0);
-}
-
-TEST_CASE("A load counts each overlapping operation wholly or not at all") {
-  // Everything is a multiple of 1000 and the value never below zero: a load that took half an
-  // exchange into account would show another number.
-  striped_counter c;
-  c.spread();
-  std::atomic<int> busy{3};
-  std::size_t wrong = 0;
-  const std::size_t each = support::rounds(100'000);
-  support::run_threads(4, [&](std::size_t i) {
-    if (i < 3) {
-      for (std::size_t k = 0; k < each; ++k) {
-        if (i < 2) {
-          c.add(1000);
-        } else {
-          static_cast<void>(c.exchange(0));
+TEST_CASE("A load counts all that happened before it and counts no operation by half") {
+  SECTION("before it") {
+    striped_counter c;
+    c.spread();
+    std::atomic<std::int64_t> done{0};
+    std::atomic<int> adding{2};
+    std::size_t too_low = 0;
+    support::run_threads(3, [&](std::size_t i) {
+      if (i < 2) {
+        for (std::size_t k = 0; k < support::rounds(200'000); ++k) {
+          ++c;
+          done.fetch_add(1);
         }
+        adding.fetch_sub(1);
+        return;
       }
-      busy.fetch_sub(1);
-      return;
-    }
-    const std::int64_t most = static_cast<std::int64_t>(2 * each) * 1000;
-    while (busy.load() != 0) {
-      const std::int64_t value = c.load();
-      wrong += value < 0 || value > most || value % 1000 != 0 ? 1U : 0U;
-    }
-  });
-  CHECK(wrong == 0);
+      while (adding.load() != 0) {
+        const std::int64_t before = done.load();
+        too_low += c.load() < before ? 1U : 0U;
+      }
+    });
+    CHECK(too_low == 0);
+  }
+  SECTION("by half") {
+    // Everything is a multiple of 1000 and the value never below zero: a load that took half an
+    // exchange into account would show another number.
+    striped_counter c;
+    c.spread();
+    std::atomic<int> busy{3};
+    std::size_t wrong = 0;
+    const std::size_t each = support::rounds(100'000);
+    support::run_threads(4, [&](std::size_t i) {
+      if (i < 3) {
+        for (std::size_t k = 0; k < each; ++k) {
+          if (i < 2) {
+            c.add(1000);
+          } else {
+            static_cast<void>(c.exchange(0));
+          }
+        }
+        busy.fetch_sub(1);
+        return;
+      }
+      const std::int64_t most = static_cast<std::int64_t>(2 * each) * 1000;
+      while (busy.load() != 0) {
+        const std::int64_t value = c.load();
+        wrong += value < 0 || value > most || value % 1000 != 0 ? 1U : 0U;
+      }
+    });
+    CHECK(wrong == 0);
+  }
 }
 
-TEST_CASE("loads of a striped counter that only grows never go backwards") {
+TEST_CASE("Loads of a striped counter that only grows never go backwards") {
   striped_counter c;
   c.spread();
   std::atomic<int> adding{2};

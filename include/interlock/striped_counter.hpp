@@ -8,8 +8,8 @@
 //             and resetting one loses what arrives meanwhile.
 // Guarantee   No striped add is lost even when its thread ends.
 //             A striped add never waits for a load_exact or an exchange.
-//             A load counts everything that happened before it.
-//             A load counts each overlapping operation wholly or not at all.
+//             A load counts all that happened before it and counts no operation by half.
+//             Loads of a striped counter that only grows never go backwards.
 //             A load_exact returns a value that the counter had during the call.
 //             A striped exchange takes the exact value and loses no concurrent add.
 // Progress    add, sub, load: wait-free but for the few adds that spread the counter and may
