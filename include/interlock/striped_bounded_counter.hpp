@@ -11,8 +11,9 @@
 //             A striped request is refused only if it did not fit at one moment during the call.
 //             What is granted on all stripes adds up to exactly what the value changed by.
 //             A load returns the striped value at one moment during the call.
-// Progress    A request that its processor's part covers: wait-free with restartable sequences,
-//             else lock-free. Near a bound: lock-free. To ask for a part, and load: blocking.
+// Progress    A request that its processor's part covers: wait-free with restartable sequences
+//             (one that the kernel cuts short asks for a part), else lock-free. Near a bound:
+//             lock-free. To ask for a part, and load: blocking.
 // Cost        56 bytes; where threads collide, 8 more per processor. A request is mostly a few
 //             plain instructions; near a bound it is one compare-and-swap, and refused by a load.
 //             Now and then all parts are taken back, in microseconds for which others may wait.

@@ -28,7 +28,8 @@ public:
 
   // Returns: the slot in row 0 of a column of zeros, or nullptr if there is no memory.
   // Preconditions: `rows` is the same in all calls.
-  // Complexity: constant, or linear in the slabs once in 64 times.
+  // Complexity: linear in the slabs that are newer than the newest with a free column: none of
+  //             them if columns are only taken, and all of them once in 64 times.
   stripe_slot* take(std::size_t rows) noexcept;
 
   // Effects: hands the column on to whoever takes one next.
