@@ -13,6 +13,7 @@
 
 #include "support/allocations.hpp"
 #include "support/catch.hpp"
+#include "support/death.hpp"
 #include "support/threads.hpp"
 
 using interlock::striped_counter;
@@ -372,6 +373,36 @@ TEST_CASE("what was done before an add is visible to whoever counts it") {
     });
     REQUIRE(seen == 3);
   }
+}
+
+TEST_CASE("a child of fork goes on counting in slots, and exactly") {
+  if (support::sanitized) return;  // they have rules of their own for threads in a child
+  striped_counter c(100);
+  c.spread();
+  ++c;
+  const std::string said = support::death_message([&] {
+    const auto in_slots = [&] {
+      std::uint64_t sum = 0;
+      for (std::size_t row = 0; row < il::restartable::rows(); ++row) {
+        const std::uint64_t slot = il::slot_of(state_of(c).load(), row).load();
+        sum += il::restartable::available()
+                   ? slot
+                   : static_cast<std::uint64_t>(il::restartable_twin::tally(slot));
+      }
+      return sum;
+    };
+    const std::uint64_t before = in_slots();
+    bool exact = c.load_exact() == 101;
+    support::run_threads(2, [&](std::size_t i) {
+      for (int k = 0; k < 1'000; ++k) ++c;
+      if (i == 0) exact = c.load_exact() >= 1'101 && exact;
+    });
+    exact = c.load_exact() == 2'101 && exact;
+    if (exact && in_slots() > before) std::abort();
+  });
+  CHECK(said != "(survived)");
+  CHECK(said.find("interlock") == std::string::npos);
+  CHECK(c.load_exact() == 101);
 }
 
 TEST_CASE("striped_counter may be destroyed once every call has returned") {
