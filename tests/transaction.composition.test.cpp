@@ -44,11 +44,6 @@ int take(transaction& t, versioned<std::vector<int>>& queue) {
   return first;
 }
 
-template <class F>
-concept can_be_hook = requires(transaction& t, F f) { t.on_commit(f); };
-static_assert(can_be_hook<void (*)() noexcept>);
-static_assert(!can_be_hook<void (*)()>);
-
 }  // namespace
 
 TEST_CASE("A cell under update_locked is not committed to by anybody else until the end") {

@@ -128,8 +128,10 @@ public:
   // Throws: what f's copy throws; std::bad_alloc. f itself throws nothing: the commit stands, and
   //         an exception would tell the caller otherwise.
   template <class F>
-    requires std::is_nothrow_invocable_v<std::decay_t<F>&>
   void on_commit(F&& f) {
+    static_assert(std::is_nothrow_invocable_v<std::decay_t<F>&>,
+                  "interlock::transaction::on_commit: the commit stands when f runs, so f may not "
+                  "throw: declare it noexcept");
     log_.add_hook(std::forward<F>(f));
   }
 
