@@ -6,6 +6,7 @@
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 
 #if __has_include(<sys/rseq.h>)
 #include <sys/rseq.h>  // before ours, as a program may that has sequences of its own
@@ -319,6 +320,18 @@ TEST_CASE("a process that may not interrupt others takes the portable form") {
     if (!refuse(SYS_membarrier)) return;
     const std::atomic<std::uint64_t> state{il::no_slots};
     if (!seq::available() && !seq::add(state, 1) && seq::column_bytes.load() == 0) std::abort();
+  });
+  CHECK(said.empty());
+}
+
+TEST_CASE("there is a row for the processor of a thread also if no file can be opened") {
+  const std::string said = support::death_message([] {
+    const unsigned last = support::allowed_processors().back();
+    support::pin(0, last);
+    const rlimit none{0, 0};
+    if (::setrlimit(RLIMIT_NOFILE, &none) != 0) return;
+    if (::open("/sys/devices/system/cpu/possible", O_RDONLY) >= 0) return;
+    if (last < seq::possible_processors()) std::abort();
   });
   CHECK(said.empty());
 }

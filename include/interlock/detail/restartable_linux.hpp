@@ -49,7 +49,22 @@ inline bool may_interrupt() noexcept {
 }
 inline const bool asked_early = may_interrupt();
 
-// Returns: one more than the largest number of a processor that this system may ever have.
+// Returns: one more than the largest number of a processor of this thread's mask, and no less than
+//          the number of processors.
+inline unsigned processors_without_files() noexcept {
+  const long configured = ::sysconf(_SC_NPROCESSORS_CONF);
+  unsigned most = configured < 1 ? 1 : static_cast<unsigned>(configured);
+  cpu_set_t allowed;
+  CPU_ZERO(&allowed);
+  if (::sched_getaffinity(0, sizeof allowed, &allowed) != 0) return most;
+  for (unsigned i = most; i < CPU_SETSIZE; ++i) {
+    if (CPU_ISSET(i, &allowed)) most = i + 1;
+  }
+  return most;
+}
+
+// Returns: one more than the largest number of a processor that this system may ever have; less if
+//          that cannot be read. Those beyond have no slots: what runs there uses the base word.
 inline unsigned possible_processors() noexcept {
   char text[1024];
   const int file = ::open("/sys/devices/system/cpu/possible", O_RDONLY | O_CLOEXEC);
@@ -63,8 +78,7 @@ inline unsigned possible_processors() noexcept {
     in_number = digit;
   }
   if (length > 0) return last + 1;
-  const long configured = ::sysconf(_SC_NPROCESSORS_CONF);
-  return configured < 1 ? 1 : static_cast<unsigned>(configured);
+  return processors_without_files();
 }
 
 [[gnu::noinline]] inline std::uint32_t decide() noexcept {
