@@ -336,6 +336,20 @@ TEST_CASE("there is a row for the processor of a thread also if no file can be o
   CHECK(said.empty());
 }
 
+TEST_CASE("a library that counts the rows later on finds as many as the program did") {
+  if (!seq::available()) return;
+  const std::string said = support::death_message([] {
+    const unsigned rows = seq::rows();
+    support::pin(0, support::allowed_processors().front());
+    const rlimit none{0, 0};
+    if (::setrlimit(RLIMIT_NOFILE, &none) != 0) return;
+    seq::decided.store(seq::undecided);  // a library may have its own
+    seq::column_bytes.store(0);
+    if (seq::rows() == rows) std::abort();
+  });
+  CHECK(said.empty());
+}
+
 TEST_CASE("a process that is refused the interrupt later on is ended with a sentence") {
   if (!seq::available()) return;
   const std::string said = support::death_message([] {

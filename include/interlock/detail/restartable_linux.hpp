@@ -80,11 +80,14 @@ inline unsigned possible_processors() noexcept {
   if (length > 0) return last + 1;
   return processors_without_files();
 }
+// A library may have a copy of all this, and has to find what the program found: so before the
+// process runs out of files or closes itself in.
+inline const unsigned counted_early = possible_processors();
 
 [[gnu::noinline]] inline std::uint32_t decide() noexcept {
   const bool sanitized = __tsan_init != nullptr || __asan_init != nullptr ||
                          __msan_init != nullptr || __hwasan_init != nullptr;
-  const unsigned processors = possible_processors();
+  const unsigned processors = counted_early != 0 ? counted_early : possible_processors();
   const bool usable = !sanitized && __rseq_size >= least_area && processors <= most_rows &&
                       (asked_early || may_interrupt()) &&
                       ::syscall(SYS_membarrier, membarrier_rseq, 0, 0) == 0;
