@@ -325,6 +325,7 @@ TEST_CASE("a process that may not interrupt others takes the portable form") {
 }
 
 TEST_CASE("there is a row for the processor of a thread also if no file can be opened") {
+  if (!seq::available()) return;  // emulators let it open files for all that
   const std::string said = support::death_message([] {
     const unsigned last = support::allowed_processors().back();
     support::pin(0, last);
