@@ -88,7 +88,8 @@ public:
   //          cannot be lost to this cell. If another transaction has claimed it, this attempt is
   //          lost: who holds a claim waits for none. T is kept inline (versioned<T>::storage).
   // Preconditions: until the end of the body nothing on this thread changes the cell by a plain
-  //          operation, which would wait for itself, and the body waits for nobody who does.
+  //          operation or waits for its version, which would wait for itself, and the body waits
+  //          for nobody who does.
   // Throws: as update().
   template <class T, class F>
   void update_locked(versioned<T>& cell, F&& f) {
