@@ -379,6 +379,23 @@ TEST_CASE("An alternative that retries or throws leaves no writes behind") {
   CHECK(a.load().value == 20);
 }
 
+TEST_CASE("an alternative that claimed a written cell leaves its draft whole") {
+  using wide = std::array<int, 64>;
+  std::array<versioned<wide>, 5> cells;  // more than have room in the transaction
+  versioned<wide>& last = cells[4];
+  atomically([&](transaction& t) {
+    for (auto& cell : cells) t.write(cell, wide{2});
+    t.or_else(
+        [&](transaction& u) {
+          CHECK_THROWS_AS(u.update_locked(last, [](wide&) { throw no_money(); }), no_money);
+          atomically([&](transaction& v) { v.write(last, wide{3}); });
+          u.retry();
+        },
+        [&](transaction& u) { CHECK(u.read(last)[0] == 2); });
+  });
+  CHECK(last.load().value[0] == 2);
+}
+
 TEST_CASE("if both alternatives retry either's cells end the wait") {
   for (int which = 0; which < 2; ++which) {
     std::array<versioned<std::vector<int>>, 2> queues;

@@ -88,10 +88,13 @@ inline void transaction_log::savepoint::keep() noexcept {
   changed_record* const notes = more_.changed.begin();
   for (const changed_record& each : more_.changed.from(changed_)) {
     const auto same = [&](const changed_record& outer) { return outer.at == each.at; };
-    if (each.at < outer_floor_ &&
-        std::none_of(notes + outer_changed_floor_, notes + changed_, same)) {
+    const changed_record* const outer =
+        std::find_if(notes + outer_changed_floor_, notes + changed_, same);
+    const bool noted = outer != notes + changed_;
+    if (each.at < outer_floor_ && !noted) {
       notes[left++] = each;
-    } else if (each.before.draft != log_.records_.begin()[each.at].draft) {
+    } else if (each.before.draft != log_.records_.begin()[each.at].draft &&
+               !(noted && outer->before.draft == each.before.draft)) {  // a note of a claim only
       destroy_draft(each.before);
     }
   }
