@@ -12,6 +12,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "support/allocations.hpp"
@@ -460,6 +461,24 @@ TEST_CASE("A hook runs once after the commit and never without it") {
       },
       1));
   CHECK(order.empty());
+}
+
+TEST_CASE("a hook finds no claim of a cell that was not written after all") {
+  versioned<int> cell(0);
+  versioned<int> other(0);
+  bool written = false;
+  for (const bool alone : {true, false}) {
+    atomically([&](transaction& t) {
+      t.on_commit([&]() noexcept {
+        const auto raise = [&](transaction& u) { u.update_locked(cell, [](int& n) { ++n; }); };
+        written = bool(atomically(raise, 2));
+      });
+      if (!alone) t.write(other, 1);
+      CHECK_THROWS_AS(t.update_locked(cell, [](int&) { throw no_money(); }), no_money);
+    });
+    CHECK(std::exchange(written, false));
+  }
+  CHECK(cell.load().value == 2);
 }
 
 TEST_CASE("a body inside another takes effect with it") {

@@ -32,7 +32,10 @@ namespace interlock::detail {
 inline bool transaction_log::commit() {
   if (state_ != state::live) return false;
   const entry made = enter_at_once();
-  if (made == entry::to_none) return true;
+  if (made == entry::to_none) {
+    give_up_claims();
+    return true;
+  }
   if (made == entry::refused && !enter_in_order()) return false;
   if (has_claims_) {
     for (record& w : records_) {
@@ -42,10 +45,11 @@ inline bool transaction_log::commit() {
   }
   if (!check_reads()) {
     leave(records_.end());
-    for (record& each : records_) give_up_claim(each);
+    give_up_claims();
     return false;
   }
   publish();
+  give_up_claims();  // of cells that are not written after all
   return true;
 }
 
@@ -125,7 +129,7 @@ inline bool transaction_log::wait_for_change() {
   std::array<node, 16> few;
   std::unique_ptr<node[]> many;
   if (records_.size() > few.size()) many = std::make_unique<node[]>(records_.size());
-  for (record& each : records_) give_up_claim(each);
+  give_up_claims();
   bool some = false;
   wait_any<std::uint64_t> here(many ? many.get() : few.data());
   for (const record& each : records_) {
@@ -137,9 +141,15 @@ inline bool transaction_log::wait_for_change() {
   return some;
 }
 
+inline void transaction_log::give_up_claims() noexcept {
+  if (!has_claims_) return;
+  for (record& each : records_) give_up_claim(each);
+  has_claims_ = false;
+}
+
 // Claims first: others wait for these, and what is destroyed may be anybody's.
 [[gnu::noinline, gnu::cold]] inline void transaction_log::clean_up() noexcept {
-  for (record& each : records_) give_up_claim(each);
+  give_up_claims();
   for (const record& each : records_) destroy_draft(each);
   if (extras_) drop_hooks(0);
 }

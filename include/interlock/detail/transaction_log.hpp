@@ -336,6 +336,7 @@ private:
     own.cell->unclaim(own.version);
     own.what = known::seen;
   }
+  void give_up_claims() noexcept;
   static void destroy_draft(const record& of) noexcept {
     if (of.draft != nullptr && of.steps->destroy != nullptr) of.steps->destroy(of.draft);
   }
