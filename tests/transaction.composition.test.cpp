@@ -293,6 +293,19 @@ TEST_CASE("a body that swallows its retry waits all the same") {
   CHECK(copy.version() == 1);
 }
 
+TEST_CASE("an alternative does not undo a retry that was swallowed before it") {
+  versioned<int> gate(0);
+  versioned<int> copy(0);
+  const auto swallows = [&](transaction& t) {
+    (void)t.read(gate);
+    CHECK_THROWS(t.retry());
+    t.or_else([&](transaction& u) { (void)u.read(gate); },
+              [&](transaction& u) { u.write(copy, 5); });
+  };
+  CHECK_FALSE(atomically(swallows, 1));
+  CHECK(copy.load().value == 0);
+}
+
 TEST_CASE("An alternative that retries or throws leaves no writes behind") {
   versioned<int> a(1);
   versioned<std::string> b("b");

@@ -115,6 +115,7 @@ public:
     static_assert(std::is_same_v<std::invoke_result_t<F&, transaction&>,
                                  std::invoke_result_t<G&, transaction&>>,
                   "interlock::transaction::or_else: both alternatives return the same type");
+    log_.go_on();  // a retry that the body has swallowed is not f's
     try {
       return part(f);
     } catch (const detail::transaction_retry&) {

@@ -86,6 +86,11 @@ public:
   template <class Cell, class F>
   void update_locked(Cell& cell, F& f);
 
+  // Effects: leaves a body that has to start over and has gone on all the same.
+  void go_on() const {
+    if (state_ != state::live) [[unlikely]] leave_body();
+  }
+
   // Effects: the body ends here, and is run again when something that it read has changed.
   [[noreturn]] void retry() {
     go_on();
@@ -208,9 +213,6 @@ private:
   static constexpr draft_steps steps_on_heap = {&put<Cell>,
                                                 &destroy_on_heap<typename Cell::draft>};
 
-  void go_on() const {
-    if (state_ != state::live) [[unlikely]] leave_body();
-  }
   [[noreturn, gnu::noinline, gnu::cold]] void leave_body() const {
     if (state_ == state::waits) throw transaction_retry{};
     throw transaction_conflict{};
