@@ -6,6 +6,7 @@
 
 #include <interlock/transaction.hpp>
 
+#include <array>
 #include <stdexcept>
 
 using interlock::atomically;
@@ -189,6 +190,40 @@ void each_reads_the_other(world& w) {
   });
 }
 
+// Three commits where two versions are left: one is refused, and the versions do not start again.
+void runs_out_of_versions(world& w) {
+  using cell = versioned<int>;
+  struct shared {
+    ~shared() {
+      testing::check(last.version() == cell::max_version, "the last version is the last");
+      testing::check(refused[0] + refused[1] == 1, "one is refused");
+    }
+    cell last{0, cell::max_version - 2};
+    std::array<int, 2> refused{};
+  };
+  auto* const all = used_by<shared>::make(2);
+  const auto count_refusal = [](int& refused, auto commit) {
+    try {
+      commit();
+    } catch (const std::overflow_error&) {
+      ++refused;
+    }
+  };
+  w.thread([=] {
+    for (int i = 0; i < 2; ++i) {
+      count_refusal((*all)->refused[0], [&] { (*all)->last.store(i); });
+    }
+    all->leave();
+  });
+  w.thread([=] {
+    count_refusal((*all)->refused[1], [&] {
+      atomically([&](transaction& t) { t.write((*all)->last, 2); });
+    });
+    all->leave();
+  });
+  w.finally([] {});
+}
+
 // A body that throws half-way, beside one that reads.
 template <class Pair>
 void throws_half_way(world& w) {
@@ -341,6 +376,7 @@ TEST_CASE("transaction: an exception publishes nothing and comes from one moment
   proved(throws_half_way<pair_of<boxed>>);
   proved(throws_what_is_not_true);
   proved(swallows_the_conflict);
+  proved(runs_out_of_versions);
 }
 
 TEST_CASE("transaction: a commit releases the waiters of its cells") {

@@ -83,6 +83,7 @@ inline auto transaction_log::enter_at_once() -> entry {
         leave(&w);
         return false;
       }
+      if (w.version == version_word::max_version) exhausted(w);
       spin_hint(round);
     }
   }
