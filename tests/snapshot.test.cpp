@@ -8,6 +8,7 @@
 #include <atomic>
 #include <deque>
 #include <list>
+#include <ranges>
 #include <string>
 #include <thread>
 #include <tuple>
@@ -138,6 +139,25 @@ TEST_CASE("a snapshot does not wait for a claim") {
       n = 2;
     });
   });
+}
+
+TEST_CASE("a snapshot in a body that has the turn may lose as often as it does") {
+  std::array<versioned<int>, 2> cells;
+  versioned<int> other(0);
+  int runs = 0;
+  int left = 40;
+  atomically([&](transaction& t) {
+    (void)t.read(other);
+    if (++runs < 20) other.store(runs);  // loses until it has the turn
+    t.update(other, [](int& n) { ++n; });
+    if (runs < 20) return;
+    const auto one_by_one = cells | std::views::transform([&](const auto& cell) -> const auto& {
+                              if (&cell == &cells[1] && left-- > 0) cells[0].store(left);
+                              return cell;
+                            });
+    (void)snapshot(one_by_one);
+  });
+  CHECK(runs == 20);
 }
 
 TEST_CASE("a snapshot of inline values allocates nothing") {

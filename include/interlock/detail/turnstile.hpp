@@ -64,19 +64,21 @@ private:
   park_word serving_{0};  // whose turn it is; nobody's if equal to next_
 };
 
-// One transaction's way through its attempts: a few at its own risk, then by turn.
+// One transaction's way through its attempts: a few at its own risk, then by turn. A snapshot that
+// is taken in its body has attempts of its own, and uses the turn that this thread has.
 class attempts {
 public:
   attempts() = default;
   attempts(const attempts&) = delete;
   attempts& operator=(const attempts&) = delete;
-  ~attempts() {
-    if (made_ > at_own_risk) turns.leave();
-  }
+  ~attempts() { leave(); }
 
   // Effects: gives back the turn, if this is it. The next attempt is the first one again.
   void leave() noexcept {
-    if (made_ > at_own_risk) turns.leave();
+    if (made_ > at_own_risk) {
+      has_turn = false;
+      turns.leave();
+    }
     made_ = 0;
   }
 
@@ -89,11 +91,17 @@ public:
 
 private:
   [[gnu::noinline]] void next_slowly() noexcept {
+    if (has_turn && made_ <= at_own_risk) {
+      spin_hint(made_);
+      if (made_ < at_own_risk) ++made_;
+      return;
+    }
     if (made_ < at_own_risk) {
       turns.let_pass();
       if (made_ > 0) spin_hint(made_ - 1);
     } else if (made_ == at_own_risk) {
       turns.enter();
+      has_turn = true;
     } else {
       spin_hint(made_ - at_own_risk);  // for a plain commit, or a claim
     }
@@ -102,6 +110,7 @@ private:
 
   static constexpr unsigned at_own_risk = 16;
   static inline constinit turnstile turns;
+  static inline constinit thread_local bool has_turn = false;
   unsigned made_ = 0;
 };
 
