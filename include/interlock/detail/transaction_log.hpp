@@ -374,6 +374,7 @@ void transaction_log::update_locked(Cell& cell, F& f) {
   }
   about_to_write(&cell);
   const bool first = own == nullptr;
+  const bool unseen = first || own->what == known::nothing;  // a write to it has failed
   if (first) {
     records_.reserve_one();
   } else if (extras_) {
@@ -381,11 +382,11 @@ void transaction_log::update_locked(Cell& cell, F& f) {
   }
   for (;;) {
     const auto seen = cell.read();  // before the claim, which a load behind it would wait for
-    if (!first && own->version != seen.version) lose(*own);
+    if (!unseen && own->version != seen.version) lose(*own);
     if (cell.try_claim(seen.version)) {
       if (first) own = &add(cell, known::nothing, 0);
       claimed(*own, seen.version);
-      if (first) check_all();
+      if (unseen) check_all();
       const auto at = own - records_.begin();
       auto next = updated(seen.get(), f);
       return put_draft<Cell>(records_.begin()[at], std::move(next));
