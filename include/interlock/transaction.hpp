@@ -84,7 +84,8 @@ public:
   }
 
   // Effects: as update(), and claims the cell before it calls f: until this attempt has ended,
-  //          other commits wait or lose, and readers go on with the old value. So what comes after
+  //          other commits wait or lose, and readers go on with the old value; who begins to wait
+  //          for its next version spins and yields until then, a coroutine too. So what comes after
   //          cannot be lost to this cell. If another transaction has claimed it, this attempt is
   //          lost: who holds a claim waits for none. T is kept inline (versioned<T>::storage).
   // Preconditions: until the end of the body nothing on this thread changes the cell by a plain

@@ -21,7 +21,8 @@
 // Resumes on  The raising thread: when the coroutine that runs there (see sync_wait) suspends, or
 //             inside raise() if none does, as on a plain thread. Or the one that stops it.
 // Cancellation By a stop token, on any thread. A suspended coroutine may also be destroyed, unless
-//             another thread raises to its height meanwhile, or did so. Threads have a deadline.
+//             another thread raises to its height or requests its stop meanwhile, or did so.
+//             Threads have a deadline.
 // Not for     A maximum that comes with data (use versioned).
 //
 // Example     watermark<std::uint64_t> replicated(0);         // examples/watermark.cpp
