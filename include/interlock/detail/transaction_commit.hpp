@@ -57,7 +57,8 @@ inline auto transaction_log::enter_at_once() -> entry {
   entry made = entry::to_none;
   for (record& w : records_) {
     if (w.draft == nullptr) continue;
-    if (w.what == known::nothing) w.version = w.cell->settled();
+    // If somebody is in, this is no time to wait: cells further down may be entered already.
+    if (w.what == known::nothing) w.version = version_word::version_of(w.cell->peek());
     if (w.version == version_word::max_version) [[unlikely]] exhausted(w);
     if (w.what != known::claimed && !w.cell->try_lock(w.version)) {
       leave(&w);
