@@ -357,7 +357,7 @@ TEST_CASE("transaction: takes effect as a whole and its body sees one moment") {
   failing(one_moment<blind_pair, 1>);
 }
 
-TEST_CASE("transaction: two that write the same cells in opposite orders do not wait for each other") {
+TEST_CASE("transaction: commits in opposite orders do not wait for each other for ever") {
   proved(write_towards_each_other);
 }
 
