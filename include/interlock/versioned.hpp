@@ -178,8 +178,6 @@ private:
   friend struct detail::snapshot_access;
   using draft = typename detail::versioned_cell<T>::draft;
 
-  std::optional<result> refusal(version_type expected) const;
-
   // Preconditions: this thread has locked the cell at `version`.
   version_type commit(draft& next, version_type version);
 
@@ -287,19 +285,11 @@ template <class T>
 auto versioned<T>::compare_and_set(version_type expected, T desired) -> result {
   draft next(std::move(desired));
   while (!cell_.enter_at(valid(expected))) {
-    if (std::optional<result> refused = refusal(expected)) return *std::move(refused);
+    snapshot current = load();
+    // Equal if the cell was behind `expected` and has come up to it meanwhile.
+    if (current.version != expected) return result(std::move(current));
   }
   return result(commit(next, expected));
-}
-
-// Returns: what compare_and_set() returns when the cell is not at `expected`; nothing if it was
-//          behind and has come up to it meanwhile.
-template <class T>
-[[gnu::cold, gnu::noinline]] auto versioned<T>::refusal(version_type expected) const
-    -> std::optional<result> {
-  snapshot current = load();
-  if (current.version == expected) return std::nullopt;
-  return result(std::move(current));
 }
 
 template <class T>
