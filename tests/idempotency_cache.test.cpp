@@ -24,6 +24,7 @@
 #include "support/allocations.hpp"
 #include "support/catch.hpp"
 #include "support/detached.hpp"
+#include "support/owned.hpp"
 #include "support/threads.hpp"
 
 using interlock::fingerprint;
@@ -36,6 +37,7 @@ using enum interlock::idempotency_outcome;
 using std::chrono::nanoseconds;
 
 using support::detached;
+using support::owned;
 
 namespace {
 
@@ -98,21 +100,8 @@ detached run_detached(Cache& cache, std::string key, F f,
   got = co_await cache.async_run(key, pay, f);
 }
 
-struct owned_frame {
-  struct promise_type {
-    owned_frame get_return_object() noexcept {
-      return {std::coroutine_handle<promise_type>::from_promise(*this)};
-    }
-    std::suspend_never initial_suspend() noexcept { return {}; }
-    std::suspend_always final_suspend() noexcept { return {}; }
-    void return_void() noexcept {}
-    void unhandled_exception() noexcept { std::terminate(); }
-  };
-  std::coroutine_handle<promise_type> frame;
-};
-
 // Waits until it owns the key, and then for ever.
-owned_frame hold(cache_type& cache, std::string key) {
+owned hold(cache_type& cache, std::string key) {
   const auto claimed = co_await cache.async_claim(key, pay);
   co_await std::suspend_always{};
 }
@@ -540,7 +529,7 @@ TEST_CASE("[re-entry] a thread that gave up a run may wait for its heir") {
   cache_type cache({.is_final_failure = [](const std::exception_ptr&) -> bool {
     throw std::runtime_error("no answer at all");
   }});
-  owned_frame heir{};
+  owned heir{};
   const auto give_up = [&]() -> int {
     heir = hold(cache, "k");
     throw 1;
@@ -548,7 +537,7 @@ TEST_CASE("[re-entry] a thread that gave up a run may wait for its heir") {
   CHECK(thrown_by([&] { cache.run("k", pay, give_up); }) == "no answer at all");
   std::thread helper([&] {
     wait_for_joiners(cache, 2);
-    heir.frame.destroy();
+    heir.handle.destroy();
   });
   const result got = cache.run("k", pay, [] { return 5; });
   helper.join();
@@ -726,11 +715,11 @@ TEST_CASE("a coroutine takes over what a thread gave up, and the other way round
   CHECK(got->attempt == 2);
 
   // The frame of an owner is destroyed: its run is given up.
-  const owned_frame owner = hold(cache, "l");
+  const owned owner = hold(cache, "l");
   result heir;
   std::thread thread([&] { heir = cache.run("l", pay, [] { return 5; }); });
   wait_for_joiners(cache, 2);
-  owner.frame.destroy();
+  owner.handle.destroy();
   thread.join();
   CHECK(is(heir, executed, 5));
 }
@@ -741,12 +730,12 @@ TEST_CASE("a joiner that is destroyed while suspended leaves the others in line"
   for (const bool hand_over : {false, true}) {
     auto claimed = cache.claim("k", pay);
     std::optional<result> first, second;
-    std::vector<owned_frame> leavers;
+    std::vector<owned> leavers;
     leavers.push_back(hold(cache, "k"));
     run_detached(cache, "k", never, first);
     leavers.push_back(hold(cache, "k"));
     leavers.push_back(hold(cache, "k"));
-    for (const owned_frame& each : leavers) each.frame.destroy();
+    for (const owned& each : leavers) each.handle.destroy();
     run_detached(cache, "k", never, second);
     if (hand_over) {
       claimed = {};
@@ -771,14 +760,14 @@ TEST_CASE("[woken-then-destroyed] a joiner may be destroyed between its wake-up 
     };
     const auto own = [&](cache_type& c, bool gives_up) -> task<int> {
       auto claimed = co_await c.async_claim("k", pay);
-      const owned_frame joiner = hold(c, "k");
+      const owned joiner = hold(c, "k");
       join(c, next);
       if (gives_up) {
         claimed.owner = {};
       } else {
         claimed.owner.complete(2);
       }
-      joiner.frame.destroy();  // woken, but this coroutine has not suspended yet
+      joiner.handle.destroy();  // woken, but this coroutine has not suspended yet
       co_return 0;
     };
     sync_wait(own(cache, hand_over));
@@ -795,10 +784,10 @@ TEST_CASE("[woken-then-destroyed] a joiner may be destroyed between its wake-up 
 TEST_CASE("[woken-then-destroyed] a joiner may destroy the one behind it") {
   cache_type cache;
   auto claimed = cache.claim("k", pay);
-  owned_frame second{};
-  const auto first = [](cache_type& c, owned_frame& other) -> detached {
+  owned second{};
+  const auto first = [](cache_type& c, owned& other) -> detached {
     const auto got = co_await c.async_claim("k", pay);
-    other.frame.destroy();
+    other.handle.destroy();
   };
   first(cache, second);
   second = hold(cache, "k");

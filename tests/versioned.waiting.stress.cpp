@@ -5,7 +5,6 @@
 
 #include <atomic>
 #include <string>
-#include <vector>
 
 #include "support/catch.hpp"
 #include "support/detached.hpp"
@@ -74,15 +73,7 @@ TEST_CASE("waits for a version that time out or are destroyed leave the others i
     if (me == 0) {
       for (std::size_t i = 0; i < commits; ++i) cell.store(static_cast<int>(i));
     } else if (me == 1) {
-      std::vector<support::owned> waiting;
-      for (std::size_t i = 0; i < commits; ++i) {
-        waiting.push_back(wait_for_ever(cell));
-        if (waiting.size() < 4) continue;
-        std::swap(waiting[i % 4], waiting.back());
-        waiting.back().handle.destroy();
-        waiting.pop_back();
-      }
-      for (const support::owned& rest : waiting) rest.handle.destroy();
+      support::start_and_destroy(commits, [&] { return wait_for_ever(cell); });
     } else {
       for (std::uint64_t seen = 0; seen < commits; seen += 50) {
         count_when_past(cell, seen, resumed, wrong);

@@ -192,15 +192,7 @@ TEST_CASE("waits that end by their deadline or by destruction leave the others i
     if (me == 0) {
       for (std::uint64_t v = 1; v <= top; ++v) w.raise(v);
     } else if (me == 1) {
-      std::vector<support::owned> waiting;
-      for (std::size_t i = 0; i < top; ++i) {
-        waiting.push_back(wait_for_ever(w));
-        if (waiting.size() < 4) continue;
-        std::swap(waiting[i % 4], waiting.back());
-        waiting.back().handle.destroy();
-        waiting.pop_back();
-      }
-      for (const support::owned& rest : waiting) rest.handle.destroy();
+      support::start_and_destroy(top, [&] { return wait_for_ever(w); });
     } else {
       const auto soon = [me] {
         return std::chrono::steady_clock::now() + std::chrono::microseconds(me == 2 ? 0 : 20);

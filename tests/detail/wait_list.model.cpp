@@ -13,6 +13,7 @@
 #include <utility>
 
 #include "support/detached.hpp"
+#include "support/listed_in.hpp"
 #include "support/owned.hpp"
 
 namespace detail = interlock::detail;
@@ -255,22 +256,8 @@ void lowest_first(world& w) {
   });
 }
 
-class waits_high {
-public:
-  waits_high(wait_list& list, int height) : list_(list), place_(height) {}
-  bool await_ready() const noexcept { return false; }
-  bool await_suspend(std::coroutine_handle<> self) noexcept {
-    return place_.suspend(self, list_, always);
-  }
-  void await_resume() noexcept { place_.resumed(); }
-
-private:
-  wait_list& list_;
-  detail::coroutine_place<int> place_;
-};
-
 support::owned waits_for_ever(wait_list& list) {
-  co_await waits_high(list, 2);
+  co_await support::listed_in(list, 2);
 }
 
 // A suspended coroutine is destroyed while another thread takes what is below it.

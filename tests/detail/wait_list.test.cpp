@@ -13,6 +13,7 @@
 
 #include "support/catch.hpp"
 #include "support/death.hpp"
+#include "support/listed_in.hpp"
 #include "support/owned.hpp"
 
 namespace il = interlock::detail;
@@ -36,23 +37,9 @@ struct scribe : il::waiter {
   int number;
 };
 
-class listed_in {
-public:
-  explicit listed_in(wait_list& list) : list_(list), place_(1) {}
-  bool await_ready() const noexcept { return false; }
-  bool await_suspend(std::coroutine_handle<> self) noexcept {
-    return place_.suspend(self, list_, always);
-  }
-  void await_resume() noexcept { place_.resumed(); }
-
-private:
-  wait_list& list_;
-  il::coroutine_place<int> place_;
-};
-
 template <class Then>
 owned waits(wait_list& list, Then then) {
-  co_await listed_in(list);
+  co_await support::listed_in(list, 1);
   then();
 }
 

@@ -50,8 +50,8 @@ inline pid_t thread_number() {
 }
 
 // Effects: while it lives, a thread of its own keeps moving each of the given threads on to the
-// next
-//          processor, and lets them run there for some microseconds.
+//          next processor, and lets them run there for some microseconds. The sleep is that pause
+//          and orders nothing: whoever counts on moves counts them.
 class mover {
 public:
   explicit mover(std::vector<pid_t> threads)

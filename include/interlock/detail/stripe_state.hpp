@@ -51,8 +51,7 @@ inline std::uint64_t state_of(const stripe_slot* column) noexcept {
 }
 
 // Returns: the word with the freezers of `state`, which has no slots, and with the slots of
-// `fresh`,
-//          which state_of() gave.
+//          `fresh`, which state_of() gave.
 constexpr std::uint64_t with_slots(std::uint64_t state, std::uint64_t fresh) noexcept {
   return fresh + (state - no_slots);
 }

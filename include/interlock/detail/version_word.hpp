@@ -26,7 +26,7 @@ namespace interlock::detail {
 // back with another payload.
 //   v            nobody is in, the payload belongs to this version
 //   v claimed    the same, and one thread has the sole right to commit next
-//   v both       that thread is in and may be changing the payload; the version is still the old
+//   v both       that thread is in and may be changing the payload, still under the old version
 //                v  -> v both      try_lock
 //                v  -> v claimed   try_claim
 //        v claimed  -> v both      mark_busy
@@ -99,7 +99,7 @@ public:
 
   // Returns: true if the cell is at this version and nobody is in; waits if somebody is.
   bool holds(version_type version) const noexcept {
-    return (peek() | claimed) == (word_of(version) | claimed) || holds_again(version);
+    return is_settled_at(version) || holds_again(version);
   }
 
   // Returns: true if the cell is at this version, nobody is in and nobody has a claim. Gives
@@ -285,7 +285,7 @@ private:
   bool rests_up_to(version_type version) const noexcept {
     // order: seq_cst [cell.rests] total order with [cell.try_lock], [cell.try_claim], [wait_list.lock]: of a waiter and a commit, one sees the other
     const std::uint64_t word = word_.load(std::memory_order_seq_cst);
-    return (word & (claimed | busy)) == 0 && word >> 2U <= version;
+    return (word & (claimed | busy)) == 0 && version_of(word) <= version;
   }
 
   bool is_claimed() const noexcept {
