@@ -18,6 +18,7 @@
 #include <cstdint>
 #include <utility>
 
+#include "../wait_status.hpp"
 #include "parking.hpp"
 
 namespace interlock::detail {
@@ -30,10 +31,18 @@ public:
   // Effects: releases whoever waits here. Called once; the node may be destroyed meanwhile.
   void wake() noexcept { wake_(*this); }
 
-  waiter* next = nullptr;  // for the list that holds the node; written by that list's owner
+  // For the list that holds the node; written by that list's owner.
+  waiter* next = nullptr;
+  waiter* previous = nullptr;  // null while in no ring (see ring.hpp)
+
+  std::uint32_t amount = 0;                      // what it waits for, in the words of the object
+  wait_status status = wait_status::acquired;    // written by whoever ends the wait, before wake()
+  bool suspended = false;                        // from await_suspend to await_resume
+  bool ended = false;                            // not to be listed any more; under the list's lock
+
+  using wake_function = void (*)(waiter&) noexcept;
 
 protected:
-  using wake_function = void (*)(waiter&) noexcept;
   explicit waiter(wake_function function) noexcept : wake_(function) {}
   ~waiter() = default;
 
@@ -59,11 +68,10 @@ public:
 
   std::coroutine_handle<> continuation;  // set by await_suspend before the node is published
 
+  static void resume_soon(waiter& self) noexcept;  // by the trampoline
+
 protected:
   explicit coroutine_waiter(wake_function function) noexcept : waiter(function) {}
-
-private:
-  static void resume_soon(waiter& self) noexcept;
 };
 
 // The coroutines that this thread has to resume, oldest first.

@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// interlock/detail/wait_queue.hpp - a ring of waiters and the lock that guards it, in one word.
+//
+// For objects whose free case is decided by a word of their own. All else happens with the queue
+// locked: who waits, who is let in, who leaves because of a stop, a deadline or the end of its
+// frame. So one party decides how a wait ends: whoever takes the node off the ring, or finds that
+// it may not be listed.
+//
+// The lock is held for a few instructions, never while anybody is woken. After the last unlock of
+// an operation the object may be gone; a detached node may be gone once it is woken.
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+
+#include "misuse.hpp"
+#include "parking.hpp"
+#include "ring.hpp"
+#include "waiter.hpp"
+
+namespace interlock::detail {
+
+class wait_queue {
+public:
+  class locked;
+
+  constexpr wait_queue() noexcept = default;
+  wait_queue(const wait_queue&) = delete;
+  wait_queue& operator=(const wait_queue&) = delete;
+
+  // Effects: calls misuse(sentence) if somebody is listed. For the destructor of the object.
+  void expect_empty(const char* sentence) const noexcept {
+    // order: relaxed: the last use happens before the destruction, or there is no order that helps
+    if (word_.load(std::memory_order_relaxed) != 0) misuse(sentence);
+  }
+
+private:
+  // word_: the address of the first node, or 0; and `busy` while the ring is being changed, by
+  // whoever set the bit.
+  static constexpr std::uintptr_t busy = 1;  // no address: nodes are aligned
+
+  ring lock() noexcept {
+    for (unsigned round = 0;; ++round) {
+      // order: relaxed: only a guess that the exchange verifies
+      std::uintptr_t seen = word_.load(std::memory_order_relaxed);
+      // order: acquire/relaxed [wait_queue.lock] pairs with [wait_queue.unlock]: sees the ring and what the object did under the lock
+      if ((seen & busy) == 0 &&
+          word_.compare_exchange_strong(seen, seen | busy, std::memory_order_acquire,
+                                        std::memory_order_relaxed)) {
+        return ring(reinterpret_cast<waiter*>(seen));
+      }
+      spin_hint(round);
+    }
+  }
+
+  void unlock(const ring& changed) noexcept {
+    // order: release [wait_queue.unlock] pairs with [wait_queue.lock]: publishes the ring and what the object did under the lock
+    word_.store(reinterpret_cast<std::uintptr_t>(changed.first()), std::memory_order_release);
+  }
+
+  std::atomic<std::uintptr_t> word_{0};
+};
+
+// The ring, for as long as this lives: the lock.
+class wait_queue::locked : public ring {
+public:
+  explicit locked(wait_queue& queue) noexcept : ring(queue.lock()), queue_(queue) {}
+  locked(const locked&) = delete;
+  locked& operator=(const locked&) = delete;
+  ~locked() { queue_.unlock(*this); }
+
+  // Effects: lists the node behind all others, unless its wait was ended before it began.
+  // Returns: true if listed: once the queue is unlocked it may be woken and gone.
+  bool enlist(waiter& node) noexcept {
+    if (node.ended) return false;
+    node.suspended = true;
+    push_back(node);
+    return true;
+  }
+
+  // Effects: ends the wait of the node with this status if nobody has: takes it off, or keeps it
+  //          from being listed. Returns: true if it was listed: the caller has to wake it.
+  bool withdraw(waiter& node, wait_status why) noexcept {
+    const bool listed = remove(node);
+    if (listed || (!node.suspended && !node.ended)) {
+      node.ended = true;
+      node.status = why;
+    }
+    return listed;
+  }
+
+private:
+  wait_queue& queue_;
+};
+
+// Effects: blocks this thread, whose node was listed, until it is woken or past the deadline, if
+//          there is one; then it leaves, and `left(queue)` is called with the queue still locked.
+// Returns: how the wait ended.
+template <class Left>
+wait_status wait_in(wait_queue& queue, thread_waiter& self,
+                    const std::chrono::steady_clock::time_point* deadline, Left left) noexcept {
+  if (deadline != nullptr && !self.wait_until(*deadline)) {
+    wait_queue::locked waiting(queue);
+    if (waiting.remove(self)) {
+      left(waiting);
+      return wait_status::timed_out;
+    }
+  }
+  self.wait();  // whoever took the node off the ring is about to wake it, or has
+  return self.status;
+}
+
+}  // namespace interlock::detail

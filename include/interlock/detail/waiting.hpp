@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// interlock/detail/waiting.hpp - the awaiter of everything that is awaited.
+//
+// A primitive writes a place: what to do when the coroutine comes and when it leaves. waiting<>
+// adds what is the same everywhere: ends (a stop token, a deadline) and how the coroutine resumes.
+//
+//   class place : public coroutine_waiter {        // all of it noexcept
+//     using request = ...;                         // what the call said: small, copied
+//     place(const request&, wake_function);
+//     request what() const;     // the same, for a copy that has not been awaited
+//     ~place();                 // a frame that is destroyed while it waits: leaves, or passes on
+//     bool try_now();           // true: need not wait. Asked first when the wait has ends
+//     bool suspend();           // true: listed, wake() comes once, and may have come: touch nothing.
+//                               // false: `status` says how it ended
+//     void end(wait_status);    // on any thread, also before and during suspend(), not after
+//                               // wake(): keeps the coroutine out of the list (`ended`) and, if it
+//                               // is in, wakes it with this status; then this may be gone
+//     auto finish();            // the result of co_await, from `status`
+//   };
+//
+// Who decides: whoever takes the node off the list. An end that comes too late does nothing. The
+// ends are gone before the coroutine goes on: their destructors wait for a call on another thread.
+
+#include <coroutine>
+#include <optional>
+#include <tuple>
+#include <utility>
+
+#include "../wait_status.hpp"
+#include "stoppable.hpp"
+#include "waiter.hpp"
+
+namespace interlock::detail {
+
+// Ends a wait when the token is asked to stop; before it began if it was asked before.
+template <stop_token_like Token>
+struct stop_end {
+  template <class F>
+  using registration = typename stop_callback_of<Token, F>::type;
+  static constexpr wait_status why = wait_status::cancelled;
+
+  bool due() const noexcept { return token.stop_requested(); }
+  template <class F>
+  void arm(std::optional<registration<F>>& at, F f) noexcept {
+    at.emplace(token, f);
+  }
+
+  Token token;
+};
+
+// Ends a wait at a time of the timer. A deadline that has passed lets the coroutine try once.
+template <class Timer>
+struct deadline_end {
+  template <class F>
+  using registration = typename Timer::template alarm<F>;
+  static constexpr wait_status why = wait_status::timed_out;
+
+  bool due() const noexcept { return false; }
+  template <class F>
+  void arm(std::optional<registration<F>>& at, F f) noexcept {
+    at.emplace(*timer, deadline, f);
+  }
+
+  Timer* timer;
+  typename Timer::time_point deadline;
+};
+
+// How a coroutine that is woken goes on: by the trampoline of the waking thread, inside wake(), or
+// where an executor puts it.
+struct by_trampoline {
+  template <class>
+  static void go_on(waiter& self) noexcept {
+    coroutine_waiter::resume_soon(self);
+  }
+};
+struct in_place {
+  template <class>
+  static void go_on(waiter& self) noexcept {
+    static_cast<coroutine_waiter&>(self).continuation.resume();
+  }
+};
+template <class Executor>
+struct by_executor {
+  template <class Waiting>
+  static void go_on(waiter& node) noexcept {
+    auto& self = static_cast<Waiting&>(static_cast<coroutine_waiter&>(node));
+    const std::coroutine_handle<> continuation = self.continuation;
+    Executor executor = self.by_executor::executor_;  // the frame may be gone before execute returns
+    execute(executor, [continuation]() noexcept { continuation.resume(); });
+  }
+  template <class F>
+  static void execute(Executor& executor, F f) {
+    if constexpr (requires { executor.execute(f); }) {
+      executor.execute(f);
+    } else {
+      executor(f);
+    }
+  }
+
+  Executor executor_;
+};
+
+// What an end calls.
+template <class Place, wait_status Why>
+struct end_with {
+  Place* place;
+  void operator()() const noexcept { place->end(Why); }  // it and this may be gone behind
+};
+
+template <class Place, class End>
+struct armed_end {
+  explicit armed_end(End given) : end(std::move(given)) {}
+
+  bool due(waiter& node) const noexcept {
+    if (!end.due()) return false;
+    node.status = End::why;
+    return true;
+  }
+  void arm(Place& place) noexcept { end.arm(registration, end_with<Place, End::why>{&place}); }
+
+  End end;
+  std::optional<typename End::template registration<end_with<Place, End::why>>> registration;
+};
+
+// All of them bases: then those that are empty take no room.
+template <class Place, class Resumption, class... Ends>
+class [[nodiscard("write co_await")]] waiting : private Place,
+                                                private Resumption,
+                                                private std::tuple<armed_end<Place, Ends>...> {
+  using request = typename Place::request;
+
+public:
+  explicit waiting(const request& what, Resumption resumption = {}, Ends... ends)
+      : Place(what, &Resumption::template go_on<waiting>),
+        Resumption(std::move(resumption)),
+        std::tuple<armed_end<Place, Ends>...>(std::move(ends)...) {}
+  waiting(const waiting&) = delete;
+  waiting& operator=(const waiting&) = delete;
+
+  // Effects: instead, the coroutine resumes where the executor runs what it is given:
+  //          executor.execute(f) or executor(f). Preconditions: not awaited yet.
+  template <class Executor>
+  auto resume_on(Executor executor) && {
+    return again(by_executor<Executor>{std::move(executor)});
+  }
+  // Effects: instead, the coroutine resumes inside the call that lets it in.
+  auto resume_inline() && { return again(in_place{}); }
+
+  bool await_ready() noexcept {
+    if constexpr (sizeof...(Ends) == 0) {
+      return false;  // suspend() looks and lists in one go
+    } else {
+      return std::apply([&](auto&... each) { return (each.due(*this) || ...); }, ends()) ||
+             Place::try_now();
+    }
+  }
+  bool await_suspend(std::coroutine_handle<> self) noexcept {
+    this->continuation = self;
+    // An end that is due ends it here: then suspend() lists nothing.
+    std::apply([&](auto&... each) { (each.arm(*this), ...); }, ends());
+    return Place::suspend();
+  }
+  auto await_resume() noexcept {
+    std::apply([](auto&... each) { (each.registration.reset(), ...); }, ends());
+    return Place::finish();
+  }
+
+private:
+  template <class>
+  friend struct by_executor;
+
+  std::tuple<armed_end<Place, Ends>...>& ends() noexcept { return *this; }
+
+  template <class Other>
+  auto again(Other other) {
+    return std::apply(
+        [&](const auto&... each) {
+          return waiting<Place, Other, Ends...>(Place::what(), std::move(other), each.end...);
+        },
+        ends());
+  }
+};
+
+}  // namespace interlock::detail
