@@ -80,6 +80,14 @@ public:
     return true;
   }
 
+  // Effects: for suspend(), when it is decided without a wait: no end overwrites the status.
+  // Preconditions: not ended. Returns: false.
+  bool settle(waiter& node, wait_status how) noexcept {
+    node.ended = true;
+    node.status = how;
+    return false;
+  }
+
   // Effects: ends the wait of the node with this status if nobody has: takes it off, or keeps it
   //          from being listed. Returns: true if it was listed: the caller has to wake it.
   bool withdraw(waiter& node, wait_status why) noexcept {

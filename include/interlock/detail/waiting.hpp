@@ -13,7 +13,8 @@
 //     ~place();                 // a frame that is destroyed while it waits: leaves, or passes on
 //     bool try_now();           // true: need not wait. Asked first when the wait has ends
 //     bool suspend();           // true: listed, wake() comes once, and may have come: touch nothing.
-//                               // false: `status` says how it ended
+//                               // false: `status` says how it ended, and `ended` is set since the
+//                               // decision (locked::settle), or a late end would overwrite it
 //     void end(wait_status);    // on any thread, also before and during suspend(), not after
 //                               // wake(): keeps the coroutine out of the list (`ended`) and, if it
 //                               // is in, wakes it with this status; then this may be gone
@@ -68,7 +69,9 @@ struct deadline_end {
 };
 
 // How a coroutine that is woken goes on: by the trampoline of the waking thread, inside wake(), or
-// where an executor puts it.
+// where an executor puts it. The executor's thread has its trampoline at work meanwhile: what the
+// coroutine lets in goes on when it suspends, not inside it. An executor that throws did not take
+// the coroutine, which then goes on by the trampoline here.
 struct by_trampoline {
   template <class>
   static void go_on(waiter& self) noexcept {
@@ -86,9 +89,20 @@ struct by_executor {
   template <class Waiting>
   static void go_on(waiter& node) noexcept {
     auto& self = static_cast<Waiting&>(static_cast<coroutine_waiter&>(node));
-    const std::coroutine_handle<> continuation = self.continuation;
-    Executor executor = self.by_executor::executor_;  // the frame may be gone before execute returns
-    execute(executor, [continuation]() noexcept { continuation.resume(); });
+    // The frame, and what is in it, may be gone before execute() returns.
+    Executor executor = std::move(self.by_executor::executor_);
+    const auto resume = [continuation = self.continuation]() noexcept {
+      trampoline::together([continuation] { continuation.resume(); });
+    };
+#if defined(__cpp_exceptions)
+    try {
+      execute(executor, resume);
+    } catch (...) {
+      coroutine_waiter::resume_soon(node);
+    }
+#else
+    execute(executor, resume);
+#endif
   }
   template <class F>
   static void execute(Executor& executor, F f) {
