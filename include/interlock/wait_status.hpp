@@ -3,6 +3,8 @@
 
 // interlock/wait_status.hpp - how a wait ended: the one vocabulary of everything that is awaited.
 
+#include <cstdint>
+
 namespace interlock {
 
 enum class wait_status : unsigned char {
@@ -24,5 +26,10 @@ constexpr const char* to_string(wait_status status) noexcept {
   }
   return "no wait_status";
 }
+
+// For constructors: how many may wait at once. One more is told `overloaded` and does not wait.
+struct max_waiters {
+  std::uint32_t count;
+};
 
 }  // namespace interlock
