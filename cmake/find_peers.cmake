@@ -6,17 +6,20 @@ include(CheckCXXSourceCompiles)
 include(CMakePushCheckState)
 
 # What an earlier configuration found may have been removed or installed since.
-foreach(path xenium_headers cds_headers cds_library ck_headers urcu_headers urcu_library)
+foreach(path xenium_headers cds_headers cds_library ck_headers urcu_headers urcu_library
+    asio_channel_headers)
   unset(${path} CACHE)
 endforeach()
 
 find_package(TBB QUIET)
 find_package(Boost QUIET)
+find_package(absl QUIET)
 find_path(xenium_headers xenium/seqlock.hpp)
 find_path(cds_headers cds/gc/hp.h)
 find_library(cds_library cds)
 find_path(ck_headers ck_sequence.h)
 find_path(urcu_headers urcu/uatomic.h)
+find_path(asio_channel_headers boost/asio/experimental/concurrent_channel.hpp)
 find_library(urcu_library urcu)
 
 set(CMAKE_CXX_STANDARD 20)
@@ -69,6 +72,7 @@ function(both result first second)
 endfunction()
 both(cds_found "${cds_headers}" "${cds_library}")
 both(urcu_found "${urcu_headers}" "${urcu_library}")
+both(asio_channel_found "${Boost_FOUND}" "${asio_channel_headers}")
 
 peer(onetbb "oneTBB" "install libtbb-dev" "${TBB_FOUND}" TBB::tbb)
 peer(libcds "libcds" "install libcds-dev" ${cds_found} ${cds_library})
@@ -76,6 +80,8 @@ peer(xenium "xenium" "install libxenium-dev" "${xenium_headers}")
 peer(concurrency_kit "Concurrency Kit" "install libck-dev" "${ck_headers}")
 peer(liburcu "liburcu" "install liburcu-dev" ${urcu_found} ${urcu_library})
 peer(boost "Boost" "install libboost-dev" "${Boost_FOUND}" Boost::boost)
+peer(boost_asio "Boost.Asio" "install libboost1.81-dev" ${asio_channel_found} Boost::boost)
+peer(abseil "Abseil" "install libabsl-dev" "${absl_FOUND}" absl::synchronization)
 peer(libitm "libitm" "use GCC" "${INTERLOCK_HAS_LIBITM}" itm)
 peer(libatomic "libatomic" "use GCC" "${INTERLOCK_HAS_LIBATOMIC}" atomic)
 peer(atomic_shared_ptr "std::atomic<std::shared_ptr>" "use libstdc++ 12 or newer"

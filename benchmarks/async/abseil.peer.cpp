@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: BSL-1.0
+
+#include <absl/synchronization/mutex.h>
+
+#include "async/jobs.hpp"
+
+namespace async {
+namespace {
+
+struct section {
+  absl::Mutex mutex;
+  std::int64_t value = 0;
+  void operator()(unsigned) {
+    const absl::MutexLock held(&mutex);
+    benchmark::DoNotOptimize(++value);
+  }
+};
+
+struct pair {
+  absl::Mutex mutex;
+  void operator()(unsigned) { const absl::MutexLock held(&mutex); }
+};
+
+struct shared_value {
+  absl::Mutex mutex;
+  std::int64_t value = 0;
+};
+
+loop::visitor short_sections(loop&, shared_value& shared) {
+  for (int i = 0; i < rounds; ++i) {
+    {
+      const absl::MutexLock held(&shared.mutex);
+      benchmark::DoNotOptimize(++shared.value);
+    }
+    co_await yield();
+  }
+}
+
+const bench::contenders here([] {
+  const std::string who = "Abseil Mutex";
+  add_repeated(in_a_coroutine + who, blocking_sections<section>);
+  bench::add<section>(in_a_thread + who);
+  bench::add_alone<pair>(only_a_pair + who);
+  add_loops<shared_value>(loops_short + who, short_sections);
+});
+
+}  // namespace
+}  // namespace async
