@@ -9,12 +9,13 @@ Rules
   host          a package registry or mirror: where packages come from is the user's choice
   about-itself  text about how the project came about, not about the project
   long-line     more than 100 columns in a header (comments on memory orders excepted)
+  bare-await    co_await in a condition without a name for the result: GCC 12 miscompiles it
 """
 
 import re
 import subprocess
 
-from source_text import Finding, arguments, finish, parse
+from source_text import Finding, arguments, blank, finish, line_of, parse
 
 # Written so that no pattern matches itself.
 RULES = (
@@ -28,6 +29,10 @@ RULES = (
 CODE = (".hpp", ".cpp", ".h", ".py", ".cmake", ".sh", ".in", "CMakeLists.txt")
 SHIPPED = "include/"
 MAX_COLUMNS = 100
+SOURCES = (".hpp", ".cpp")
+BARE_AWAIT_IN = "tests/await_in_condition.test.cpp"  # which shows what happens
+NAMED = re.compile(r"[\w>&*]\s+&*\w+\s*(?::(?!:)|=(?!=))\s*co_await\b")  # auto x = co_await f()
+CONDITION = re.compile(r"\b(?:if|while|switch|for)\s*(?:constexpr\s*)?\(")
 
 
 def tracked(root):
@@ -53,6 +58,20 @@ def check_file(name, text, findings):
             findings.append(Finding(name, number, "long-line", f"{len(line)} columns"))
 
 
+def check_awaits(name, text, findings):
+    code = blank(text)
+    for start in CONDITION.finditer(code):
+        depth, at = 1, start.end()
+        while depth and at < len(code):
+            depth += {"(": 1, ")": -1}.get(code[at], 0)
+            at += 1
+        inside = code[start.end():at - 1]
+        rest = NAMED.sub("", inside)
+        if re.search(r"(?<!operator )\bco_await\b", rest):
+            findings.append(Finding(name, line_of(text, start.start()), "bare-await",
+                                    "name the result first: const auto x = co_await ..."))
+
+
 def is_code(name, text):
     return name.endswith(CODE) or text.startswith("#!")
 
@@ -69,6 +88,8 @@ def main():
         except UnicodeDecodeError:
             continue  # a picture
         check_file(name, text, findings)
+        if name.endswith(SOURCES) and name != BARE_AWAIT_IN:
+            check_awaits(name, text, findings)
     finish(findings, f"{len(names)} tracked files")
 
 

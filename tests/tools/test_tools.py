@@ -360,6 +360,20 @@ class Text(Tree):
                 self.assert_found({DETAIL: WORD + line + "\n"}, rule)
         self.assert_clean({"docs/dash.md": "a \u2014 b\n", "tests/more.cpp": "wait_for now();\n"})
 
+    def test_await_in_a_condition(self):
+        for line in ("if (co_await f()) return;", "if (!co_await f()) return;", "while (!(co_await f())) {}",
+                     "do {} while (g(1) && co_await f());", "switch (co_await f()) {}",
+                     "for (; co_await f();) {}", "if (x == co_await f()) {}", "if (g(\n  co_await f())) {}",
+                     "if (const bool x = g(); x && co_await f()) {}"):
+            with self.subTest(line):
+                self.assert_found({DETAIL: WORD + line + "\n"}, "bare-await")
+        for line in ("const bool x = co_await f(); if (x) {}", "if (x) co_await f();",
+                     "if (const bool x = co_await f(); x) {}", "if (auto* const x = co_await f()) {}",
+                     "for (const auto& x : co_await f()) {}", "// if (co_await f())", "if (a.operator co_await()) {}",
+                     "co_await f() ? 1 : 2;"):
+            with self.subTest(line):
+                self.assert_clean({DETAIL: WORD + line + "\n"})
+
 
 if __name__ == "__main__":
     unittest.main()
