@@ -30,6 +30,7 @@ LAYERS = (
     ("counter.hpp", "striped_counter.hpp", "bounded_counter.hpp",
      "striped_bounded_counter.hpp", "watermark.hpp", "versioned.hpp",
      "snapshot.hpp", "transaction.hpp"),
+    ("inplace_stop_token.hpp", "timer.hpp", "timer_thread.hpp", "manual_timer.hpp"),
     ("task.hpp", "when_all.hpp", "async_mutex.hpp", "async_shared_mutex.hpp", "async_semaphore.hpp",
      "lock_all.hpp"),
     ("idempotency_cache.hpp", "serial_queue.hpp", "keyed_serial_queue.hpp", "mirror.hpp"),

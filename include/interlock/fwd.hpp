@@ -17,6 +17,11 @@ template <class T>
 class versioned;
 class transaction;
 
+class inplace_stop_source;
+class inplace_stop_token;
+template <class CallbackFn>
+class inplace_stop_callback;
+
 template <class T>
 class task;
 class async_mutex;

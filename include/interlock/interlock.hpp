@@ -7,6 +7,7 @@
 #include "bounded_counter.hpp"
 #include "counter.hpp"
 #include "idempotency_cache.hpp"
+#include "inplace_stop_token.hpp"
 #include "keyed_serial_queue.hpp"
 #include "mirror.hpp"
 #include "serial_queue.hpp"

@@ -41,12 +41,6 @@
 
 namespace interlock::detail {
 
-// Returns: an address that no other thread has. Out of line: a coroutine may change threads.
-[[gnu::noinline]] inline const void* this_thread() noexcept {
-  thread_local const char here = 0;
-  return &here;
-}
-
 // A place on a ring in order of age. The ring is a link as well: its `newer` is the oldest member.
 struct age_link {
   void append_to(age_link& ring) noexcept {

@@ -8,68 +8,25 @@
 // frame. So one party decides how a wait ends: whoever takes the node off the ring, or finds that
 // it may not be listed.
 //
-// The lock is held for a few instructions, never while anybody is woken. After the last unlock of
-// an operation the object may be gone; a detached node may be gone once it is woken.
+// After the last unlock of an operation the object may be gone; a detached node may be gone once it
+// is woken.
 
-#include <atomic>
 #include <chrono>
-#include <cstdint>
 
-#include "misuse.hpp"
-#include "parking.hpp"
 #include "ring.hpp"
 #include "waiter.hpp"
 
 namespace interlock::detail {
 
-class wait_queue {
+class wait_queue : public guarded_ring<waiter> {
 public:
   class locked;
-
-  constexpr wait_queue() noexcept = default;
-  wait_queue(const wait_queue&) = delete;
-  wait_queue& operator=(const wait_queue&) = delete;
-
-  // Effects: calls misuse(sentence) if somebody is listed. For the destructor of the object.
-  void expect_empty(const char* sentence) const noexcept {
-    // order: relaxed: the last use happens before the destruction, or there is no order that helps
-    if (word_.load(std::memory_order_relaxed) != 0) misuse(sentence);
-  }
-
-private:
-  // word_: the address of the first node, or 0; and `busy` while the ring is being changed, by
-  // whoever set the bit.
-  static constexpr std::uintptr_t busy = 1;  // no address: nodes are aligned
-
-  ring lock() noexcept {
-    for (unsigned round = 0;; ++round) {
-      // order: relaxed: only a guess that the exchange verifies
-      std::uintptr_t seen = word_.load(std::memory_order_relaxed);
-      // order: acquire/relaxed [wait_queue.lock] pairs with [wait_queue.unlock]: sees the ring and what the object did under the lock
-      if ((seen & busy) == 0 &&
-          word_.compare_exchange_strong(seen, seen | busy, std::memory_order_acquire,
-                                        std::memory_order_relaxed)) {
-        return ring(reinterpret_cast<waiter*>(seen));
-      }
-      spin_hint(round);
-    }
-  }
-
-  void unlock(const ring& changed) noexcept {
-    // order: release [wait_queue.unlock] pairs with [wait_queue.lock]: publishes the ring and what the object did under the lock
-    word_.store(reinterpret_cast<std::uintptr_t>(changed.first()), std::memory_order_release);
-  }
-
-  std::atomic<std::uintptr_t> word_{0};
 };
 
 // The ring, for as long as this lives: the lock.
-class wait_queue::locked : public ring {
+class wait_queue::locked : public guarded_ring<waiter>::locked {
 public:
-  explicit locked(wait_queue& queue) noexcept : ring(queue.lock()), queue_(queue) {}
-  locked(const locked&) = delete;
-  locked& operator=(const locked&) = delete;
-  ~locked() { queue_.unlock(*this); }
+  explicit locked(wait_queue& queue) noexcept : guarded_ring<waiter>::locked(queue) {}
 
   // Effects: lists the node behind all others, unless its wait was ended before it began.
   // Returns: true if listed: once the queue is unlocked it may be woken and gone.
@@ -98,9 +55,6 @@ public:
     }
     return listed;
   }
-
-private:
-  wait_queue& queue_;
 };
 
 // Effects: blocks this thread, whose node was listed, until it is woken or past the deadline, if

@@ -74,6 +74,12 @@ protected:
   explicit coroutine_waiter(wake_function function) noexcept : waiter(function) {}
 };
 
+// Returns: an address that no other thread has. Out of line: a coroutine may change threads.
+[[gnu::noinline]] inline const void* this_thread() noexcept {
+  thread_local const char here = 0;
+  return &here;
+}
+
 // The coroutines that this thread has to resume, oldest first.
 // Its entry points are out of line: the address of a thread_local must be taken anew on each
 // thread, and a coroutine may change threads between two calls.

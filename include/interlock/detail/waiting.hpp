@@ -12,7 +12,7 @@
 //     request what() const;     // the same, for a copy that has not been awaited
 //     ~place();                 // a frame that is destroyed while it waits: leaves, or passes on
 //     bool try_now();           // true: need not wait. Asked first when the wait has ends
-//     bool suspend();           // true: listed, wake() comes once, and may have come: touch nothing.
+//     bool suspend();           // true: listed; wake() comes, or came: touch nothing any more
 //                               // false: `status` says how it ended, and `ended` is set since the
 //                               // decision (locked::settle), or a late end would overwrite it
 //     void end(wait_status);    // on any thread, also before and during suspend(), not after
