@@ -68,6 +68,7 @@ PLATFORM = {
 
 # Header -> (lines that its closure may have, why).
 MORE_LINES = {
+    "async_mutex.hpp": (1350, "coroutines that may leave, threads, and what a wait gives"),
     "idempotency_cache.hpp": (820, "its table, and threads and coroutines that join"),
     "transaction.hpp": (2250, "its log on top of all that a cell is"),
     "versioned.hpp": (1330, "threads and coroutines wait for a version"),
@@ -78,6 +79,7 @@ MORE_LINES = {
 
 # Header -> (headers that its closure may have, why).
 MORE_HEADERS = {
+    "async_mutex.hpp": (12, "the line, the awaiter, its ends, the guard, the results: a file each"),
     "striped_counter.hpp": (7, "the state word, the slots, the sequence and its twin: a file each"),
     "transaction.hpp": (17, "its log on top of all that a cell is"),
     "striped_bounded_counter.hpp": (10, "both forms of slots, their memory, a lock, the bounds"),

@@ -5,19 +5,24 @@
 //
 // Problem     Read, co_await, write loses updates even in a single-threaded event loop. std::mutex
 //             held across a co_await stalls the loop, and another thread may have to unlock it.
-// Guarantee   At most one guard owns the mutex at any time. Waiters get it in the order in which
+// Guarantee   At most one guard owns the mutex at any time. Coroutines get it in the order in which
 //             they queued. What one owner did is visible to the next. A chain of a million
 //             hand-overs needs no deep stack. Locking and unlocking allocate nothing. A callable
 //             that throws inside run_exclusive leaves the mutex unlocked.
-// Progress    try_lock, lock, unlock: lock-free, never block; but see Resumes on. lock_blocking:
-//             blocking.
-// Cost        16 bytes. Free: one CAS each way. Taken: one CAS to queue; handed on by a plain pop,
-//             or by two atomic operations when newcomers have to be collected.
-// Lifetime    May be destroyed once the last guard has let go, by its owner too. The frame of a
-//             coroutine that waits must not be destroyed.
+// Progress    try_lock, lock() without ends, unlock: lock-free, never block; but see Resumes on.
+//             With a stop token, a deadline or a bound: to begin or end the wait may take until
+//             another thread has changed the queue, a few instructions. lock_blocking: blocking.
+// Cost        32 bytes. Free: one CAS each way. Taken: one CAS to queue; handed on by a plain pop,
+//             or by two atomic operations when newcomers have to be collected. A wait that may end
+//             early: two to queue, two to hand on to it, two to end it, however many others wait.
+// Lifetime    May be destroyed once the last guard has let go, by its owner too. A coroutine that
+//             waits may be destroyed where nobody unlocks or ends its wait meanwhile, or on the
+//             thread that is about to resume it.
 // Resumes on  The unlocking thread: when the coroutine that runs there (see sync_wait) suspends, or
-//             inside unlock() if none does, as on a plain thread; with all that it makes ready.
-// Cancellation none: who has queued gets its turn, and a lock that is held is never revoked.
+//             inside unlock() if none does, as on a plain thread; with all that it makes ready. So
+//             for a stop, a deadline, close(). lock().resume_on(executor): there.
+// Cancellation By stop token, deadline or close(): whoever takes the waiter off the queue decides,
+//             so it is granted or refused, never both. A lock that is held is never revoked.
 // Not for     Recursive locking. Exclusion among threads alone, where std::mutex is faster.
 //
 // Example     task<> deposit(account& to, int amount) {   // examples/async_mutex.cpp
@@ -27,66 +32,81 @@
 //               to.balance = before + amount;
 //             }
 
-#include <atomic>
+#include <chrono>
 #include <coroutine>
-#include <cstdint>
+#include <cstddef>
 #include <mutex>
 #include <optional>
 #include <type_traits>
 #include <utility>
 
-#include "detail/awaitable.hpp"
-#include "detail/misuse.hpp"
-#include "detail/parking.hpp"
-#include "detail/waiter.hpp"
+#include "detail/mutex_line.hpp"
+#include "detail/mutex_queue.hpp"
+#include "detail/ownership.hpp"
+#include "detail/run_result.hpp"
+#include "detail/waiting.hpp"
+#include "wait_status.hpp"
 
 namespace interlock {
 
 namespace detail {
-
-// A callable whose result is a coroutine.
-template <class F>
-concept coroutine_function =
-    requires { typename std::coroutine_traits<std::invoke_result_t<F&>>::promise_type; };
-
-// A callable whose result is something else to await, which would outlive the lock.
-template <class F>
-concept awaitable_function = awaitable<std::invoke_result_t<F&>>;
-
+template <bool Leaves>
+class mutex_place;
 }  // namespace detail
 
 // Ownership is always in a guard. An unlock() here would let std::lock_guard compile, which would
 // call a lock() that nobody awaits.
+//
+// Every wait gives a guard. Without a bound and without close(), lock() gives one that owns. All
+// others are to be asked: if (!held) return held.status(); a refused one that nobody asks ends the
+// program with a sentence.
 class async_mutex {
 public:
   class guard;
 
-  async_mutex() = default;
+  constexpr async_mutex() noexcept = default;
+  // At most so many wait; one more is refused at once, as overloaded. Costs every wait some more.
+  constexpr explicit async_mutex(max_waiters limit) noexcept : queue_(limit.count) {}
   async_mutex(const async_mutex&) = delete;
   async_mutex& operator=(const async_mutex&) = delete;
   // Preconditions: no guard owns the mutex and nobody waits for it.
-  ~async_mutex();
+  ~async_mutex() = default;
 
   // Effects: takes the mutex if it is free. Never blocks or suspends.
-  // Returns: a guard; it is empty if the mutex was not free.
+  // Returns: a guard; one that timed out if the mutex was not free.
   [[nodiscard("the guard unlocks when it is destroyed")]] guard try_lock() noexcept;
 
-  // Effects: co_await lock() takes the mutex, or suspends the coroutine until its turn.
-  // Returns: an awaitable of a guard that owns the mutex.
-  // Synchronization: the unlock by the previous owner happens before the result.
+  // Effects: co_await lock() takes the mutex, or suspends the coroutine until its turn; or until
+  //          the stop token asks for it, or the timer's deadline has passed, which ends the wait
+  //          at once, on the thread that asks. A deadline in the past: tries once. A token that
+  //          was asked before: takes nothing.
+  // Returns: an awaitable of a guard. It has resume_on(executor) and resume_inline().
+  // Synchronization: the unlock by the previous owner happens before a result that owns.
   [[nodiscard("write co_await")]] auto lock() noexcept;
+  template <detail::stop_token_like Token>
+  [[nodiscard("write co_await")]] auto lock(Token stop);
+  template <class Timer>
+  [[nodiscard("write co_await")]] auto lock_until(Timer& timer,
+                                                  typename Timer::time_point deadline);
+  template <class Timer, detail::stop_token_like Token>
+  [[nodiscard("write co_await")]] auto lock_until(
+      Timer& timer, typename Timer::time_point deadline, Token stop);
 
-  // Effects: takes the mutex, or blocks this thread until its turn.
+  // Effects: takes the mutex, or blocks this thread until its turn, or past the deadline.
   // Preconditions: not called by a coroutine: the owner may be waiting for this very thread.
-  // Returns: a guard that owns the mutex.
+  // Returns: a guard.
   [[nodiscard("the guard unlocks when it is destroyed")]] guard lock_blocking() noexcept;
+  [[nodiscard("the guard unlocks when it is destroyed")]] guard lock_blocking_until(
+      std::chrono::steady_clock::time_point deadline) noexcept;
 
-  // Effects: co_await run_exclusive(f) calls f() as the owner. If that gives a coroutine, awaits it
-  //          before the mutex is released; run_exclusive(f) is then itself a coroutine of that
-  //          type, such as task<R>, with a frame of its own.
-  // Returns: an awaitable of what f gives. Throws: what f throws.
+  // Effects: co_await run_exclusive(f) calls f() as the owner; or not, if the wait was refused. If
+  //          f gives a coroutine, awaits it before the mutex is released; run_exclusive(f) is then
+  //          itself a coroutine of that kind, such as task<run_result<R>>, with its own frame.
+  // Returns: an awaitable of a run_result of what f gives. Throws: what f throws.
   template <class F>
   [[nodiscard("write co_await")]] auto run_exclusive(F f);
+  template <class F, detail::stop_token_like Token>
+  [[nodiscard("write co_await")]] auto run_exclusive(F f, Token stop);
 
   // Effects: if the mutex is free, calls f() as the owner. If that gives a coroutine, f is called
   //          and awaited by the coroutine that is returned, which owns the mutex from now on.
@@ -94,196 +114,196 @@ public:
   template <class F>
   [[nodiscard("empty or false if busy")]] auto try_run_exclusive(F f);
 
+  // Effects: tells all who wait and all who come that it is closed: those who may leave and threads
+  //          at once, the others at the latest when the owner unlocks. The owner keeps the mutex.
+  void close() noexcept { queue_.close(); }
+  [[nodiscard]] bool closed() const noexcept { return queue_.is_closed(); }
+
+  // Returns: whether somebody owns it, and how many wait for it, at some moment.
+  [[nodiscard]] bool held() const noexcept { return queue_.held(); }
+  [[nodiscard]] std::size_t waiters_approx() const noexcept { return queue_.waiters(); }
+
 private:
-  class lock_awaiter;
-  template <class F>
+  template <bool>
+  friend class detail::mutex_place;
+  template <bool Leaves, class... Ends>
+  using lock_wait =
+      detail::waiting<detail::mutex_place<Leaves>, detail::by_trampoline, Ends...>;
+  template <class F, class Wait>
   class exclusive_call;
 
-  template <class F>
-  std::invoke_result_t<F&> exclusive_coroutine(F f);
+  template <class F, class... Stop>
+  auto exclusive(F f, Stop... stop);
+  template <class Coroutine, class F, class... Stop>
+  static typename detail::with_result<Coroutine>::type exclusive_coroutine(async_mutex& mutex, F f,
+                                                                           Stop... stop);
   template <class F>
   static std::invoke_result_t<F&> owning_coroutine(guard held, F f);
 
-  bool take() noexcept;
-  bool take_or_queue(detail::waiter& node) noexcept;
-  void unlock() noexcept;
+  guard blocking(const std::chrono::steady_clock::time_point* deadline) noexcept;
 
-  // state_ holds one of three kinds of values:
-  //   free    nobody owns the mutex; nobody waits
-  //   owned   somebody does; nobody has queued since the queue was last collected
-  //   other   somebody does; the newest of those who have queued since, linked to the older ones
-  static constexpr std::uintptr_t owned = 0;  // also the null that ends the list
-  static constexpr std::uintptr_t free = 1;   // no address: nodes are aligned
-
-  std::atomic<std::uintptr_t> state_{free};
-  detail::waiter* queue_ = nullptr;  // collected waiters, oldest first; the owner's
+  detail::mutex_queue queue_;
 };
 
 // Owns an async_mutex or nothing, in the manner of std::unique_lock. May be moved between threads.
-class [[nodiscard("the guard unlocks when it is destroyed")]] async_mutex::guard {
+class [[nodiscard("the guard unlocks when it is destroyed")]] async_mutex::guard
+    : public detail::ownership<guard, async_mutex> {
 public:
   guard() = default;
   // Preconditions: the caller owns the mutex through a guard that was release()d.
-  guard(async_mutex& held, std::adopt_lock_t) noexcept : mutex_(&held) {}
-  guard(guard&& other) noexcept : mutex_(other.release()) {}
+  guard(async_mutex& held, std::adopt_lock_t) noexcept : ownership(held) {}
+  guard(guard&& other) noexcept = default;
   guard& operator=(guard&& other) noexcept {
     guard(std::move(other)).swap(*this);  // what *this owned is unlocked
     return *this;
   }
-  ~guard() {
-    if (mutex_ != nullptr) mutex_->unlock();
-  }
+  ~guard() = default;
 
   // Effects: hands the mutex to the first waiter, or frees it. The mutex is not touched afterwards.
   // Preconditions: owns_lock().
   void unlock() noexcept {
-    if (mutex_ == nullptr) {
+    if (owned_ == nullptr) {
       detail::misuse("async_mutex::guard::unlock: owns no mutex; ask owns_lock() first");
     }
-    release()->unlock();
+    let_go(*release());
   }
 
   // Effects: gives up ownership without unlocking. Returns: what was owned, or null.
   [[nodiscard("adopt it in another guard")]] async_mutex* release() noexcept {
-    return std::exchange(mutex_, nullptr);
+    return std::exchange(owned_, nullptr);
   }
+  [[nodiscard]] async_mutex* mutex() const noexcept { return owned_; }
 
-  [[nodiscard]] async_mutex* mutex() const noexcept { return mutex_; }
-  [[nodiscard]] bool owns_lock() const noexcept { return mutex_ != nullptr; }
-  explicit operator bool() const noexcept { return owns_lock(); }
-
-  void swap(guard& other) noexcept { std::swap(mutex_, other.mutex_); }
+  void swap(guard& other) noexcept { swap_owned(other); }
   friend void swap(guard& a, guard& b) noexcept { a.swap(b); }
 
 private:
-  async_mutex* mutex_ = nullptr;
+  friend detail::ownership<guard, async_mutex>;
+  friend async_mutex;
+  template <bool>
+  friend class detail::mutex_place;
+
+  explicit guard(wait_status refused) noexcept : ownership(refused) {}
+  static void let_go(async_mutex& mutex) noexcept { mutex.queue_.unlock(); }
 };
 
 // ------------------------------------------------------------------------------------------------
-// The queue is two lists (Lewis Baker, cppcoro): newcomers push themselves onto a stack in state_;
-// the owner collects the stack, reversed, into a list of its own and hands the mutex to its head.
-// As long as that list lasts, a hand-over is a plain pop: the mutex stays owned throughout.
-//
-// Why it is FIFO: the stack is collected only when the list is empty, so whoever is in the list
-// came before whoever is on the stack. Why nobody is forgotten: the mutex becomes free only by a
-// CAS that fails if somebody has queued. Why it may be destroyed early: that CAS, or taking the
-// head off the list, is the last thing that unlock() does to the mutex.
+// How it works: see detail/mutex_queue.hpp.
 
-// Returns: true if the mutex was free and is now the caller's.
-inline bool async_mutex::take() noexcept {
-  std::uintptr_t expected = free;
-  // order: acquire/relaxed [async_mutex.take] pairs with [async_mutex.unlock]: sees what the last owner did
-  return state_.compare_exchange_strong(expected, owned, std::memory_order_acquire,
-                                        std::memory_order_relaxed);
-}
+namespace detail {
 
-// Returns: true if the mutex is the caller's; false if the node was queued and will be woken as
-//          the owner. It may have been woken already: touch neither it nor the mutex then.
-inline bool async_mutex::take_or_queue(detail::waiter& node) noexcept {
-  while (true) {
-    // order: relaxed: only a guess, the compare-exchange below or in take() decides
-    std::uintptr_t seen = state_.load(std::memory_order_relaxed);
-    if (seen == free) {
-      if (take()) return true;
-      continue;
-    }
-    node.next = reinterpret_cast<detail::waiter*>(seen);
-    // order: release/relaxed [async_mutex.queue] pairs with [async_mutex.collect]: publishes the node and what its owner did
-    if (state_.compare_exchange_weak(seen, reinterpret_cast<std::uintptr_t>(&node),
-                                     std::memory_order_release, std::memory_order_relaxed)) {
-      return false;
-    }
-  }
-}
+// A coroutine that waits for the mutex, as waiting<> asks for it. Leaves: it may leave before its
+// turn. Otherwise all it needs is a place on the stack of newcomers.
+template <bool Leaves>
+class mutex_place : public std::conditional_t<Leaves, coroutine_waiter, newcomer_waiter> {
+  using base = std::conditional_t<Leaves, coroutine_waiter, newcomer_waiter>;
 
-inline void async_mutex::unlock() noexcept {
-  if (queue_ == nullptr) {
-    std::uintptr_t seen = owned;
-    // order: release/relaxed [async_mutex.unlock] pairs with [async_mutex.take]: publishes what this owner did
-    if (state_.compare_exchange_strong(seen, free, std::memory_order_release,
-                                       std::memory_order_relaxed)) {
-      return;
-    }
-    if (seen == free) {
-      detail::misuse("async_mutex: unlocked while free; adopt only a mutex that a guard released");
-    }
-    // order: acquire [async_mutex.collect] pairs with [async_mutex.queue]: sees the nodes and what the waiters did
-    seen = state_.exchange(owned, std::memory_order_acquire);
-    queue_ = detail::reverse(reinterpret_cast<detail::waiter*>(seen));
-  }
-  detail::waiter* const next_owner = queue_;
-  queue_ = next_owner->next;
-  next_owner->wake();
-}
-
-inline async_mutex::~async_mutex() {
-  // order: relaxed: the last use happens before the destruction, or there is no order that helps
-  if (state_.load(std::memory_order_relaxed) != free) {
-    detail::misuse("~async_mutex: still owned; let every guard and every waiter go first");
-  }
-}
-
-inline async_mutex::guard async_mutex::try_lock() noexcept {
-  return take() ? guard(*this, std::adopt_lock) : guard();
-}
-
-class [[nodiscard("write co_await")]] async_mutex::lock_awaiter {
 public:
-  explicit lock_awaiter(async_mutex& mutex) noexcept : mutex_(mutex) {}
+  using request = async_mutex*;
 
-  // Not asked first: taking the mutex and queueing share one look at the state.
-  bool await_ready() const noexcept { return false; }
-  bool await_suspend(std::coroutine_handle<> self) noexcept {
-    node_.continuation = self;
-    return !mutex_.take_or_queue(node_);
+  mutex_place(async_mutex* mutex, waiter::wake_function function) noexcept
+      : base(function), mutex_(mutex) {
+    if constexpr (Leaves) this->amount = mutex_queue::leaver;
   }
-  guard await_resume() const noexcept { return guard(mutex_, std::adopt_lock); }
+  mutex_place(const mutex_place&) = delete;
+  mutex_place& operator=(const mutex_place&) = delete;
+  ~mutex_place() {
+    if (this->suspended) queue().abandon(*this);
+  }
+
+  request what() const noexcept { return mutex_; }
+  bool try_now() noexcept { return queue().looks_free() && queue().take(); }
+  bool suspend() noexcept {
+    if constexpr (Leaves) {
+      return queue().take_or_stand(*this);
+    } else {
+      return queue().take_or_push(*this);
+    }
+  }
+  void end(wait_status why) noexcept { queue().end(*this, why); }
+  async_mutex::guard finish() noexcept {
+    this->suspended = false;
+    return this->status == wait_status::acquired ? async_mutex::guard(*mutex_, std::adopt_lock)
+                                                 : async_mutex::guard(this->status);
+  }
 
 private:
-  async_mutex& mutex_;
-  detail::coroutine_waiter node_;
+  mutex_queue& queue() const noexcept { return mutex_->queue_; }
+
+  async_mutex* mutex_;
 };
 
-inline auto async_mutex::lock() noexcept { return lock_awaiter(*this); }
+}  // namespace detail
 
-inline async_mutex::guard async_mutex::lock_blocking() noexcept {
-  for (unsigned round = 0; round < detail::spin_rounds; ++round) {
-    // order: relaxed: only a guess, so that spinning does not pull the line away from the owner
-    if (state_.load(std::memory_order_relaxed) == free && take()) {
-      return guard(*this, std::adopt_lock);
-    }
-    detail::spin_hint(round);
-  }
-  detail::thread_waiter node;
-  if (!take_or_queue(node)) node.wait();
-  return guard(*this, std::adopt_lock);
+inline async_mutex::guard async_mutex::try_lock() noexcept {
+  if (queue_.take()) return guard(*this, std::adopt_lock);
+  return guard(closed() ? wait_status::closed : wait_status::timed_out);
 }
 
-template <class F>
+inline auto async_mutex::lock() noexcept { return lock_wait<false>(this); }
+
+template <detail::stop_token_like Token>
+auto async_mutex::lock(Token stop) {
+  return lock_wait<true, detail::stop_end<Token>>(this, {}, {std::move(stop)});
+}
+
+template <class Timer>
+auto async_mutex::lock_until(Timer& timer, typename Timer::time_point deadline) {
+  return lock_wait<true, detail::deadline_end<Timer>>(this, {}, {&timer, deadline});
+}
+
+template <class Timer, detail::stop_token_like Token>
+auto async_mutex::lock_until(Timer& timer, typename Timer::time_point deadline, Token stop) {
+  return lock_wait<true, detail::stop_end<Token>, detail::deadline_end<Timer>>(
+      this, {}, {std::move(stop)}, {&timer, deadline});
+}
+
+inline async_mutex::guard async_mutex::blocking(
+    const std::chrono::steady_clock::time_point* deadline) noexcept {
+  const wait_status how = queue_.block(deadline);
+  return how == wait_status::acquired ? guard(*this, std::adopt_lock) : guard(how);
+}
+inline async_mutex::guard async_mutex::lock_blocking() noexcept { return blocking(nullptr); }
+inline async_mutex::guard async_mutex::lock_blocking_until(
+    std::chrono::steady_clock::time_point deadline) noexcept {
+  return blocking(&deadline);
+}
+
+template <class F, class Wait>
 class [[nodiscard("write co_await")]] async_mutex::exclusive_call {
 public:
   static_assert(!detail::awaitable_function<F>, "make f a coroutine that awaits this itself");
   static_assert(alignof(F) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__,
                 "compilers do not over-align coroutine frames: capture a pointer instead");
 
-  exclusive_call(async_mutex& mutex, F f) : lock_(mutex), f_(std::move(f)) {}
+  template <class... Args>
+  explicit exclusive_call(F f, Args&&... args)
+      : wait_(std::forward<Args>(args)...), f_(std::move(f)) {}
 
-  bool await_ready() const noexcept { return lock_.await_ready(); }
-  bool await_suspend(std::coroutine_handle<> self) noexcept { return lock_.await_suspend(self); }
-  decltype(auto) await_resume() {
-    const guard held = lock_.await_resume();
-    return f_();
+  bool await_ready() noexcept { return wait_.await_ready(); }
+  bool await_suspend(std::coroutine_handle<> self) noexcept { return wait_.await_suspend(self); }
+  auto await_resume() {
+    const guard held = wait_.await_resume();
+    return held ? detail::ran(f_) : run_result<std::invoke_result_t<F&>>(held.status());
   }
 
 private:
-  lock_awaiter lock_;
+  Wait wait_;
   F f_;
 };
 
-template <class F>
-std::invoke_result_t<F&> async_mutex::exclusive_coroutine(F f) {
-  const guard held = co_await lock();
-  co_return co_await f();
+template <class Coroutine, class F, class... Stop>
+typename detail::with_result<Coroutine>::type async_mutex::exclusive_coroutine(async_mutex& mutex,
+                                                                               F f, Stop... stop) {
+  using result = typename detail::with_result<Coroutine>::result;
+  const guard held = co_await mutex.lock(std::move(stop)...);
+  if (!held) co_return result(held.status());
+  if constexpr (std::is_same_v<result, run_result<void>>) {
+    co_await f();
+    co_return result();
+  } else {
+    co_return result(co_await f());
+  }
 }
 
 template <class F>
@@ -292,13 +312,27 @@ std::invoke_result_t<F&> async_mutex::owning_coroutine(guard held, F f) {
   co_return co_await f();
 }
 
+template <class F, class... Stop>
+auto async_mutex::exclusive(F f, Stop... stop) {
+  using result = std::invoke_result_t<F&>;
+  if constexpr (detail::coroutine_function<F>) {
+    static_assert(requires { typename detail::with_result<result>::type; },
+                  "f gives a coroutine that is no kind<result, ...>: use lock() and a guard");
+    return exclusive_coroutine<result>(*this, std::move(f), std::move(stop)...);
+  } else if constexpr (sizeof...(Stop) == 0) {
+    return exclusive_call<F, lock_wait<false>>(std::move(f), this);
+  } else {
+    return exclusive_call<F, lock_wait<true, detail::stop_end<Stop>...>>(
+        std::move(f), this, detail::by_trampoline{}, detail::stop_end<Stop>{std::move(stop)}...);
+  }
+}
 template <class F>
 auto async_mutex::run_exclusive(F f) {
-  if constexpr (detail::coroutine_function<F>) {
-    return exclusive_coroutine(std::move(f));
-  } else {
-    return exclusive_call<F>(*this, std::move(f));
-  }
+  return exclusive(std::move(f));
+}
+template <class F, detail::stop_token_like Token>
+auto async_mutex::run_exclusive(F f, Token stop) {
+  return exclusive(std::move(f), std::move(stop));
 }
 
 template <class F>
