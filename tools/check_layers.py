@@ -26,7 +26,7 @@ from source_text import (LABELS, Finding, arguments, blank, contract, finish, he
 
 # A header may include its own layer and those before it. A folder stands for all that is in it.
 LAYERS = (
-    ("detail/", "version.hpp", "fwd.hpp", "wait_status.hpp"),
+    ("detail/", "version.hpp", "fwd.hpp", "wait_status.hpp", "lock_report.hpp"),
     ("counter.hpp", "striped_counter.hpp", "bounded_counter.hpp",
      "striped_bounded_counter.hpp", "watermark.hpp", "versioned.hpp",
      "snapshot.hpp", "transaction.hpp"),
