@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-// task, sync_wait, reschedule: the contract on one thread, and results that come from another.
+// task, sync_wait, reschedule, stop tokens: the contract on one thread, results that come from
+// another, and tasks that are destroyed while they wait.
 
 #include <interlock/task.hpp>
 #include <interlock/when_all.hpp>
@@ -15,16 +16,28 @@
 #include <utility>
 #include <vector>
 
+#include <version>
+#if defined(__cpp_lib_jthread)
+#include <stop_token>
+#endif
+
+#include "support/allocations.hpp"
 #include "support/catch.hpp"
 #include "support/death.hpp"
 #include "support/detached.hpp"
+#include "support/owned.hpp"
 #include "support/small_stack.hpp"
+#include "support/stopping.hpp"
 #include "support/threads.hpp"
 
+using interlock::current_stop_token;
+using interlock::inplace_stop_source;
+using interlock::inplace_stop_token;
 using interlock::reschedule;
 using interlock::sync_wait;
 using interlock::task;
 using interlock::when_all;
+using interlock::with_stop_token;
 
 static_assert(interlock::detail::awaitable<interlock::task<int>>);
 static_assert(!interlock::detail::awaitable<interlock::task<int>&>);  // it is given away
@@ -93,6 +106,69 @@ task<> visit(std::vector<int>& log, int id, int times) {
     log.push_back(id);
     co_await reschedule();
   }
+}
+
+task<inplace_stop_token> token_at(int depth) {
+  if (depth == 0) co_return co_await current_stop_token();
+  co_return co_await token_at(depth - 1);
+}
+
+task<bool> stop_seen_after(int yields) {
+  for (int i = 0; i < yields; ++i) co_await reschedule();
+  const inplace_stop_token stop = co_await current_stop_token();
+  co_return stop.stop_requested();
+}
+
+// A coroutine of another kind that has a stop token of our kind.
+struct foreign_with_token {
+  struct promise_type {
+    explicit promise_type(inplace_stop_token stop, inplace_stop_token&) : mine(stop) {}
+    foreign_with_token get_return_object() noexcept { return {}; }
+    std::suspend_never initial_suspend() noexcept { return {}; }
+    std::suspend_never final_suspend() noexcept { return {}; }
+    void return_void() noexcept {}
+    void unhandled_exception() noexcept { std::terminate(); }
+    inplace_stop_token get_stop_token() const noexcept { return mine; }
+    inplace_stop_token mine;
+  };
+};
+
+foreign_with_token see_token(inplace_stop_token, inplace_stop_token& to) {
+  to = co_await token_at(2);
+}
+
+// Suspends until somebody resumes the handle.
+struct park_in {
+  std::coroutine_handle<>& to;
+  bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<> self) const noexcept { to = self; }
+  void await_resume() const noexcept {}
+};
+
+struct counted {
+  explicit counted(int& n) : alive(n) { ++alive; }
+  ~counted() { --alive; }
+  counted(const counted&) = delete;
+  counted& operator=(const counted&) = delete;
+  int& alive;
+};
+
+task<> stay(int& alive, std::coroutine_handle<>& to) {
+  const counted here(alive);
+  co_await park_in{to};
+}
+task<> stay_below(int depth, int& alive, std::coroutine_handle<>& to) {
+  const counted here(alive);
+  if (depth == 0) {
+    co_await stay(alive, to);
+  } else {
+    co_await stay_below(depth - 1, alive, to);
+  }
+}
+
+support::owned start(task<> work, int& ended) {
+  co_await std::move(work);
+  ++ended;
 }
 
 std::string message_of_failure(task<int> work) {
@@ -302,4 +378,202 @@ TEST_CASE("awaiting a task that is empty or was awaited ends with a sentence") {
         }) ==
         "interlock: co_await of a task that was awaited before: call its function again for "
         "another run\n");
+}
+
+TEST_CASE("A task has the stop token of the one who awaits it") {
+  inplace_stop_source stop;
+  CHECK(sync_wait(token_at(0)) == inplace_stop_token());
+  CHECK(sync_wait(token_at(0), stop.get_token()) == stop.get_token());
+  CHECK(sync_wait(token_at(9), stop.get_token()) == stop.get_token());
+  CHECK_FALSE(sync_wait(stop_seen_after(2), stop.get_token()));
+  stop.request_stop();
+  CHECK(sync_wait(stop_seen_after(2), stop.get_token()));
+  CHECK_FALSE(sync_wait(stop_seen_after(2)));
+
+  const auto of_another_kind = [](inplace_stop_token& seen) -> detached {
+    seen = co_await token_at(2);
+    const inplace_stop_token own = co_await current_stop_token();
+    if (own.stop_possible()) seen = own;
+  };
+  inplace_stop_token seen = stop.get_token();
+  of_another_kind(seen);
+  CHECK(seen == inplace_stop_token());
+  see_token(stop.get_token(), seen);
+  CHECK(seen == stop.get_token());
+}
+
+TEST_CASE("with_stop_token gives a task another token: the innermost counts") {
+  inplace_stop_source outer;
+  inplace_stop_source inner;
+  CHECK(sync_wait(with_stop_token(inner.get_token(), token_at(3)), outer.get_token()) ==
+        inner.get_token());
+  CHECK(sync_wait(with_stop_token(outer.get_token(),
+                                  with_stop_token(inner.get_token(), token_at(3)))) ==
+        inner.get_token());
+  CHECK(sync_wait(with_stop_token({}, token_at(3)), outer.get_token()) == inplace_stop_token());
+  const auto around = [](inplace_stop_token token) -> task<std::vector<inplace_stop_token>> {
+    std::vector<inplace_stop_token> seen;
+    seen.push_back(co_await token_at(1));
+    seen.push_back(co_await with_stop_token(token, token_at(1)));
+    seen.push_back(co_await token_at(1));
+    co_return seen;
+  };
+  CHECK(sync_wait(around(inner.get_token()), outer.get_token()) ==
+        std::vector<inplace_stop_token>{outer.get_token(), inner.get_token(), outer.get_token()});
+}
+
+TEST_CASE("sync_wait hands on a stop of any kind of token, and any awaitable takes one") {
+  support::stop_source stop;
+  const auto stop_halfway = [](auto& source) -> task<bool> {
+    const bool before = co_await stop_seen_after(1);
+    source.request_stop();
+    const bool after = co_await stop_seen_after(1);
+    co_return !before && after;
+  };
+  CHECK(sync_wait(stop_halfway(stop), stop.get_token()));
+  CHECK(sync_wait(stop_seen_after(0), stop.get_token()));  // requested before
+  inplace_stop_source other;
+  CHECK(sync_wait(current_stop_token(), other.get_token()) == other.get_token());
+  CHECK(sync_wait(ready_with{5}, other.get_token()) == 5);
+#if defined(__cpp_lib_jthread)
+  std::stop_source standard;
+  CHECK(sync_wait(stop_halfway(standard), standard.get_token()));
+#endif
+}
+
+TEST_CASE("a stop from another thread reaches a task that waits for it") {
+  for (std::size_t i = 0; i < support::rounds(200); ++i) {
+    inplace_stop_source stop;
+    std::thread other([&] { stop.request_stop(); });
+    const auto poll = []() -> task<int> {
+      const inplace_stop_token mine = co_await current_stop_token();
+      int turns = 0;
+      for (; !mine.stop_requested(); ++turns) co_await reschedule();
+      co_return turns;
+    };
+    const int turns = sync_wait(poll(), stop.get_token());
+    other.join();
+    REQUIRE(turns >= 0);
+  }
+}
+
+TEST_CASE("stop tokens cost no allocation, and a task one") {
+  if (!support::counts_allocations) return;
+  inplace_stop_source stop;
+  const auto measure = [](inplace_stop_token token) -> task<std::size_t> {
+    const std::size_t before = support::allocations();
+    const int one = co_await with_stop_token(token, give(1));
+    const inplace_stop_token mine = co_await current_stop_token();
+    co_await reschedule();
+    co_return support::allocations() - before - static_cast<std::size_t>(mine == token ? one : 9);
+  };
+  CHECK(sync_wait(measure(stop.get_token()), stop.get_token()) == 0);
+  const std::size_t before = support::allocations();
+  sync_wait(token_at(0), stop.get_token());
+  CHECK(support::allocations() - before == 1);
+}
+
+TEST_CASE("a task that is destroyed while it waits takes the tasks that it awaits along") {
+  int alive = 0;
+  int ended = 0;
+  std::coroutine_handle<> parked;
+  {
+    const support::owned whole = start(stay_below(10, alive, parked), ended);
+    CHECK(alive == 12);
+    whole.handle.destroy();
+  }
+  CHECK(alive == 0);
+  // The same inside a coroutine, which goes on.
+  const auto destroyer = [](int& n, int& ends, std::coroutine_handle<>& to) -> task<> {
+    const support::owned whole = start(stay_below(3, n, to), ends);
+    co_await reschedule();
+    CHECK(n == 5);
+    whole.handle.destroy();
+    CHECK(n == 0);
+    co_await reschedule();
+  };
+  sync_wait(destroyer(alive, ended, parked));
+  CHECK(ended == 0);
+}
+
+TEST_CASE("a coroutine that is ready may be destroyed before its turn, on its thread") {
+  int alive = 0;
+  int ended = 0;
+  std::coroutine_handle<> parked;
+  const auto destroyer = [](int& n, int& ends, std::coroutine_handle<>& to) -> task<> {
+    {  // a task that has not begun
+      const support::owned whole = start(stay_below(1, n, to), ends);
+      CHECK(n == 0);
+      whole.handle.destroy();
+    }
+    {  // one whose child has ended
+      support::owned whole = start(stay_below(1, n, to), ends);
+      co_await reschedule();
+      interlock::detail::trampoline::together([&] {
+        to.resume();  // its caller is ready, and this coroutine is not suspended
+        whole.handle.destroy();
+      });
+    }
+    {  // one that waits for its turn
+      const auto give_way = [](int& count) -> task<> {
+        const counted here(count);
+        co_await reschedule();
+        ++count;
+      };
+      const support::owned first = start(give_way(n), ends);
+      const support::owned second = start(give_way(n), ends);
+      co_await reschedule();
+      CHECK(n == 2);
+      second.handle.destroy();
+      co_await reschedule();
+      CHECK(ends == 1);
+      first.handle.destroy();
+    }
+    co_await reschedule();
+  };
+  sync_wait(destroyer(alive, ended, parked));
+  CHECK(ended == 1);
+  CHECK(alive == 1);  // what the first one added at its end
+}
+
+TEST_CASE("destroying a coroutine that another thread is about to resume ends with a sentence") {
+  CHECK(support::death_message([] {
+          std::coroutine_handle<> parked;
+          int alive = 0;
+          int ended = 0;
+          const support::owned whole = start(stay(alive, parked), ended);
+          interlock::detail::trampoline::together([&] {
+            parked.resume();  // the task has ended: its caller is ready, here
+            std::thread([&] { whole.handle.destroy(); }).join();
+          });
+        }) ==
+        "interlock: a coroutine was destroyed while another thread was about to resume it; "
+        "destroy it on that thread, or where nothing that it awaits can end meanwhile\n");
+}
+
+TEST_CASE("a million tasks under as many stop tokens, and as many exceptions, need no deep stack") {
+  const std::size_t times = support::rounds(1'000'000);
+  std::size_t seen = 0;
+  bool caught = false;
+  REQUIRE(support::on_small_stack([&] {
+    const auto nest = [](auto& self, std::size_t depth) -> task<std::size_t> {
+      if (depth == 0) co_return 0;
+      inplace_stop_source own;
+      const std::size_t below =
+          co_await with_stop_token(own.get_token(), self(self, depth - 1));
+      co_return below + 1;
+    };
+    seen = sync_wait(nest(nest, times));
+    const auto fail_below = [](auto& self, std::size_t depth) -> task<> {
+      if (depth == 0) throw std::runtime_error("from below");
+      co_await self(self, depth - 1);
+    };
+    try {
+      sync_wait(fail_below(fail_below, times / 10));
+    } catch (const std::runtime_error&) {
+      caught = true;
+    }
+  }));
+  CHECK(seen == times);
+  CHECK(caught);
 }

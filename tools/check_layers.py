@@ -73,6 +73,8 @@ MORE_LINES = {
     "transaction.hpp": (2250, "its log on top of all that a cell is"),
     "versioned.hpp": (1330, "threads and coroutines wait for a version"),
     "striped_bounded_counter.hpp": (850, "both forms of slots, their memory, a lock"),
+    "task.hpp": (920, "stop tokens, and the threads that wait for them"),
+    "when_all.hpp": (1110, "task, and results of two shapes"),
     "snapshot.hpp": (1500, "the turns of transactions on top of all that a cell is"),
     "serial_queue.hpp": (880, "both kinds of waiter: threads in the lane, coroutines on the trampoline"),
 }
@@ -84,6 +86,8 @@ MORE_HEADERS = {
     "transaction.hpp": (17, "its log on top of all that a cell is"),
     "striped_bounded_counter.hpp": (10, "both forms of slots, their memory, a lock, the bounds"),
     "versioned.hpp": (9, "the word, the bytes, and who waits: a file each"),
+    "task.hpp": (9, "stop tokens, and the threads that wait for them"),
+    "when_all.hpp": (10, "task and what it needs"),
     "snapshot.hpp": (11, "the turns of transactions on top of all that a cell is"),
 }
 

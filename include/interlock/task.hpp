@@ -6,17 +6,20 @@
 // Problem     C++20 has coroutines, but no type to write one with and nothing to run it on. And
 //             resuming one coroutine from inside another ends in a stack overflow under load.
 // Guarantee   A task runs when it is awaited and never before. Its result or its exception reaches
-//             the one who awaits it. A million awaits in a loop or nested need no deep stack.
-//             sync_wait returns once the awaitable is done and its thread has no coroutine left
-//             to run. After reschedule every coroutine that was ready on the thread has had its
-//             turn.
+//             the one who awaits it. A task has the stop token of the one who awaits it. A million
+//             awaits in a loop or nested need no deep stack. sync_wait returns once the awaitable
+//             is done and its thread has no coroutine left to run. After reschedule every coroutine
+//             that was ready on the thread has had its turn.
 // Progress    co_await, reschedule: never block. sync_wait: blocking.
-// Cost        One frame from operator new per task; awaiting it takes no atomic operation.
+// Cost        One frame from operator new per task; awaiting it takes no atomic operation. The stop
+//             token is one pointer in the frame.
 // Lifetime    A task owns its frame. A task that has been started may be destroyed once it is done,
-//             or while it waits for something that allows it (async_mutex does not).
+//             or while it is suspended, where nobody can resume it meanwhile or on the thread that
+//             is about to. That ends the tasks that it awaits, too, each inside the one before.
 // Resumes on  The thread on which the awaited thing ended, never from inside another coroutine:
 //             next in line after a task, last in line after reschedule or a lock.
-// Cancellation none: a task that was started runs to its end.
+// Cancellation A task runs to its end. It hands its stop token to the tasks that it awaits, and to
+//             its own waits where it says so: co_await door.lock(co_await current_stop_token()).
 // Not for     Programs that have a framework: our awaitables work in its coroutines as well.
 //
 // Example     task<int> answer() { co_return 42; }        // examples/task.cpp
@@ -27,6 +30,7 @@
 //             const int result = sync_wait(twice());
 
 #include <coroutine>
+#include <cstdint>
 #include <exception>
 #include <optional>
 #include <type_traits>
@@ -34,7 +38,9 @@
 
 #include "detail/awaitable.hpp"
 #include "detail/misuse.hpp"
+#include "detail/stoppable.hpp"
 #include "detail/waiter.hpp"
+#include "inplace_stop_token.hpp"
 
 namespace interlock {
 
@@ -80,7 +86,9 @@ private:
 };
 
 // Effects: starts the awaitable on this thread and blocks until it is done. Other coroutines that
-//          are ready on this thread run first.
+//          are ready on this thread run first. With a token (inplace_stop_token, std::stop_token or
+//          another of that kind) the awaitable has it as its stop token; a stop that is requested
+//          does not end the call, but what the awaitable makes of it may.
 // Preconditions: not called by a coroutine that the awaitable waits for.
 // Returns: the result. Throws: what the awaitable throws.
 // Synchronization: what the awaitable did happens before the return.
@@ -88,9 +96,23 @@ template <class T>
 T sync_wait(task<T>&& work);
 template <class Awaitable>
 decltype(auto) sync_wait(Awaitable&& awaitable);
+template <class T, detail::stop_token_like Token>
+T sync_wait(task<T>&& work, Token stop);
+template <class Awaitable, detail::stop_token_like Token>
+decltype(auto) sync_wait(Awaitable&& awaitable, Token stop);
 
 // Effects: co_await reschedule() lets the coroutines that are ready on this thread run first.
 [[nodiscard("write co_await reschedule()")]] inline auto reschedule() noexcept;
+
+// Returns: of co_await current_stop_token(): the stop token of the coroutine, which does not
+// suspend. A token that is never requested in a coroutine whose promise has no get_stop_token().
+[[nodiscard("write co_await current_stop_token()")]] inline auto current_stop_token() noexcept;
+
+// Returns: the task, which will have this token instead of that of whoever awaits it. The innermost
+//          token counts. with_stop_token({}, work) is work that nobody stops.
+// Preconditions: not moved from and not awaited before. The token's source outlives the task.
+template <class T>
+task<T> with_stop_token(inplace_stop_token stop, task<T> work) noexcept;
 
 // ------------------------------------------------------------------------------------------------
 // How a task runs: co_await puts it at the head of the thread's list of ready coroutines (see
@@ -100,24 +122,69 @@ decltype(auto) sync_wait(Awaitable&& awaitable);
 
 namespace detail {
 
-// Waits for a task as its caller does: goes on before whatever else is ready, as after a call.
-class caller_waiter : public coroutine_waiter {
+// A place in the list of ready coroutines, for one coroutine at a time, which may be destroyed
+// before its turn, on that thread.
+class ready_place : public coroutine_waiter {
 public:
-  caller_waiter() noexcept : coroutine_waiter(&resume_at_once) {}
+  ready_place() noexcept = default;
+  ~ready_place() {
+    if (!continuation || trampoline::forget(*this)) return;
+    misuse(
+        "a coroutine was destroyed while another thread was about to resume it; destroy it on "
+        "that thread, or where nothing that it awaits can end meanwhile");
+  }
+
+  void be_next(std::coroutine_handle<> ready) noexcept {
+    continuation = ready;
+    trampoline::resume_next(*this);  // which may end this
+  }
+  void be_last(std::coroutine_handle<> ready) noexcept {
+    continuation = ready;
+    trampoline::resume(*this);
+  }
+  void resumed() noexcept { continuation = nullptr; }
+};
+
+// Returns: the stop token of a coroutine: a task, or one whose promise has get_stop_token().
+template <class Promise>
+inplace_stop_token stop_token_of(std::coroutine_handle<Promise> self) noexcept {
+  if constexpr (requires { inplace_stop_token(self.promise().get_stop_token()); }) {
+    return self.promise().get_stop_token();
+  } else {
+    return {};
+  }
+}
+
+class task_promise_base;
+
+// Whom a task tells that it has ended, once. Both may be gone behind.
+class task_caller {
+public:
+  using listener = void (*)(task_caller& self, task_promise_base& ended) noexcept;
+
+  task_caller(const task_caller&) = delete;
+  task_caller& operator=(const task_caller&) = delete;
+
+  void tell(task_promise_base& ended) noexcept { listener_(*this, ended); }
+
+protected:
+  explicit task_caller(listener function) noexcept : listener_(function) {}
+  ~task_caller() = default;
 
 private:
-  static void resume_at_once(waiter& self) noexcept {
-    trampoline::resume_next(static_cast<coroutine_waiter&>(self));
-  }
+  listener listener_;
 };
 
 class task_promise_base {
 public:
-  std::suspend_always initial_suspend() const noexcept { return {}; }
-  auto final_suspend() const noexcept { return wake_caller{}; }
+  auto initial_suspend() noexcept { return begin{place_}; }
+  auto final_suspend() const noexcept { return tell_caller{}; }
   void unhandled_exception() noexcept { failure_ = std::current_exception(); }
+  inplace_stop_token get_stop_token() const noexcept { return stop_; }
 
-protected:
+  // What callers do.
+  ready_place& place() noexcept { return place_; }  // free from the first step to the end
+  bool failed() const noexcept { return failure_ != nullptr; }
   void rethrow_failure() const {
     if (failure_) std::rethrow_exception(failure_);
   }
@@ -125,17 +192,27 @@ protected:
 private:
   friend task_access;
 
-  struct wake_caller {
+  struct begin {
+    bool await_ready() const noexcept { return false; }
+    void await_suspend(std::coroutine_handle<>) const noexcept {}
+    void await_resume() const noexcept { place.resumed(); }
+    ready_place& place;
+  };
+  struct tell_caller {
     bool await_ready() const noexcept { return false; }
     template <class Promise>
     void await_suspend(std::coroutine_handle<Promise> done) const noexcept {
-      static_cast<task_promise_base&>(done.promise()).caller_->wake();  // the frame may be gone now
+      task_promise_base& self = done.promise();
+      self.caller_->tell(self);  // the frame may be gone now
     }
     void await_resume() const noexcept {}
   };
 
-  coroutine_waiter start_;      // queues the task itself when it is started
-  waiter* caller_ = nullptr;    // woken at the end; null until the task is started
+  static constexpr std::uint32_t own_stop = 1;  // place_.amount: it was given a token of its own
+
+  ready_place place_;              // the task's own until it runs, then its caller's
+  task_caller* caller_ = nullptr;  // null until the task is awaited
+  inplace_stop_token stop_;
   std::exception_ptr failure_;  // what left the coroutine
 };
 
@@ -181,17 +258,21 @@ public:
 };
 
 struct task_access {
-  // Returns: what the trampoline resumes to start the task. Its end wakes the caller.
+  // Effects: makes the task ready, next in line or last. It will tell this caller when it ends.
   template <class T>
-  static coroutine_waiter& start(task<T>& work, waiter& caller) noexcept {
-    if (!work.frame_) misuse("co_await of a task that was moved from: await the one it moved to");
+  static void start_next(task<T>& work, task_caller& caller, inplace_stop_token stop) noexcept {
+    prepare(work, caller, stop).place_.be_next(work.frame_);
+  }
+  template <class T>
+  static void start_last(task<T>& work, task_caller& caller, inplace_stop_token stop) noexcept {
+    prepare(work, caller, stop).place_.be_last(work.frame_);
+  }
+
+  template <class T>
+  static void set_stop_token(task<T>& work, inplace_stop_token stop) noexcept {
+    if (!work.frame_) misuse("with_stop_token of a task that was moved from");
     task_promise_base& promise = work.frame_.promise();
-    if (promise.caller_ != nullptr) {
-      misuse("co_await of a task that was awaited before: call its function again for another run");
-    }
-    promise.caller_ = &caller;
-    promise.start_.continuation = work.frame_;
-    return promise.start_;
+    if (std::exchange(promise.place_.amount, promise.own_stop) == 0) promise.stop_ = stop;
   }
 
   // Preconditions: the task is done. Throws: what left the coroutine.
@@ -199,24 +280,91 @@ struct task_access {
   static T take(task<T>& work) {
     return work.frame_.promise().take();
   }
+  template <class T>
+  static T take_as_resumed(task<T>& work) {
+    work.frame_.promise().place().resumed();
+    return work.frame_.promise().take();
+  }
+
+private:
+  template <class T>
+  static task_promise_base& prepare(task<T>& work, task_caller& caller,
+                                    inplace_stop_token stop) noexcept {
+    if (!work.frame_) misuse("co_await of a task that was moved from: await the one it moved to");
+    task_promise_base& promise = work.frame_.promise();
+    if (promise.caller_ != nullptr) {
+      misuse("co_await of a task that was awaited before: call its function again for another run");
+    }
+    promise.caller_ = &caller;
+    if (promise.place_.amount == 0) promise.stop_ = stop;
+    return promise;
+  }
+};
+
+// A thread that blocks until its task has ended.
+class thread_caller : public task_caller {
+public:
+  thread_caller() noexcept : task_caller(&go_on) {}
+  void wait() noexcept { done_.wait(); }
+
+private:
+  static void go_on(task_caller& self, task_promise_base&) noexcept {
+    static_cast<thread_caller&>(self).done_.wake();
+  }
+
+  thread_waiter done_;
 };
 
 class reschedule_awaiter {
 public:
   bool await_ready() const noexcept { return false; }
-  void await_suspend(std::coroutine_handle<> self) noexcept {
-    node_.continuation = self;
-    node_.wake();
-  }
-  void await_resume() const noexcept {}
+  void await_suspend(std::coroutine_handle<> self) noexcept { place_.be_last(self); }
+  void await_resume() noexcept { place_.resumed(); }
 
 private:
-  coroutine_waiter node_;
+  ready_place place_;
 };
 
-template <class Awaitable>
-task<await_result_t<Awaitable>> as_task(Awaitable&& awaitable) {
-  auto&& awaiter = awaiter_of(std::forward<Awaitable>(awaitable));
+class stop_token_awaiter {
+public:
+  bool await_ready() const noexcept { return false; }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> self) noexcept {
+    found_ = stop_token_of(self);
+    return false;
+  }
+  inplace_stop_token await_resume() const noexcept { return found_; }
+
+private:
+  inplace_stop_token found_;
+};
+
+// A stop that is requested here or by whom a token tells.
+template <stop_token_like Token>
+class linked_stop {
+public:
+  // Effects: a stop of the token is one here, from now on or at once.
+  void link(const Token& token) { heard_.emplace(token, hear{&source_}); }
+  // Effects: waits for a call that is at it on another thread.
+  void unlink() noexcept { heard_.reset(); }
+
+  bool request() noexcept { return source_.request_stop(); }
+  inplace_stop_token token() const noexcept { return source_.get_token(); }
+
+private:
+  struct hear {
+    inplace_stop_source* source;
+    void operator()() const noexcept { source->request_stop(); }
+  };
+
+  inplace_stop_source source_;
+  std::optional<typename stop_callback_of<Token, hear>::type> heard_;
+};
+
+// Kept: a value, which the task keeps, or a reference.
+template <class Kept>
+task<await_result_t<Kept>> as_task(Kept awaitable) {
+  auto&& awaiter = awaiter_of(std::forward<Kept>(awaitable));
   co_return co_await awaiter;  // an lvalue: GCC 12 moves an awaiter that is an xvalue
 }
 
@@ -230,31 +378,34 @@ struct task<T>::promise_type : detail::task_promise<T> {
 };
 
 template <class T>
-class [[nodiscard("write co_await")]] task<T>::awaiter {
+class [[nodiscard("write co_await")]] task<T>::awaiter : detail::task_caller {
 public:
-  explicit awaiter(task& work) noexcept
-      : work_(work), start_(detail::task_access::start(work, caller_)) {}
+  explicit awaiter(task& work) noexcept : task_caller(&go_on), work_(work) {}
 
   bool await_ready() const noexcept { return false; }
-  void await_suspend(std::coroutine_handle<> caller) noexcept {
-    caller_.continuation = caller;
-    detail::trampoline::resume_next(start_);
+  template <class Promise>
+  void await_suspend(std::coroutine_handle<Promise> caller) noexcept {
+    caller_ = caller;
+    detail::task_access::start_next(work_, *this, detail::stop_token_of(caller));
   }
-  T await_resume() { return detail::task_access::take(work_); }
+  T await_resume() { return detail::task_access::take_as_resumed(work_); }
 
 private:
+  static void go_on(task_caller& self, detail::task_promise_base& ended) noexcept {
+    ended.place().be_next(static_cast<awaiter&>(self).caller_);
+  }
+
   task& work_;
-  detail::caller_waiter caller_;
-  detail::coroutine_waiter& start_;
+  std::coroutine_handle<> caller_;
 };
 
 template <class T>
 T sync_wait(task<T>&& given) {
   task<T> work(std::move(given));
-  detail::thread_waiter done;
-  detail::trampoline::resume_next(detail::task_access::start(work, done));
+  detail::thread_caller caller;
+  detail::task_access::start_next(work, caller, {});
   detail::trampoline::run_ready();  // for a caller that is itself a coroutine
-  done.wait();
+  caller.wait();
   return detail::task_access::take(work);
 }
 
@@ -263,9 +414,34 @@ decltype(auto) sync_wait(Awaitable&& awaitable) {
   static_assert(detail::awaitable<Awaitable>,
                 "interlock::sync_wait needs something that co_await accepts; a task t that has a "
                 "name is given away: sync_wait(std::move(t))");
-  return sync_wait(detail::as_task(std::forward<Awaitable>(awaitable)));
+  return sync_wait(detail::as_task<Awaitable&&>(std::forward<Awaitable>(awaitable)));
+}
+
+template <class T, detail::stop_token_like Token>
+T sync_wait(task<T>&& work, Token stop) {
+  if constexpr (std::is_same_v<Token, inplace_stop_token>) {
+    return sync_wait(with_stop_token(stop, std::move(work)));
+  } else {
+    detail::linked_stop<Token> linked;
+    linked.link(stop);
+    return sync_wait(with_stop_token(linked.token(), std::move(work)));
+  }
+}
+
+template <class Awaitable, detail::stop_token_like Token>
+decltype(auto) sync_wait(Awaitable&& awaitable, Token stop) {
+  return sync_wait(detail::as_task<Awaitable&&>(std::forward<Awaitable>(awaitable)),
+                   std::move(stop));
 }
 
 inline auto reschedule() noexcept { return detail::reschedule_awaiter(); }
+
+inline auto current_stop_token() noexcept { return detail::stop_token_awaiter(); }
+
+template <class T>
+task<T> with_stop_token(inplace_stop_token stop, task<T> work) noexcept {
+  detail::task_access::set_stop_token(work, stop);
+  return work;
+}
 
 }  // namespace interlock
