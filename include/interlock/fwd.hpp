@@ -21,6 +21,8 @@ class inplace_stop_source;
 class inplace_stop_token;
 template <class CallbackFn>
 class inplace_stop_callback;
+class timer_thread;
+class manual_timer;
 
 template <class T>
 class task;

@@ -72,7 +72,7 @@ public:
     return requested_.load(std::memory_order_acquire);
   }
 
-  // Effects: if it is the first call, calls the callbacks on this thread, in the order in which they
+  // Effects: the first call calls the callbacks on this thread, in the order in which they
   //          were registered. Coroutines that they wake are resumed here after the last of them.
   // Returns: true if it is the first call.
   bool request_stop() noexcept {

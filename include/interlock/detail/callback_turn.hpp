@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// interlock/detail/callback_turn.hpp - one thread calls callbacks, one at a time and without a lock,
+// interlock/detail/callback_turn.hpp - one thread calls callbacks, one at a time, without a lock,
 // and their owners want to be rid of them meanwhile.
 //
 // Everything here is under the lock of whoever keeps the callbacks: it takes one off its list and

@@ -29,6 +29,7 @@
 #include <tuple>
 #include <utility>
 
+#include "../timer.hpp"
 #include "../wait_status.hpp"
 #include "stoppable.hpp"
 #include "waiter.hpp"
@@ -52,7 +53,7 @@ struct stop_end {
 };
 
 // Ends a wait at a time of the timer. A deadline that has passed lets the coroutine try once.
-template <class Timer>
+template <timer Timer>
 struct deadline_end {
   template <class F>
   using registration = typename Timer::template alarm<F>;
