@@ -52,8 +52,8 @@ public:
 
   [[nodiscard]] time_point now() const noexcept { return alarms_.now(); }
 
-  // Effects: lets time go on to `then`, from one deadline to the next: calls the alarms of each, then
-  //          resumes the coroutines that they woke. No effect if `then` has passed.
+  // Effects: lets time go on to `then`, from one deadline to the next: calls the alarms of each,
+  //          then resumes the coroutines that they woke. No effect if `then` has passed.
   // Preconditions: one thread at a time, and none of the alarms.
   void advance_to(time_point then) noexcept {
     while (const auto next = alarms_.first(then)) {

@@ -11,8 +11,8 @@
 //     using time_point = ...;              // what a deadline is given in: copied, compared by you
 //     template <class F> class alarm {     // F: small, copied, noexcept
 //     public:
-//       alarm(my_timer&, time_point, F);   // calls f() once at or after the deadline, on a thread of
-//                                          // your choosing; here if the deadline has passed
+//       alarm(my_timer&, time_point, F);   // calls f() once at or after the deadline, on a thread
+//                                          // of your choosing; here if the deadline has passed
 //       ~alarm();                          // f is not called from now on. If another thread is
 //     };                                   // calling it, waits until it returns; not for this one
 //   };
@@ -21,8 +21,8 @@
 // - It may be destroyed by its own call: what comes behind f() does not touch it.
 // - f() ends a wait, which resumes a coroutine. It takes no lock that its caller may hold, so hold
 //   none. Best call alarms inside nothing else, from the loop itself.
-// - Nothing is allocated by an alarm, and nothing is thrown, or the wait that it belongs to ends the
-//   program.
+// - Nothing is allocated by an alarm, and nothing is thrown, or the wait that it belongs to ends
+//   the program.
 // - The timer outlives its alarms.
 
 #include <concepts>

@@ -11,8 +11,8 @@
 //             Coroutines whose deadlines have passed go on after the last of these alarms.
 // Progress    To arm and to disarm: a few steps in turn with the other users. The thread sleeps
 //             until the next deadline.
-// Cost        One thread. Nothing is allocated: an alarm is a node of a heap, 64 bytes with a pointer
-//             to what it ends. To arm is O(1) and reads the clock, to disarm O(log n) amortized.
+// Cost        One thread. Nothing is allocated: an alarm is a node of a heap, 64 bytes with a
+//             pointer to what it ends. To arm: O(1), reads the clock; to disarm: O(log n).
 // Lifetime    Must outlive its alarms. Its destructor joins the thread.
 // Resumes on  Its thread, which calls no other alarm meanwhile: give long work away by resume_on().
 // Cancellation Destroy the alarm.

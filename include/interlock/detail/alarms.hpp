@@ -113,7 +113,7 @@ private:
   time_point sleeps_until_ = time_point::min();  // min: is awake
 };
 
-// The alarm of a timer that has `bool arm(alarm_node&)` (false: it is due) and `disarm(alarm_node&)`.
+// The alarm of a timer with `bool arm(alarm_node&)`, false if it is due, and disarm(alarm_node&).
 template <class Timer, class F>
 class alarm_of : private alarm_node {
 public:

@@ -43,10 +43,10 @@ namespace interlock::detail {
 
 // A place on a ring in order of age. The ring is a link as well: its `newer` is the oldest member.
 struct age_link {
-  void append_to(age_link& ring) noexcept {
-    older = ring.older;
-    newer = &ring;
-    older->newer = ring.older = this;
+  void append_to(age_link& end_of) noexcept {
+    older = end_of.older;
+    newer = &end_of;
+    older->newer = end_of.older = this;
   }
   void remove() noexcept {
     older->newer = newer;
