@@ -36,12 +36,18 @@ loop::visitor short_sections(loop&, shared_value& shared) {
   }
 }
 
+void enter_as_thread(shared_value& shared) {
+  const absl::MutexLock held(&shared.mutex);
+  benchmark::DoNotOptimize(++shared.value);
+}
+
 const bench::contenders here([] {
   const std::string who = "Abseil Mutex";
   add_repeated(in_a_coroutine + who, blocking_sections<section>);
   bench::add<section>(in_a_thread + who);
   bench::add_alone<pair>(only_a_pair + who);
   add_loops<shared_value>(loops_short + who, short_sections);
+  add_mixed<shared_value>(mixed_short + who, short_sections, enter_as_thread);
 });
 
 }  // namespace

@@ -2,10 +2,9 @@
 // How often operator new is called on each way through a lock; of frames and threads, which are
 // made before, nothing counts.
 
-#include <interlock/async_mutex.hpp>
+#include <deque>
 
-#include <functional>
-
+#include "async/doors.hpp"
 #include "async/jobs.hpp"
 #include "tests/support/allocations.hpp"
 #include "tests/support/detached.hpp"
@@ -64,6 +63,50 @@ double waiting_lock() {
   return start.open([&] { held.unlock(); });
 }
 
+// Each of fifty waits, by turns to its end and told to stop.
+template <class Source>
+detached lock_or_stop(gate& start, async_mutex& mutex, Source& source) {
+  co_await start;
+  const auto held = co_await mutex.lock(source.get_token());
+  benchmark::DoNotOptimize(held.owns_lock());
+}
+
+template <class Source>
+double stopped_lock() {
+  gate start;
+  async_mutex mutex;
+  auto held = mutex.try_lock();
+  std::deque<Source> sources(visitors);
+  for (Source& each : sources) lock_or_stop(start, mutex, each);
+  return start.open([&] {
+    for (std::size_t i = 0; i < visitors; i += 2) sources[i].request_stop();
+    held.unlock();
+  });
+}
+
+detached lock_or_give_up(gate& start, with_deadline& door) {
+  co_await start;
+  const auto held = co_await door.enter();
+  benchmark::DoNotOptimize(held.owns_lock());
+}
+
+double late_lock() {
+  gate start;
+  with_deadline door;
+  auto held = door.mutex.try_lock();
+  for (int i = 0; i < visitors; ++i) lock_or_give_up(start, door);
+  return start.open([&] { door.timer.advance_to(door.deadline); });
+}
+
+double closed_lock() {
+  gate start;
+  async_mutex mutex;
+  auto held = mutex.try_lock();
+  interlock::inplace_stop_source never;
+  for (int i = 0; i < visitors; ++i) lock_or_stop(start, mutex, never);
+  return start.open([&] { mutex.close(); });
+}
+
 double from_threads() {
   async_mutex mutex;
   auto held = mutex.try_lock();
@@ -94,6 +137,11 @@ const bench::contenders here([] {
   add("task, its frame", one_frame);
   add("async_mutex, free", free_lock);
   add("async_mutex, 50 waiters", waiting_lock);
+  add("async_mutex, 50 waiters, half cancelled, std::stop_token", stopped_lock<std::stop_source>);
+  add("async_mutex, 50 waiters, half cancelled, inplace_stop_token",
+      stopped_lock<interlock::inplace_stop_source>);
+  add("async_mutex, 50 waiters, all too late", late_lock);
+  add("async_mutex, 50 waiters, closed", closed_lock);
   add("async_mutex, try_lock and lock_blocking", from_threads);
 });
 

@@ -56,6 +56,18 @@ asio::awaitable<void> repeat_in_strand(benchmark::State& state, asio::io_context
   }
 }
 
+asio::awaitable<int> child(int argument) {
+  co_return argument + 1;
+}
+
+asio::awaitable<void> call_children(benchmark::State& state, asio::io_context&) {
+  int value = 0;
+  for (auto _ : state) {
+    value = co_await child(value);
+    benchmark::DoNotOptimize(value);
+  }
+}
+
 template <class Make>
 void repeated(const std::string& name, Make make) {
   benchmark::RegisterBenchmark((name + "/alone").c_str(), [make](benchmark::State& state) {
@@ -162,6 +174,7 @@ const bench::contenders here([] {
         asio::co_spawn(context, repeat_sections(state, mutex), asio::detached);
         context.run();
       });
+  repeated(a_child + "Boost.Asio awaitable", call_children);
   repeated(in_a_coroutine + "Boost.Asio strand, in and out", repeat_in_strand);
   bench::add_timed(held_across_a_yield + channel + "/alone", [](benchmark::State&) {
     std::int64_t value = 0;

@@ -2,10 +2,9 @@
 // Figures that are no times of one operation: allocations, sizes, fairness, and what happens with
 // very many waiters.
 
-#include <interlock/async_mutex.hpp>
-
 #include <algorithm>
 
+#include "async/doors.hpp"
 #include "async/jobs.hpp"
 #include "tests/support/detached.hpp"
 #include "tests/support/small_stack.hpp"
@@ -69,8 +68,25 @@ double cascade() {
   return started ? ns : -1;
 }
 
+// The awaiter is part of the frame of each coroutine that waits.
+template <class Door>
+double size_of_awaiter() {
+  return sizeof(decltype(std::declval<Door&>().enter()));
+}
+
+void add_sizes(const std::string& who) {
+  const std::string size = "async/size/" + who;
+  bench::add_figure(size, "bytes", [] { return double{sizeof(async_mutex)}; });
+  bench::add_figure(size + ", its awaiter", "bytes", size_of_awaiter<plain>);
+  bench::add_figure(size + ", its awaiter" + by_std_token, "bytes", size_of_awaiter<std_stoppable>);
+  bench::add_figure(size + ", its awaiter" + by_inplace_token, "bytes",
+                    size_of_awaiter<inplace_stoppable>);
+  bench::add_figure(size + ", its awaiter" + by_deadline, "bytes", size_of_awaiter<with_deadline>);
+}
+
 const bench::contenders here([] {
   const std::string who = "interlock::async_mutex";
+  add_sizes(who);
   const std::string fair = "async/turns of 50 coroutines, 2000 for each/" + who + ", ";
   bench::add_figure(fair + "fewest", "turns", [] { return fairness().fewest; });
   bench::add_figure(fair + "most", "turns", [] { return fairness().most; });

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <cstdlib>
 #include <fstream>
 #include <memory>
 #include <string>
@@ -29,6 +30,10 @@ inline const std::string only_a_pair = "async/lock and unlock in a thread, nothi
 inline const std::string held_across_a_yield = "async/50 coroutines, held across a yield/";
 inline const std::string loops_short = "async/2 loops of 1000 coroutines, short sections/";
 inline const std::string loops_held = "async/2 loops of 1000 coroutines, held across a yield/";
+inline const std::string mixed_short = "async/a thread beside 50 coroutines, short sections/";
+inline const std::string mixed_held =
+    "async/a thread beside 50 coroutines that hold across a yield/";
+inline const std::string a_child = "async/call a coroutine and wait for it/";
 inline const std::string a_yield = "async/a yield, no lock/";
 
 constexpr int visitors = 50;
@@ -52,6 +57,7 @@ task<> sections(benchmark::State& state) {
   std::int64_t value = 0;
   for (auto _ : state) {
     const auto held = co_await door.enter();
+    if (!held) std::abort();
     benchmark::DoNotOptimize(++value);
   }
 }
@@ -83,6 +89,7 @@ template <class Door>
 task<> visit(Door& door, std::int64_t& value) {
   for (int i = 0; i < visits; ++i) {
     const auto held = co_await door.enter();
+    if (!held) std::abort();
     const std::int64_t seen = value;
     co_await interlock::reschedule();
     value = seen + 1;
@@ -190,6 +197,31 @@ void add_loops(const std::string& name, Visitor visitor) {
       return fresh;
     });
     return result.ns() / (2.0 * crowd * rounds);
+  });
+}
+
+// Effects: registers 50 coroutines of one loop that do visitor(home, shared) again and again,
+// beside
+//          a thread that calls section(shared) as often as all of them together.
+template <class Shared, class Visitor, class Section>
+void add_mixed(const std::string& name, Visitor visitor, Section section) {
+  constexpr int each = visitors * rounds;
+  bench::add_timed(name + "/2 threads", [=](benchmark::State& state) {
+    struct work {
+      loops both;
+      Shared shared;
+      Section section;
+      void operator()(unsigned lane) {
+        if (lane == 0) return both[0].run();
+        for (int i = 0; i < each; ++i) section(shared);
+      }
+    };
+    const pair_run result(state, [&] {
+      auto fresh = std::unique_ptr<work>(new work{{}, {}, section});
+      for (int i = 0; i < visitors; ++i) visitor(fresh->both[0], fresh->shared);
+      return fresh;
+    });
+    return result.ns() / (2.0 * each);
   });
 }
 

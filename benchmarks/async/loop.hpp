@@ -163,6 +163,15 @@ inline void loop::run() {
   running() = nullptr;
 }
 
+// For resume_on(): where a coroutine goes on.
+struct executor {
+  loop* home;
+  template <class F>
+  void execute(F f) const {
+    home->execute(f);
+  }
+};
+
 inline loop::yield_awaiter yield() noexcept {
   return {};
 }

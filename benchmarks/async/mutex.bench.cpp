@@ -1,8 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
-// interlock::async_mutex from coroutines and from threads.
+// interlock::async_mutex from coroutines, from threads, and from both at once.
 
-#include <interlock/async_mutex.hpp>
-
+#include "async/doors.hpp"
 #include "async/jobs.hpp"
 
 namespace async {
@@ -10,16 +9,12 @@ namespace {
 
 using interlock::async_mutex;
 
-struct plain {
+struct lock_blocking_section {
   async_mutex mutex;
-  auto enter() noexcept { return mutex.lock(); }
-};
-
-struct try_lock_pair {
-  async_mutex mutex;
+  std::int64_t value = 0;
   void operator()(unsigned) {
-    const auto held = mutex.try_lock();
-    benchmark::DoNotOptimize(held.owns_lock());
+    const auto held = mutex.lock_blocking();
+    benchmark::DoNotOptimize(++value);
   }
 };
 
@@ -28,12 +23,11 @@ struct lock_blocking_pair {
   void operator()(unsigned) { const auto held = mutex.lock_blocking(); }
 };
 
-struct lock_blocking_section {
+struct try_lock_pair {
   async_mutex mutex;
-  std::int64_t value = 0;
   void operator()(unsigned) {
-    const auto held = mutex.lock_blocking();
-    benchmark::DoNotOptimize(++value);
+    const auto held = mutex.try_lock();
+    if (!held) std::abort();
   }
 };
 
@@ -46,37 +40,74 @@ struct shared_value {
   std::int64_t value = 0;
 };
 
-// Whoever unlocks goes on with the next coroutine, on its own thread: so all gather on one.
-loop::visitor short_sections(loop&, shared_value& shared) {
+// How a visitor of a loop waits, and where it goes on.
+struct where_unlocked {  // on the thread that unlocks: so all gather on one
+  static auto lock(loop&, shared_value& shared) { return shared.mutex.lock(); }
+};
+struct at_home {
+  static auto lock(loop& home, shared_value& shared) {
+    return shared.mutex.lock().resume_on(executor{&home});
+  }
+};
+struct at_home_by_token {
+  static auto lock(loop& home, shared_value& shared) {
+    static interlock::inplace_stop_source never;
+    return shared.mutex.lock(never.get_token()).resume_on(executor{&home});
+  }
+};
+
+template <class How>
+loop::visitor short_sections(loop& home, shared_value& shared) {
   for (int i = 0; i < rounds; ++i) {
     {
-      const auto held = co_await shared.mutex.lock();
+      const auto held = co_await How::lock(home, shared);
+      if (!held) std::abort();
       benchmark::DoNotOptimize(++shared.value);
     }
     co_await yield();
   }
 }
 
-loop::visitor sections_across_a_yield(loop&, shared_value& shared) {
+template <class How>
+loop::visitor sections_across_a_yield(loop& home, shared_value& shared) {
   for (int i = 0; i < rounds; ++i) {
-    const auto held = co_await shared.mutex.lock();
+    const auto held = co_await How::lock(home, shared);
+    if (!held) std::abort();
     const std::int64_t seen = shared.value;
     co_await yield();
     shared.value = seen + 1;
   }
 }
 
+void enter_as_thread(shared_value& shared) {
+  const auto held = shared.mutex.lock_blocking();
+  benchmark::DoNotOptimize(++shared.value);
+}
+
 const bench::contenders here([] {
   const std::string who = "interlock::async_mutex";
   add_repeated(in_a_coroutine + who, sections<plain>);
+  add_repeated(in_a_coroutine + who + by_std_token, sections<std_stoppable>);
+  add_repeated(in_a_coroutine + who + by_inplace_token, sections<inplace_stoppable>);
+  add_repeated(in_a_coroutine + who + by_deadline, sections<with_deadline>);
   bench::add<lock_blocking_section>(in_a_thread + who + " lock_blocking");
   bench::add_alone<try_lock_pair>(only_a_pair + who + " try_lock");
   bench::add_alone<lock_blocking_pair>(only_a_pair + who + " lock_blocking");
   add_held_across_a_yield<plain>(who);
+  add_held_across_a_yield<std_stoppable>(who + by_std_token);
+  add_held_across_a_yield<inplace_stoppable>(who + by_inplace_token);
+  add_held_across_a_yield<with_deadline>(who + by_deadline);
   bench::add_timed(a_yield + "interlock::reschedule/alone",
                    [](benchmark::State&) { return crowd_on_one_thread(pass_by); });
-  add_loops<shared_value>(loops_short + who, short_sections);
-  add_loops<shared_value>(loops_held + who, sections_across_a_yield);
+  add_loops<shared_value>(loops_short + who, short_sections<where_unlocked>);
+  add_loops<shared_value>(loops_short + who + ", resume_on its loop", short_sections<at_home>);
+  add_loops<shared_value>(loops_held + who, sections_across_a_yield<where_unlocked>);
+  add_loops<shared_value>(loops_held + who + ", resume_on its loop",
+                          sections_across_a_yield<at_home>);
+  add_loops<shared_value>(loops_held + who + ", resume_on its loop" + by_inplace_token,
+                          sections_across_a_yield<at_home_by_token>);
+  add_mixed<shared_value>(mixed_short + who, short_sections<at_home>, enter_as_thread);
+  add_mixed<shared_value>(mixed_held + who, sections_across_a_yield<at_home>, enter_as_thread);
 });
 
 }  // namespace

@@ -43,6 +43,12 @@ loop::visitor short_sections(loop&, shared_value<Mutex>& shared) {
   }
 }
 
+template <class Mutex>
+void enter_as_thread(shared_value<Mutex>& shared) {
+  const std::lock_guard held(shared.mutex);
+  benchmark::DoNotOptimize(++shared.value);
+}
+
 struct nothing_shared {};
 
 loop::visitor only_yields(loop&, nothing_shared&) {
@@ -55,6 +61,7 @@ void add(const std::string& who) {
   bench::add<section<Mutex>>(in_a_thread + who);
   bench::add_alone<pair<Mutex>>(only_a_pair + who);
   add_loops<shared_value<Mutex>>(loops_short + who, short_sections<Mutex>);
+  add_mixed<shared_value<Mutex>>(mixed_short + who, short_sections<Mutex>, enter_as_thread<Mutex>);
 }
 
 const bench::contenders here([] {
