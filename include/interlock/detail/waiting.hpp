@@ -127,6 +127,8 @@ struct end_with {
 template <class Place, class End>
 struct armed_end {
   explicit armed_end(End given) : end(std::move(given)) {}
+  armed_end(armed_end&& other) : end(std::move(other.end)) {}  // not armed yet
+  armed_end& operator=(armed_end&&) = delete;
 
   bool due(waiter& node) const noexcept {
     if (!end.due()) return false;
@@ -151,8 +153,13 @@ public:
       : Place(what, &Resumption::template go_on<waiting>),
         Resumption(std::move(resumption)),
         std::tuple<armed_end<Place, Ends>...>(std::move(ends)...) {}
-  waiting(const waiting&) = delete;
-  waiting& operator=(const waiting&) = delete;
+  // Preconditions: not awaited yet. For coroutine types whose await_transform passes it on, where
+  // GCC 12 moves it into the frame, and for those who take an awaitable by value, such as senders.
+  waiting(waiting&& other)
+      : Place(other.what(), &Resumption::template go_on<waiting>),
+        Resumption(static_cast<Resumption&&>(other)),
+        std::tuple<armed_end<Place, Ends>...>(std::move(other.ends())) {}
+  waiting& operator=(waiting&&) = delete;
 
   // Effects: instead, the coroutine resumes where the executor runs what it is given:
   //          executor.execute(f) or executor(f). Preconditions: not awaited yet.
