@@ -32,7 +32,7 @@ LAYERS = (
      "snapshot.hpp", "transaction.hpp"),
     ("inplace_stop_token.hpp", "timer_thread.hpp", "manual_timer.hpp"),
     ("task.hpp", "when_all.hpp", "async_mutex.hpp", "async_shared_mutex.hpp", "async_semaphore.hpp",
-     "lock_all.hpp"),
+     "async_condition.hpp", "lock_all.hpp"),
     ("idempotency_cache.hpp", "serial_queue.hpp", "keyed_serial_queue.hpp", "mirror.hpp"),
     ("asio.hpp", "store/", "sqlite/", "redis/", "postgres/"),
     ("interlock.hpp",),
@@ -70,6 +70,7 @@ PLATFORM = {
 # Header -> (lines that its closure may have, why).
 MORE_LINES = {
     "async_mutex.hpp": (1400, "coroutines that may leave, threads, and what a wait gives"),
+    "async_shared_mutex.hpp": (1100, "who is in and who waits, the awaiter with its ends, two guards"),
     "idempotency_cache.hpp": (820, "its table, and threads and coroutines that join"),
     "transaction.hpp": (2250, "its log on top of all that a cell is"),
     "versioned.hpp": (1330, "threads and coroutines wait for a version"),
@@ -82,6 +83,7 @@ MORE_LINES = {
 
 # Header -> (headers that its closure may have, why).
 MORE_HEADERS = {
+    "async_shared_mutex.hpp": (10, "the queue, the awaiter, its ends, the guards: a file each"),
     "async_mutex.hpp": (12, "the line, the awaiter, its ends, the guard, the results: a file each"),
     "timer_thread.hpp": (9, "alarms: their heap, their lock, their thread, who calls them: a file each"),
     "manual_timer.hpp": (8, "alarms: their heap, their lock, who calls them: a file each"),

@@ -27,6 +27,7 @@ class manual_timer;
 template <class T>
 class task;
 class async_mutex;
+class async_shared_mutex;
 
 template <class Key, class Response, class Hash, class Equal>
 class idempotency_cache;
