@@ -13,13 +13,17 @@
 
 namespace support {
 
-class permits {
+// What one must not do: the mistakes that the tests have to find.
+enum class flaw { none, forgets_that_it_decided, reads_after_wake, wakes_under_the_lock };
+
+template <flaw Flaw>
+class permits_with {
   class place;
 
 public:
-  permits() = default;
-  explicit permits(int given) : free_(given) {}
-  ~permits() { queue_.expect_empty("~permits: somebody waits"); }
+  permits_with() = default;
+  explicit permits_with(int given) : free_(given) {}
+  ~permits_with() { queue_.expect_empty("~permits: somebody waits"); }
 
   // Effects: lets the first one in, or keeps the permit for whoever comes.
   void give() noexcept {
@@ -30,9 +34,12 @@ public:
         ++free_;
       } else {
         lucky = &waiting.pop_front();
+        if constexpr (Flaw == flaw::wakes_under_the_lock) std::exchange(lucky, nullptr)->wake();
       }
     }
-    if (lucky != nullptr) lucky->wake();
+    if (lucky == nullptr) return;
+    lucky->wake();
+    if constexpr (Flaw == flaw::reads_after_wake) lucky->ended = true;
   }
 
   // Effects: tells all who wait and all who come.
@@ -95,6 +102,7 @@ private:
     if (closed_) return waiting.settle(node, interlock::wait_status::closed);
     if (free_ == 0) return waiting.enlist(node);
     --free_;
+    if constexpr (Flaw == flaw::forgets_that_it_decided) return false;
     return waiting.settle(node, interlock::wait_status::acquired);
   }
 
@@ -103,9 +111,10 @@ private:
   bool closed_ = false;
 };
 
-class permits::place : public interlock::detail::coroutine_waiter {
+template <flaw Flaw>
+class permits_with<Flaw>::place : public interlock::detail::coroutine_waiter {
 public:
-  using request = permits*;
+  using request = permits_with*;
 
   place(const request& from, wake_function function) noexcept
       : coroutine_waiter(function), from_(from) {}
@@ -141,7 +150,9 @@ public:
   }
 
 private:
-  permits* from_;
+  permits_with* from_;
 };
+
+using permits = permits_with<flaw::none>;
 
 }  // namespace support
