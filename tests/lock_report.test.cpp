@@ -20,7 +20,9 @@ using here = std::source_location;
 lock_report circle(bool certain) {
   return {lock_report::kind::cycle,
           certain,
-          {{"thread 1", {{"door", here::current(), ""}}, {{"gate", here::current(), "may end by a stop"}}},
+          {{"thread 1",
+            {{"door", here::current(), ""}},
+            {{"gate", here::current(), "may end by a stop"}}},
            {"thread 2", {{"gate", here::current(), ""}}, {{"door", here::current(), ""}}}}};
 }
 

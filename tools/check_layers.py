@@ -26,13 +26,14 @@ from source_text import (LABELS, Finding, arguments, blank, contract, finish, he
 
 # A header may include its own layer and those before it. A folder stands for all that is in it.
 LAYERS = (
-    ("detail/", "version.hpp", "fwd.hpp", "wait_status.hpp", "lock_report.hpp", "timer.hpp"),
+    ("detail/", "version.hpp", "fwd.hpp", "wait_status.hpp", "lock_report.hpp", "lock_owner.hpp",
+     "timer.hpp"),
     ("counter.hpp", "striped_counter.hpp", "bounded_counter.hpp",
      "striped_bounded_counter.hpp", "watermark.hpp", "versioned.hpp",
      "snapshot.hpp", "transaction.hpp"),
     ("inplace_stop_token.hpp", "timer_thread.hpp", "manual_timer.hpp"),
     ("task.hpp", "when_all.hpp", "async_mutex.hpp", "async_shared_mutex.hpp", "async_semaphore.hpp",
-     "async_condition.hpp", "lock_all.hpp"),
+     "async_condition.hpp", "lock_all.hpp", "tracked_async_mutex.hpp"),
     ("idempotency_cache.hpp", "serial_queue.hpp", "keyed_serial_queue.hpp", "mirror.hpp"),
     ("asio.hpp", "store/", "sqlite/", "redis/", "postgres/"),
     ("interlock.hpp",),
@@ -71,6 +72,7 @@ PLATFORM = {
 MORE_LINES = {
     "async_mutex.hpp": (1400, "coroutines that may leave, threads, and what a wait gives"),
     "async_shared_mutex.hpp": (1100, "who is in and who waits, the awaiter with its ends, two guards"),
+    "tracked_async_mutex.hpp": (2600, "async_mutex, and the graph of locks behind it"),
     "idempotency_cache.hpp": (820, "its table, and threads and coroutines that join"),
     "transaction.hpp": (2250, "its log on top of all that a cell is"),
     "versioned.hpp": (1330, "threads and coroutines wait for a version"),
@@ -85,6 +87,7 @@ MORE_LINES = {
 MORE_HEADERS = {
     "async_shared_mutex.hpp": (10, "the queue, the awaiter, its ends, the guards: a file each"),
     "async_mutex.hpp": (12, "the line, the awaiter, its ends, the guard, the results: a file each"),
+    "tracked_async_mutex.hpp": (22, "async_mutex, and the graph of locks behind it"),
     "timer_thread.hpp": (9, "alarms: their heap, their lock, their thread, who calls them: a file each"),
     "manual_timer.hpp": (8, "alarms: their heap, their lock, who calls them: a file each"),
     "striped_counter.hpp": (7, "the state word, the slots, the sequence and its twin: a file each"),

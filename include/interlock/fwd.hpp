@@ -28,6 +28,9 @@ template <class T>
 class task;
 class async_mutex;
 class async_shared_mutex;
+class tracked_async_mutex;
+class lock_owner;
+struct lock_report;
 
 template <class Key, class Response, class Hash, class Equal>
 class idempotency_cache;

@@ -12,7 +12,10 @@
 // Lifetime    A report is gone when the handler returns: copy what is to stay.
 // Not for     Logging. A report is a bug, or a lock order that will be one some day.
 //
-// Example     none
+// Example     on_lock_report([](const lock_report& report) {  // examples/tracked_async_mutex.cpp
+//               std::fputs(to_string(report).c_str(), stdout);
+//               if (report.certain) throw std::runtime_error("deadlock");
+//             });
 
 #include <atomic>
 #include <cstdint>
@@ -35,9 +38,9 @@ struct lock_report {
   };
 
   struct entry {
-    std::string lock;          // its name
-    std::source_location at;   // where it was taken, or asked for
-    std::string note;          // what else is known, such as "may end by a stop"; often empty
+    std::string lock;         // its name
+    std::source_location at;  // where it was taken, or asked for
+    std::string note;         // what else is known, such as "may end by a stop"; often empty
   };
 
   struct party {
@@ -95,13 +98,16 @@ inline std::string describe(const lock_report::entry& entry, const char* preposi
 inline std::string headline(const lock_report& report) {
   const std::string sure = report.certain ? "deadlock: " : "perhaps a deadlock: ";
   switch (report.what) {
-    case lock_report::kind::relock: return sure + "the owner of a mutex waits for it";
+    case lock_report::kind::relock:
+      return sure + "the owner of a mutex waits for it";
     case lock_report::kind::cycle:
       return sure + std::to_string(report.parties.size()) + " wait for each other in a circle";
     case lock_report::kind::order:
       return "lock order: these were taken in both orders; a deadlock once it happens at one time";
-    case lock_report::kind::stranger: return "a mutex is adopted by who does not own it";
-    case lock_report::kind::destruction: return "a mutex is destroyed while it is in use";
+    case lock_report::kind::stranger:
+      return "a mutex is adopted by who does not own it";
+    case lock_report::kind::destruction:
+      return "a mutex is destroyed while it is in use";
   }
   return "no lock_report";
 }

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/reports.hpp"
 
 using interlock::lock_report;
 using interlock::to_string;
@@ -20,18 +21,10 @@ using interlock::detail::lock_party;
 using interlock::detail::lock_wait;
 using interlock::detail::tracked_lock;
 using interlock::detail::wait_end;
+using support::is;
+using support::names;
 
 namespace {
-
-std::vector<lock_report> reports;
-
-// Keeps the reports of its scope, and gives back the handler of before.
-struct recorded {
-  recorded() { reports.clear(); }
-  ~recorded() { interlock::on_lock_report(before); }
-  interlock::lock_report_handler before =
-      interlock::on_lock_report([](const lock_report& one) { reports.push_back(one); });
-};
 
 struct lock : tracked_lock {
   explicit lock(const char* called) {
@@ -42,8 +35,12 @@ struct lock : tracked_lock {
   static lock_graph& graph() { return lock_graph::instance(); }
 };
 
-lock_party thread(std::uintptr_t id) { return {lock_party::kind::thread, id, nullptr}; }
-lock_party frame(std::uintptr_t id) { return {lock_party::kind::coroutine, id, nullptr}; }
+lock_party thread(std::uintptr_t id) {
+  return {lock_party::kind::thread, id, nullptr};
+}
+lock_party frame(std::uintptr_t id) {
+  return {lock_party::kind::coroutine, id, nullptr};
+}
 lock_party named(const char* name) {
   return {lock_party::kind::named, reinterpret_cast<std::uintptr_t>(name), name};
 }
@@ -69,16 +66,8 @@ struct asker {
   lock_wait wait;
 };
 
-void let_go(lock& held) { lock::graph().let_go(held); }
-
-bool is(const lock_report& report, lock_report::kind what, bool certain) {
-  return report.what == what && report.certain == certain;
-}
-
-std::vector<std::string> names(const std::vector<lock_report::entry>& entries) {
-  std::vector<std::string> all;
-  for (const auto& one : entries) all.push_back(one.lock);
-  return all;
+void let_go(lock& held) {
+  lock::graph().let_go(held);
 }
 
 using list = std::vector<std::string>;
@@ -86,7 +75,7 @@ using list = std::vector<std::string>;
 }  // namespace
 
 TEST_CASE("Who waits for what it owns is a circle of one") {
-  const recorded keep;
+  const support::reports reports;
   lock door("door");
   asker a({thread(1)});
   a.take(door);
@@ -101,7 +90,7 @@ TEST_CASE("Who waits for what it owns is a circle of one") {
 }
 
 TEST_CASE("A circle of two is told when it closes with what each holds and asks for") {
-  const recorded keep;
+  const support::reports reports;
   lock x("x"), y("y"), z("z");
   asker a({thread(7)}), b({frame(8)});
   a.take(z);
@@ -123,7 +112,7 @@ TEST_CASE("A circle of two is told when it closes with what each holds and asks 
 }
 
 TEST_CASE("A circle of many is found and a shortest one is told") {
-  const recorded keep;
+  const support::reports reports;
   constexpr std::size_t count = 100;
   std::vector<std::unique_ptr<lock>> locks;
   std::vector<std::unique_ptr<asker>> askers;
@@ -140,7 +129,7 @@ TEST_CASE("A circle of many is found and a shortest one is told") {
 }
 
 TEST_CASE("Waits without a circle are none") {
-  const recorded keep;
+  const support::reports reports;
   lock x("x"), y("y");
   asker a({thread(1)}), b({thread(2)}), c({thread(3)});
   a.take(x);
@@ -155,7 +144,7 @@ TEST_CASE("Waits without a circle are none") {
 }
 
 TEST_CASE("What a caller owns its callee waits for in vain") {
-  const recorded keep;
+  const support::reports reports;
   lock x("x");
   asker caller({frame(1)}), callee({frame(2), frame(1)});
   caller.take(x);
@@ -166,7 +155,7 @@ TEST_CASE("What a caller owns its callee waits for in vain") {
 }
 
 TEST_CASE("Callees of one caller may wait for each other") {
-  const recorded keep;
+  const support::reports reports;
   lock x("x"), y("y");
   asker one({frame(1), frame(9)}), other({frame(2), frame(9)});
   one.take(x);
@@ -183,7 +172,7 @@ TEST_CASE("Callees of one caller may wait for each other") {
 }
 
 TEST_CASE("A caller is stuck if one of its callees is") {
-  const recorded keep;
+  const support::reports reports;
   lock x("x"), y("y");
   asker caller({named("caller")}), callee({frame(2), named("caller")}), other({frame(3)});
   const lock_party one = caller.wait.chain[0];
@@ -199,7 +188,7 @@ TEST_CASE("A caller is stuck if one of its callees is") {
 
 TEST_CASE("A circle that something can end is not certain") {
   for (const wait_end end : {wait_end::refusal, wait_end::stop, wait_end::deadline}) {
-    const recorded keep;
+    const support::reports reports;
     lock x("x"), y("y");
     asker a({thread(1)}), b({thread(2)});
     a.take(x);
@@ -213,7 +202,7 @@ TEST_CASE("A circle that something can end is not certain") {
 }
 
 TEST_CASE("What try_lock took may be a coroutine's so a circle through it is not certain") {
-  const recorded keep;
+  const support::reports reports;
   lock x("x");
   lock::graph().take_at_once(x, thread(1), here::current());
   asker a({thread(1)});
@@ -224,7 +213,7 @@ TEST_CASE("What try_lock took may be a coroutine's so a circle through it is not
 }
 
 TEST_CASE("A guard that moved is nobody's until somebody takes it over") {
-  const recorded keep;
+  const support::reports reports;
   lock x("x"), y("y");
   asker a({thread(1)}), b({thread(2)});
   a.take(x);
@@ -241,7 +230,7 @@ TEST_CASE("A guard that moved is nobody's until somebody takes it over") {
 }
 
 TEST_CASE("What a named owner has stays its own when the guard moves") {
-  const recorded keep;
+  const support::reports reports;
   lock x("x");
   asker me({named("me")});
   me.take(x);
@@ -253,7 +242,7 @@ TEST_CASE("What a named owner has stays its own when the guard moves") {
 }
 
 TEST_CASE("Two orders are told once though nobody waits") {
-  const recorded keep;
+  const support::reports reports;
   lock x("x"), y("y");
   const auto both = [](lock& first, lock& second) {
     asker a({thread(1)});
@@ -281,7 +270,7 @@ TEST_CASE("Two orders are told once though nobody waits") {
 }
 
 TEST_CASE("A circle of three orders is told") {
-  const recorded keep;
+  const support::reports reports;
   lock x("x"), y("y"), z("z");
   const auto both = [](lock& first, lock& second) {
     asker a({thread(1)});
@@ -301,7 +290,7 @@ TEST_CASE("A circle of three orders is told") {
 }
 
 TEST_CASE("Two orders behind one gate are none until somebody goes around it") {
-  const recorded keep;
+  const support::reports reports;
   lock gate("gate"), x("x"), y("y");
   const auto both = [](std::vector<lock*> order) {
     asker a({thread(1)});
@@ -316,7 +305,7 @@ TEST_CASE("Two orders behind one gate are none until somebody goes around it") {
 }
 
 TEST_CASE("Hand over hand along a list is one order") {
-  const recorded keep;
+  const support::reports reports;
   std::vector<std::unique_ptr<lock>> nodes;
   for (int i = 0; i < 20; ++i) nodes.push_back(std::make_unique<lock>("node"));
   for (std::uintptr_t walker = 1; walker <= 3; ++walker) {
@@ -332,7 +321,7 @@ TEST_CASE("Hand over hand along a list is one order") {
 }
 
 TEST_CASE("A wait with a deadline says nothing about the order") {
-  const recorded keep;
+  const support::reports reports;
   lock x("x"), y("y");
   asker a({thread(1)}), b({thread(2)});
   a.take(x);
@@ -348,7 +337,7 @@ TEST_CASE("A wait with a deadline says nothing about the order") {
 }
 
 TEST_CASE("Only a lock that a guard released can be adopted") {
-  const recorded keep;
+  const support::reports reports;
   lock x("x");
   asker a({thread(1)});
   CHECK_FALSE(lock::graph().adopt(x, thread(2), here::current()));
@@ -360,12 +349,12 @@ TEST_CASE("Only a lock that a guard released can be adopted") {
   REQUIRE(reports.size() == 3);
   CHECK(reports[0].parties[0].name == "nobody owns it");
   CHECK(reports[1].parties[0].name == "thread 1");
-  CHECK(reports[2].parties[0].name == "nobody in particular");
-  for (const lock_report& one : reports) CHECK(is(one, lock_report::kind::stranger, true));
+  CHECK(reports[2].parties[0].name == "thread 1, whose guard was moved or released");
+  for (const lock_report& one : reports.all()) CHECK(is(one, lock_report::kind::stranger, true));
 }
 
 TEST_CASE("The destruction of a lock in use names who owns it and who waits") {
-  const recorded keep;
+  const support::reports reports;
   asker a({thread(1)}), b({frame(2)});
   {
     lock x("x");
@@ -382,7 +371,7 @@ TEST_CASE("The destruction of a lock in use names who owns it and who waits") {
 }
 
 TEST_CASE("A lock that is gone is in no order and no circle") {
-  const recorded keep;
+  const support::reports reports;
   lock x("x");
   asker a({thread(1)});
   {
@@ -399,7 +388,7 @@ TEST_CASE("A lock that is gone is in no order and no circle") {
 }
 
 TEST_CASE("Those who were told that the lock is closed wait no more") {
-  const recorded keep;
+  const support::reports reports;
   lock x("x"), y("y");
   asker a({thread(1)}), b({thread(2)});
   a.take(x);
@@ -412,7 +401,7 @@ TEST_CASE("Those who were told that the lock is closed wait no more") {
 }
 
 TEST_CASE("A report reads like this") {
-  const recorded keep;
+  const support::reports reports;
   lock x("account A"), y("account B");
   asker a({named("transfer A to B")}), b({frame(8)});
 #line 101 "folder/transfer.cpp"

@@ -4,7 +4,7 @@
 // interlock/detail/lock_graph.hpp - who owns what and waits for what, and in which order.
 //
 // Two graphs under one lock. The waits: a wait leads to the lock that it is for, and an owned lock
-// to the waits of its owner. A circle in it never ends by itself. And the order: see lock_order.hpp.
+// to the waits of its owner. A circle in it never ends by itself. The order: see lock_order.hpp.
 //
 // Why a circle of waits is certain: a lock is recorded as owned after it was taken and as free
 // before it is let go, and a wait from before it begins until after it ended. So whatever is seen
@@ -47,6 +47,7 @@ public:
     std::optional<lock_report> found;
     {
       const std::lock_guard inside(mutex_);
+      if (wanted.closed) return;  // nobody waits for it any more
       wait.turn = ++last_turn_;
       wait.wanted = &wanted;
       wanted.waits.emplace(wait.turn, &wait);
@@ -135,9 +136,10 @@ public:
     return false;
   }
 
-  // Effects: all who wait for the lock have been told that they will not get it.
+  // Effects: nobody waits for the lock from now on. Call it before they are told.
   void close(tracked_lock& lock) noexcept {
     const std::lock_guard inside(mutex_);
+    lock.closed = true;
     forget_waits(lock);
   }
 
@@ -169,7 +171,7 @@ private:
 
   void own(tracked_lock& lock, lock_party owner, std::source_location at, bool tried) {
     lock.now = tracked_lock::state::owned;
-    lock.owner = owner;
+    lock.owner = lock.taker = owner;
     lock.taken = at;
     lock.tried = tried;
     lock.turn = ++last_turn_;
@@ -212,7 +214,8 @@ private:
     held_locks all;
     for (const lock_party& one : chain) {
       const auto found = parties_.find(one);
-      if (found != parties_.end()) all.insert(found->second.holds.begin(), found->second.holds.end());
+      if (found == parties_.end()) continue;
+      all.insert(found->second.holds.begin(), found->second.holds.end());
     }
     return all;
   }
@@ -266,14 +269,16 @@ private:
     }
     static constexpr const char* ends[] = {"", "may be refused", "may end by a stop",
                                            "ends by its deadline"};
-    party.waits.push_back(
-        {wait.wanted->name, wait.at, ends[static_cast<std::size_t>(wait.end)]});
+    party.waits.push_back({wait.wanted->name, wait.at, ends[static_cast<std::size_t>(wait.end)]});
     return party;
   }
 
   static lock_report::party owner_of(const tracked_lock& lock, labels& names) {
     if (lock.now == tracked_lock::state::free) return {"nobody owns it", {}, {}};
-    return {names.of(lock.owner), {held_entry(lock)}, {}};
+    const bool known = lock.owner.what != lock_party::kind::nobody;
+    return {names.of(lock.taker) + (known ? "" : ", whose guard was moved or released"),
+            {held_entry(lock)},
+            {}};
   }
 
   futex_mutex mutex_;  // protects all of this, and what of locks and waits is the graph's

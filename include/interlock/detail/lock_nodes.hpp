@@ -65,9 +65,11 @@ struct tracked_lock {
   std::uint64_t number = 0;  // the rest is the graph's
 
   state now = state::free;
-  lock_party owner;  // nobody: of a guard that was moved, so whose it is is not known
+  lock_party owner;  // nobody: its guard was moved or released, so whose it is is not known
+  lock_party taker;
   std::source_location taken;
   bool tried = false;  // by try_lock: a coroutine of the thread may own it
+  bool closed = false;
   std::uint64_t turn = 0;
   std::map<std::uint64_t, lock_wait*> waits;
   std::map<std::uint64_t, order_step> later;      // what was asked for while this was held
@@ -79,17 +81,20 @@ class labels {
 public:
   std::string of(const lock_party& party) {
     if (party.what == lock_party::kind::named) return party.name;
-    if (party.what == lock_party::kind::nobody) return "nobody in particular";
     auto& known = party.what == lock_party::kind::thread ? threads_ : coroutines_;
     const auto number = known.try_emplace(party.id, known.size() + 1).first->second;
     return kind_of(party) + (' ' + std::to_string(number));
   }
   static std::string kind_of(const lock_party& party) {
     switch (party.what) {
-      case lock_party::kind::thread: return "thread";
-      case lock_party::kind::coroutine: return "coroutine";
-      case lock_party::kind::named: return party.name;
-      case lock_party::kind::nobody: break;
+      case lock_party::kind::thread:
+        return "thread";
+      case lock_party::kind::coroutine:
+        return "coroutine";
+      case lock_party::kind::named:
+        return party.name;
+      case lock_party::kind::nobody:
+        break;
     }
     return "somebody";
   }

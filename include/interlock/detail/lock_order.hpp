@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// interlock/detail/lock_order.hpp - which lock was asked for while which was held, and circles of it.
+// interlock/detail/lock_order.hpp - which lock was asked for while which was held; circles of that.
 //
 // A circle is a deadlock that did not happen this time. It is none if two of its steps had another
-// lock in common each time, a gate, which lets one of them in at a time (K. Havelund, "Using Runtime
-// Analysis to Guide Model Checking of Java Programs", 2000; the idea of an order is that of lockdep).
+// lock in common each time, a gate, which lets one of them in at a time (K. Havelund, "Using
+// Runtime Analysis to Guide Model Checking of Java Programs", 2000; the order itself is lockdep's).
 
 #include <algorithm>
 #include <cstddef>

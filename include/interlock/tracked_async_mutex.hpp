@@ -1,0 +1,403 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// interlock/tracked_async_mutex.hpp - an async_mutex that knows its owner and reports deadlocks.
+//
+// Problem     A coroutine that locks what it owns, or two that lock in opposite orders, stand still
+//             for good, without a word; or one day, under load.
+// Guarantee   A lock of what the caller owns is reported before it waits. A circle of waits is
+//             reported when it closes with what each party holds and asks for. Two orders are
+//             reported once even if no deadlock happens. A tracked mutex waits and answers as an
+//             async_mutex does. A guard that moved is held against nobody.
+// Progress    As async_mutex; but all tracked mutexes of the process share one lock, held while the
+//             graph is searched.
+// Cost        For debug builds: some hundred bytes, allocations, two to four sections of that lock
+//             for each lock and unlock. A build that uses async_mutex pays nothing.
+// Lifetime    As async_mutex. A program that lends a guard to others by reference, instead of
+//             moving it, looks like one that waits for itself.
+// Resumes on  As async_mutex.
+// Cancellation As async_mutex.
+// Not for     Release builds. Coroutines that own by try_lock, unless a lock_owner says who it is.
+//
+// Example     constexpr bool debug = true;               // examples/tracked_async_mutex.cpp
+//             using my_mutex = std::conditional_t<debug, interlock::tracked_async_mutex,
+//                                                 interlock::async_mutex>;
+//             struct account {
+//               explicit account(const char* name) : door(named<my_mutex>(name)) {}
+//               my_mutex door;
+
+#include <chrono>
+#include <coroutine>
+#include <cstddef>
+#include <mutex>
+#include <source_location>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include "async_mutex.hpp"
+#include "detail/exclusive.hpp"
+#include "detail/lock_graph.hpp"
+#include "detail/lock_parties.hpp"
+#include "detail/ownership.hpp"
+#include "lock_owner.hpp"
+#include "lock_report.hpp"
+
+namespace interlock {
+
+namespace detail {
+
+// The operations of async_mutex, for somebody: each takes where it was called as a last argument.
+// Self has target(), the tracked_async_mutex, and asker(), the lock_owner or null.
+template <class Self>
+class tracked_operations {
+  using where = std::source_location;
+
+public:
+  [[nodiscard("the guard unlocks when it is destroyed")]] auto try_lock(
+      where at = where::current()) {
+    return self().target().try_lock_by(self().asker(), at);
+  }
+
+  [[nodiscard("write co_await")]] auto lock(where at = where::current()) {
+    return awaiting(wait_end::never, at, [&](async_mutex& plain) { return plain.lock(); });
+  }
+  template <stop_token_like Token>
+  [[nodiscard("write co_await")]] auto lock(Token stop, where at = where::current()) {
+    return awaiting(wait_end::stop, at,
+                    [&](async_mutex& plain) { return plain.lock(std::move(stop)); });
+  }
+  template <class Timer>
+  [[nodiscard("write co_await")]] auto lock_until(Timer& timer, typename Timer::time_point deadline,
+                                                  where at = where::current()) {
+    return awaiting(wait_end::deadline, at,
+                    [&](async_mutex& plain) { return plain.lock_until(timer, deadline); });
+  }
+  template <class Timer, stop_token_like Token>
+  [[nodiscard("write co_await")]] auto lock_until(Timer& timer, typename Timer::time_point deadline,
+                                                  Token stop, where at = where::current()) {
+    return awaiting(wait_end::deadline, at, [&](async_mutex& plain) {
+      return plain.lock_until(timer, deadline, std::move(stop));
+    });
+  }
+
+  [[nodiscard("the guard unlocks when it is destroyed")]] auto lock_blocking(
+      where at = where::current()) {
+    return self().target().block(self().asker(), wait_end::never, at,
+                                 [](async_mutex& plain) { return plain.lock_blocking(); });
+  }
+  [[nodiscard("the guard unlocks when it is destroyed")]] auto lock_blocking_until(
+      std::chrono::steady_clock::time_point deadline, where at = where::current()) {
+    return self().target().block(self().asker(), wait_end::deadline, at, [&](async_mutex& plain) {
+      return plain.lock_blocking_until(deadline);
+    });
+  }
+
+  template <class F>
+  [[nodiscard("write co_await")]] auto run_exclusive(F f, where at = where::current()) {
+    // As long as it lasts the mutex does: its address, not `this`, is what the coroutine keeps.
+    return run_as_owner(std::move(f), [mutex = &self().target(), by = self().asker(), at] {
+      return mutex->awaiting_of(by, wait_end::never, at,
+                                [](async_mutex& plain) { return plain.lock(); });
+    });
+  }
+  template <class F, stop_token_like Token>
+  [[nodiscard("write co_await")]] auto run_exclusive(F f, Token stop, where at = where::current()) {
+    return run_as_owner(std::move(f), [mutex = &self().target(), by = self().asker(), at, stop] {
+      return mutex->awaiting_of(by, wait_end::stop, at,
+                                [&](async_mutex& plain) { return plain.lock(stop); });
+    });
+  }
+  template <class F>
+  [[nodiscard("empty or false if busy")]] auto try_run_exclusive(F f, where at = where::current()) {
+    return run_if_owner(try_lock(at), std::move(f));
+  }
+
+private:
+  Self& self() noexcept { return static_cast<Self&>(*this); }
+  template <class Make>
+  auto awaiting(wait_end end, where at, Make make) {
+    return self().target().awaiting_of(self().asker(), end, at, make);
+  }
+};
+
+}  // namespace detail
+
+// Each operation is that of async_mutex, and reports. See there.
+class tracked_async_mutex : public detail::tracked_operations<tracked_async_mutex> {
+  using where = std::source_location;
+
+public:
+  class guard;
+  class owned;  // what lock_owner::at() gives
+
+  // The name is for reports; without one it is where the mutex was made.
+  tracked_async_mutex(where made = where::current())
+      : tracked_async_mutex(name_of(made)) {}
+  explicit tracked_async_mutex(std::string name) { enroll(std::move(name)); }
+  explicit tracked_async_mutex(max_waiters bound, where made = where::current())
+      : tracked_async_mutex(name_of(made), bound) {}
+  tracked_async_mutex(std::string name, max_waiters bound) : plain_(bound), bounded_(true) {
+    enroll(std::move(name));
+  }
+  tracked_async_mutex(const tracked_async_mutex&) = delete;
+  tracked_async_mutex& operator=(const tracked_async_mutex&) = delete;
+  // Effects: reports if the mutex is owned or waited for; then async_mutex ends the program.
+  ~tracked_async_mutex() {
+    detail::lock_graph::instance().destroy(node_, plain_.held() || plain_.waiters_approx() != 0);
+  }
+
+  void close() noexcept {
+    detail::lock_graph::instance().close(node_);
+    plain_.close();
+  }
+  [[nodiscard]] bool closed() const noexcept { return plain_.closed(); }
+  [[nodiscard]] bool held() const noexcept { return plain_.held(); }
+  [[nodiscard]] std::size_t waiters_approx() const noexcept { return plain_.waiters_approx(); }
+
+  [[nodiscard]] const std::string& name() const noexcept { return node_.name; }
+  [[nodiscard]] owned as_owner(const lock_owner& owner) noexcept;
+
+private:
+  template <class>
+  friend class detail::tracked_operations;
+  template <class Plain>
+  class awaiting;
+
+  static std::string name_of(const where& made);
+  void enroll(std::string name);
+
+  tracked_async_mutex& target() noexcept { return *this; }
+  const lock_owner* asker() const noexcept { return nullptr; }
+
+  guard try_lock_by(const lock_owner* owner, const where& at);
+  template <class Make>
+  auto awaiting_of(const lock_owner* owner, detail::wait_end end, const where& at, Make make);
+  template <class Make>
+  guard block(const lock_owner* owner, detail::wait_end end, const where& at, Make make);
+  guard received(async_mutex::guard got, detail::lock_wait& wait) noexcept;
+  detail::wait_end end_of(detail::wait_end given) const noexcept {
+    return given == detail::wait_end::never && bounded_ ? detail::wait_end::refusal : given;
+  }
+
+  detail::tracked_lock node_;
+  async_mutex plain_;
+  bool bounded_ = false;
+};
+
+// As async_mutex::guard. A guard that is moved or swapped is nobody's in particular from then on:
+// it may be on its way to whom one cannot see. A lock_owner can take it over.
+class [[nodiscard("the guard unlocks when it is destroyed")]] tracked_async_mutex::guard
+    : public detail::ownership<guard, tracked_async_mutex> {
+public:
+  guard() = default;
+  // Effects: takes over what a guard released. If none did, reports it and owns nothing.
+  guard(tracked_async_mutex & held, std::adopt_lock_t, where at = where::current()) noexcept {
+    if (graph().adopt(held.node_, detail::thread_party(), at)) owned_ = &held;
+  }
+  guard(guard && other) noexcept : ownership(std::move(other)) {
+    moved();
+  }
+  guard& operator=(guard&& other) noexcept {
+    guard(std::move(other)).swap(*this);
+    return *this;
+  }
+
+  void unlock() noexcept {
+    if (owned_ == nullptr) {
+      detail::misuse("tracked_async_mutex::guard::unlock: owns no mutex; ask owns_lock() first");
+    }
+    let_go(*std::exchange(owned_, nullptr));
+  }
+
+  [[nodiscard("adopt it in another guard")]] tracked_async_mutex* release() noexcept {
+    if (owned_ != nullptr) graph().loosen(owned_->node_);
+    return std::exchange(owned_, nullptr);
+  }
+
+  [[nodiscard]] tracked_async_mutex* mutex() const noexcept {
+    return owned_;
+  }
+  // Effects: what this guard owns is that owner's, or that coroutine's.
+  void belongs_to(const lock_owner& owner) const {
+    give(detail::party_of(owner));
+  }
+  void belongs_to(std::coroutine_handle<> frame) const {
+    give(detail::party_of(frame));
+  }
+
+  void swap(guard & other) noexcept {
+    swap_owned(other);
+    moved();
+    other.moved();
+  }
+  friend void swap(guard & a, guard & b) noexcept {
+    a.swap(b);
+  }
+
+private:
+  friend detail::ownership<guard, tracked_async_mutex>;
+  friend tracked_async_mutex;
+
+  explicit guard(tracked_async_mutex * taken) noexcept {
+    owned_ = taken;
+  }
+  explicit guard(wait_status refused) noexcept : ownership(refused) {}
+
+  void give(const detail::lock_party& to) const {
+    if (owned_ != nullptr) graph().give(owned_->node_, to);
+  }
+  static detail::lock_graph& graph() {
+    return detail::lock_graph::instance();
+  }
+  void moved() noexcept {
+    if (owned_ != nullptr) graph().move(owned_->node_);
+  }
+  static void let_go(tracked_async_mutex & held) noexcept {
+    graph().let_go(held.node_);
+    const async_mutex::guard last(held.plain_, std::adopt_lock);
+  }
+};
+
+class tracked_async_mutex::owned : public detail::tracked_operations<owned> {
+private:
+  template <class>
+  friend class detail::tracked_operations;
+  friend tracked_async_mutex;
+
+  owned(tracked_async_mutex& mutex, const lock_owner& owner) noexcept
+      : mutex_(mutex), owner_(owner) {}
+  tracked_async_mutex& target() noexcept { return mutex_; }
+  const lock_owner* asker() const noexcept { return &owner_; }
+
+  tracked_async_mutex& mutex_;
+  const lock_owner& owner_;
+};
+
+// Returns: a mutex of that name; of a type that has no names, one without.
+template <class Mutex, class... Args>
+[[nodiscard]] Mutex named(const char* name, Args... args) {
+  if constexpr (std::is_constructible_v<Mutex, const char*, Args...>) {
+    return Mutex(name, std::move(args)...);
+  } else {
+    return Mutex(std::move(args)...);
+  }
+}
+
+// ------------------------------------------------------------------------------------------------
+// The awaiter is that of async_mutex. In front of it the coroutine says what it asks for; behind it
+// what it got. In between it is in no hand of ours: it may be gone once it is suspended.
+
+template <class Plain>
+class [[nodiscard("write co_await")]] tracked_async_mutex::awaiting {
+public:
+  template <class Make>
+  awaiting(tracked_async_mutex & mutex, const lock_owner* owner, detail::wait_end end,
+           const where& at, Make make)
+      : mutex_(mutex), owner_(owner), plain_(make(mutex.plain_)) {
+    wait_.at = at;
+    wait_.end = mutex.end_of(end);
+  }
+  // Preconditions: not awaited yet.
+  awaiting(awaiting && other)
+      : mutex_(other.mutex_), owner_(other.owner_), plain_(std::move(other.plain_)) {
+    wait_.at = other.wait_.at;
+    wait_.end = other.wait_.end;
+  }
+  awaiting& operator=(awaiting&&) = delete;
+  ~awaiting() {
+    if (asked_) detail::lock_graph::instance().end(wait_);
+  }
+
+  template <class Executor>
+  auto resume_on(Executor executor)&& {
+    return again([&](auto&&) { return std::move(plain_).resume_on(std::move(executor)); });
+  }
+  auto resume_inline()&& {
+    return again([&](auto&&) { return std::move(plain_).resume_inline(); });
+  }
+
+  bool await_ready() const noexcept {
+    return false;
+  }
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> self) {
+    wait_.chain = detail::chain_of(owner_, self);
+    if (plain_.await_ready()) return false;
+    asked_ = true;
+    detail::lock_graph::instance().ask(wait_, mutex_.node_);
+    return plain_.await_suspend(self);
+  }
+  guard await_resume() noexcept {
+    return mutex_.received(plain_.await_resume(), wait_);
+  }
+
+private:
+  template <class Make>
+  auto again(Make make) {
+    using other = decltype(make(mutex_.plain_));
+    return awaiting<other>(mutex_, owner_, wait_.end, wait_.at, make);
+  }
+
+  tracked_async_mutex& mutex_;
+  const lock_owner* owner_;
+  bool asked_ = false;
+  detail::lock_wait wait_;
+  Plain plain_;
+};
+
+inline std::string tracked_async_mutex::name_of(const where& made) {
+  return "mutex made at " + detail::place_of(made);
+}
+
+inline void tracked_async_mutex::enroll(std::string name) {
+  node_.name = std::move(name);
+  detail::lock_graph::instance().enroll(node_);
+}
+
+inline tracked_async_mutex::owned tracked_async_mutex::as_owner(const lock_owner& owner) noexcept {
+  return owned(*this, owner);
+}
+
+inline tracked_async_mutex::guard tracked_async_mutex::try_lock_by(const lock_owner* owner,
+                                                                   const where& at) {
+  async_mutex::guard got = plain_.try_lock();
+  if (!got.owns_lock()) return guard(got.status());
+  detail::lock_graph::instance().take_at_once(
+      node_, owner != nullptr ? detail::party_of(*owner) : detail::thread_party(), at);
+  static_cast<void>(got.release());
+  return guard(this);
+}
+
+template <class Make>
+auto tracked_async_mutex::awaiting_of(const lock_owner* owner, detail::wait_end end,
+                                      const where& at, Make make) {
+  return awaiting<decltype(make(plain_))>(*this, owner, end, at, make);
+}
+
+template <class Make>
+tracked_async_mutex::guard tracked_async_mutex::block(const lock_owner* owner, detail::wait_end end,
+                                                      const where& at, Make make) {
+  struct asking : detail::lock_wait {
+    ~asking() { detail::lock_graph::instance().end(*this); }
+  } wait;
+  wait.chain = detail::chain_of(owner);
+  wait.at = at;
+  wait.end = end_of(end);
+  detail::lock_graph::instance().ask(wait, node_);
+  return received(make(plain_), wait);
+}
+
+// Returns: our guard for the plain one. If that owns nothing the mutex may be gone by now.
+inline tracked_async_mutex::guard tracked_async_mutex::received(async_mutex::guard got,
+                                                                detail::lock_wait& wait) noexcept {
+  if (!got.owns_lock()) {
+    detail::lock_graph::instance().end(wait);
+    return guard(got.status());
+  }
+  detail::lock_graph::instance().take(wait, node_);
+  static_cast<void>(got.release());
+  return guard(this);
+}
+
+}  // namespace interlock
