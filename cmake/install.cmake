@@ -29,7 +29,9 @@ if(INTERLOCK_INSTALL)
     DESTINATION ${CMAKE_INSTALL_DATADIR}/cmake/interlock)
 
   # The component `testing` is compiled by its user: its sources, and the file that adds the target.
+  # That of `asio` adds its targets too.
   install(FILES ${PROJECT_SOURCE_DIR}/cmake/interlock-testing.cmake
+    ${PROJECT_SOURCE_DIR}/cmake/interlock-asio.cmake
     DESTINATION ${CMAKE_INSTALL_DATADIR}/interlock/cmake)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/src/testing
     DESTINATION ${CMAKE_INSTALL_DATADIR}/interlock/src FILES_MATCHING PATTERN "*.hpp" PATTERN "*.cpp")

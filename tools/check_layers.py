@@ -35,7 +35,8 @@ LAYERS = (
     ("task.hpp", "when_all.hpp", "async_mutex.hpp", "async_shared_mutex.hpp", "async_semaphore.hpp",
      "async_condition.hpp", "lock_all.hpp", "tracked_async_mutex.hpp"),
     ("idempotency_cache.hpp", "serial_queue.hpp", "keyed_serial_queue.hpp", "mirror.hpp"),
-    ("asio.hpp", "store/", "sqlite/", "redis/", "postgres/"),
+    ("asio.hpp", "standalone_asio.hpp", "detail/asio_bridge.hpp", "detail/asio_operation.hpp",
+     "store/", "sqlite/", "redis/", "postgres/"),
     ("interlock.hpp",),
 )
 # testing/ stands beside them all: it knows no primitive, and no primitive knows it.
@@ -47,9 +48,13 @@ NO_CONTRACT = {
     "fwd.hpp": "declarations only",
     "wait_status.hpp": "the names of results",
     "timer.hpp": "a concept, stated sentence by sentence",
+    "standalone_asio.hpp": "asio.hpp for the other namespace: the contract is there",
     "interlock.hpp": "the umbrella: includes every type, is none",
 }
+# Header -> what it is known by, where that is not its own name.
+KNOWN_BY = {"asio.hpp": "async_lock"}
 NO_BUDGET = {
+    "standalone_asio.hpp": "that of asio.hpp",
     "interlock.hpp": "the umbrella: includes every type",
 }
 MAY_SAY = {
@@ -60,16 +65,23 @@ MAY_SAY = {
     "detail/parking_portable.hpp": {
         "lock": "parks where there is no futex", "yield": "is the hook that yields"},
 }
+ASIO = {f"{name}.hpp" for name in """any_io_executor associated_allocator
+associated_cancellation_slot associated_executor async_result cancellation_type error
+execution/context execution_context executor_work_guard post query recycling_allocator steady_timer
+version""".split()}
 # Only one branch of a platform switch is ever compiled, so only the first counts.
 OTHER_BRANCH = {"detail/parking_portable.hpp", "detail/restartable_none.hpp",
                 "detail/restartable_aarch64.hpp"}
 PLATFORM = {
     "detail/parking_linux.hpp": {"linux/futex.h", "sched.h", "sys/syscall.h", "time.h", "unistd.h"},
     "detail/restartable_linux.hpp": {"fcntl.h", "sched.h", "sys/rseq.h", "sys/syscall.h", "unistd.h"},
+    "asio.hpp": {f"boost/asio/{name}" for name in ASIO},
+    "standalone_asio.hpp": {f"asio/{name}" for name in ASIO},
 }
 
 # Header -> (lines that its closure may have, why).
 MORE_LINES = {
+    "asio.hpp": (1080, "operations, their contexts, stop tokens, alarms, and the names of Asio"),
     "async_mutex.hpp": (1400, "coroutines that may leave, threads, and what a wait gives"),
     "async_shared_mutex.hpp": (1100, "who is in and who waits, the awaiter with its ends, two guards"),
     "tracked_async_mutex.hpp": (2600, "async_mutex, and the graph of locks behind it"),
@@ -86,6 +98,7 @@ MORE_LINES = {
 # Header -> (headers that its closure may have, why).
 MORE_HEADERS = {
     "async_shared_mutex.hpp": (10, "the queue, the awaiter, its ends, the guards: a file each"),
+    "asio.hpp": (10, "operations, their contexts, stop tokens, alarms: a file each"),
     "async_mutex.hpp": (12, "the line, the awaiter, its ends, the guard, the results: a file each"),
     "tracked_async_mutex.hpp": (22, "async_mutex, and the graph of locks behind it"),
     "timer_thread.hpp": (9, "alarms: their heap, their lock, their thread, who calls them: a file each"),
@@ -137,8 +150,12 @@ INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.M)
 
 
 def layer_of(name):
+    """The first layer that names the header; else the first that names its folder."""
     for index, members in enumerate(LAYERS):
-        if any(name == m or m.endswith("/") and name.startswith(m) for m in members):
+        if name in members:
+            return index
+    for index, members in enumerate(LAYERS):
+        if any(m.endswith("/") and name.startswith(m) for m in members):
             return index
     return None
 
@@ -236,8 +253,8 @@ def check_text(header):
 
 
 def check_contract(header):
-    stem = header.name.removesuffix(".hpp").rpartition("/")[2]
-    if not re.search(rf"\b(?:class|struct|concept|enum class|using)\s+{stem}\b|^\S.*\b{stem}\(",
+    stem = KNOWN_BY.get(header.name, header.name.removesuffix(".hpp").rpartition("/")[2])
+    if not re.search(rf"\b(?:class|struct|concept|enum class|using)\s+{stem}\b|^\S.*\b{stem}[({{]",
                      header.code, re.M):
         header.report(1, "no-such-type", f"nothing here is named {stem}")
     labels = contract(header.text)
