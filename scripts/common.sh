@@ -16,6 +16,10 @@ have_package() {
   dpkg-query -W -f='${Status}' "$1" 2>/dev/null | grep -q 'install ok installed'
 }
 
+have_header() {
+  [ -e "/usr/include/$1" ] || [ -e "/usr/local/include/$1" ]
+}
+
 # Whether what a package brings is there, installed as a package or by other means.
 have() {
   case $1 in
@@ -25,6 +29,8 @@ have() {
     python3) command -v python3 >/dev/null ;;
     catch2) [ -n "$(find /usr/include/catch2 /usr/local/include/catch2 -maxdepth 1 2>/dev/null)" ] ;;
     libbenchmark-dev) [ -n "$(find /usr/include/benchmark /usr/local/include/benchmark -maxdepth 1 2>/dev/null)" ] ;;
+    libboost1.81-dev) have_header boost/asio/recycling_allocator.hpp ;;
+    libasio-dev) have_header asio/recycling_allocator.hpp ;;
     *) have_package "$1" ;;
   esac
 }
