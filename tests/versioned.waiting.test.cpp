@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // versioned: coroutines and threads that wait for a version, on both kinds of storage.
 
+#include <interlock/manual_timer.hpp>
 #include <interlock/task.hpp>
 #include <interlock/transaction.hpp>
 #include <interlock/versioned.hpp>
@@ -162,6 +163,28 @@ TEST_CASE("a coroutine that waits for a version may be destroyed and is not resu
     CHECK(resumed == 3);
     for (const std::size_t done : {0U, 2U, 4U}) waiting[done].handle.destroy();
   });
+}
+
+TEST_CASE("a coroutine waits for a version no longer than its deadline") {
+  versioned<int> cell(5);
+  interlock::manual_timer timer;
+  const auto soon = timer.now() + std::chrono::milliseconds(5);
+  support::stop_source source;
+  std::vector<std::string> log;
+  const auto wait = [&](std::uint64_t seen, auto... stop) -> support::detached {
+    const auto news = co_await cell.async_wait_until(timer, soon, seen, stop...);
+    log.push_back(news ? std::to_string(news->value) : "nothing");
+  };
+  wait(0);
+  wait(1);
+  wait(2, source.get_token());
+  cell.store(6);
+  source.request_stop();
+  timer.advance_to(soon);
+  cell.store(7);
+  wait(1);  // a deadline in the past asks
+  wait(2);
+  CHECK(log == std::vector<std::string>{"6", "nothing", "nothing", "7", "nothing"});
 }
 
 TEST_CASE("a wait for a version ends when its stop is requested") {

@@ -5,6 +5,9 @@
 #include "testing/front.hpp"
 #include "testing/last_user.hpp"
 
+#include <chrono>
+
+#include <interlock/manual_timer.hpp>
 #include <interlock/watermark.hpp>
 
 #include "support/detached.hpp"
@@ -227,6 +230,33 @@ void stopped_or_reached(world& w) {
   w.finally([&] { testing::check(resumed == 1, "resumed once"); });
 }
 
+// A deadline instead, which a manual timer tells.
+void late_or_reached(world& w) {
+  watermark<int> mark(0);
+  interlock::manual_timer timer;
+  int resumed = 0;
+  int reached = 0;
+  w.thread([&] {
+    const auto wait = [](watermark<int>& m, interlock::manual_timer& t, int& yes,
+                         int& count) -> support::detached {
+      const auto then = interlock::manual_timer::time_point(std::chrono::milliseconds(1));
+      const bool in_time = co_await m.async_wait_for_at_least_until(t, then, 1);
+      testing::check(!in_time || m.load() == 1, "true if it is reached");
+      yes = in_time ? 1 : 0;
+      ++count;
+    };
+    wait(mark, timer, reached, resumed);
+  });
+  w.thread([&] {
+    timer.advance_to(interlock::manual_timer::time_point(std::chrono::milliseconds(1)));
+  });
+  w.thread([&] { mark.raise(1); });
+  w.finally([&] {
+    testing::check(resumed == 1, "resumed once");
+    w.outcome(reached);
+  });
+}
+
 // Two waiters for two heights, raised by different threads.
 void two_heights(world& w) {
   watermark<int> mark(0);
@@ -376,6 +406,7 @@ TEST_CASE("watermark: a suspended coroutine may be destroyed beside lower raises
 TEST_CASE("watermark: a stop and a raise resume a coroutine once") {
   proved(stopped_or_reached<false>);
   proved(stopped_or_reached<true>);
+  CHECK(joined(seen(proved(late_or_reached, whole_waits()))) == "0, 1");
 }
 
 TEST_CASE("watermark: waiters for two heights", "[.deep]") {

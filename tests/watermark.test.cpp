@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 // watermark: the contract, one guarantee a case.
 
+#include <interlock/manual_timer.hpp>
 #include <interlock/task.hpp>
 #include <interlock/watermark.hpp>
 
 #include <algorithm>
 #include <compare>
+#include <functional>
 #include <memory>
 #include <numeric>
 #include <random>
@@ -287,6 +289,45 @@ TEST_CASE("a coroutine that was released may destroy another one that was") {
   w.raise(2);
   CHECK_FALSE(resumed);
   first.handle.destroy();
+}
+
+TEST_CASE("a coroutine waits for a height no longer than its deadline") {
+  watermark<int> w(0);
+  interlock::manual_timer timer;
+  const auto soon = timer.now() + 5ms;
+  support::stop_source source;
+  std::vector<std::string> log;
+  const auto wait = [&](int height, auto... stop) -> support::detached {
+    const bool reached = co_await w.async_wait_for_at_least_until(timer, soon, height, stop...);
+    log.push_back(std::to_string(height) + (reached ? " reached" : " not reached"));
+  };
+  wait(1);
+  wait(2);
+  wait(3, source.get_token());
+  w.raise(1);
+  source.request_stop();
+  timer.advance_to(soon);
+  w.raise(9);
+  wait(9);  // a deadline in the past asks
+  wait(10);
+  CHECK(log == std::vector<std::string>{"1 reached", "3 not reached", "2 not reached", "9 reached",
+                                        "10 not reached"});
+}
+
+TEST_CASE("a coroutine that waits for a height goes on where its executor runs") {
+  watermark<int> w(0);
+  std::vector<std::function<void()>> jobs;
+  bool resumed = false;
+  const auto wait = [&]() -> support::detached {
+    co_await w.async_wait_for_at_least(1).resume_on([&](auto f) { jobs.push_back(f); });
+    resumed = true;
+  };
+  wait();
+  w.raise(1);
+  CHECK_FALSE(resumed);
+  REQUIRE(jobs.size() == 1);
+  jobs[0]();
+  CHECK(resumed);
 }
 
 TEST_CASE("a wait ends when its stop is requested") {

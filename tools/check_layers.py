@@ -86,12 +86,13 @@ MORE_LINES = {
     "async_shared_mutex.hpp": (1100, "who is in and who waits, the awaiter with its ends, two guards"),
     "tracked_async_mutex.hpp": (2600, "async_mutex, and the graph of locks behind it"),
     "idempotency_cache.hpp": (820, "its table, and threads and coroutines that join"),
-    "transaction.hpp": (2250, "its log on top of all that a cell is"),
-    "versioned.hpp": (1330, "threads and coroutines wait for a version"),
+    "transaction.hpp": (2470, "its log on top of all that a cell is"),
+    "watermark.hpp": (820, "threads and coroutines wait for a height, with ends"),
+    "versioned.hpp": (1540, "threads and coroutines wait for a version, with ends"),
     "striped_bounded_counter.hpp": (850, "both forms of slots, their memory, a lock"),
     "task.hpp": (920, "stop tokens, and the threads that wait for them"),
     "when_all.hpp": (1110, "task, and results of two shapes"),
-    "snapshot.hpp": (1500, "the turns of transactions on top of all that a cell is"),
+    "snapshot.hpp": (1690, "the turns of transactions on top of all that a cell is"),
     "serial_queue.hpp": (890, "both kinds of waiter: threads in the lane, coroutines on the trampoline"),
 }
 
@@ -104,12 +105,13 @@ MORE_HEADERS = {
     "timer_thread.hpp": (9, "alarms: their heap, their lock, their thread, who calls them: a file each"),
     "manual_timer.hpp": (8, "alarms: their heap, their lock, who calls them: a file each"),
     "striped_counter.hpp": (7, "the state word, the slots, the sequence and its twin: a file each"),
-    "transaction.hpp": (17, "its log on top of all that a cell is"),
+    "transaction.hpp": (19, "its log on top of all that a cell is"),
     "striped_bounded_counter.hpp": (10, "both forms of slots, their memory, a lock, the bounds"),
-    "versioned.hpp": (9, "the word, the bytes, and who waits: a file each"),
+    "versioned.hpp": (11, "the word, the bytes, who waits, and their ends: a file each"),
+    "watermark.hpp": (8, "the list, its ring, the awaiter, its ends: a file each"),
     "task.hpp": (9, "stop tokens, and the threads that wait for them"),
     "when_all.hpp": (10, "task and what it needs"),
-    "snapshot.hpp": (11, "the turns of transactions on top of all that a cell is"),
+    "snapshot.hpp": (13, "the turns of transactions on top of all that a cell is"),
 }
 
 # Lines of code: comments are not what makes a header heavy, and a limit on them would cost contracts.

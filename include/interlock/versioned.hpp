@@ -21,7 +21,7 @@
 //             Nobody may be waiting.
 // Resumes on  The committing thread: when the coroutine that runs there (see sync_wait) suspends,
 //             or inside the commit if none does, as on a plain thread. Or the one that stops it.
-// Cancellation By a stop token, on any thread. A suspended coroutine may also be destroyed, unless
+// Cancellation By a stop token, on any thread, or a deadline. A suspended coroutine may also be destroyed, unless
 //             another thread commits what it waits for or requests its stop meanwhile, or did so.
 // Not for     A plain number (counter, std::atomic), or several cells at once (transaction).
 //
@@ -33,7 +33,6 @@
 
 #include <chrono>
 #include <concepts>
-#include <coroutine>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -43,8 +42,9 @@
 #include <utility>
 
 #include "detail/parking.hpp"
-#include "detail/stoppable.hpp"
 #include "detail/versioned_cell.hpp"
+#include "detail/waiting.hpp"
+#include "timer.hpp"
 
 namespace interlock {
 
@@ -161,7 +161,7 @@ public:
   // Returns: an awaitable of what wait() returns.
   // Throws: as wait(); for a wrong `seen` at once, else from co_await.
   [[nodiscard("write co_await")]] auto async_wait(version_type seen) const {
-    return version_awaiter(*this, awaitable(seen));
+    return detail::waiting<place<false>, detail::by_trampoline>({this, awaitable(seen)});
   }
 
   // Effects: as above, and until the token's stop is requested, by any thread, which resumes the
@@ -169,11 +169,28 @@ public:
   // Returns: an awaitable of what wait_until() returns.
   template <detail::stop_token_like Token>
   [[nodiscard("write co_await")]] auto async_wait(version_type seen, Token stop) const {
-    return detail::stoppable<version_awaiter, Token>(std::move(stop), *this, awaitable(seen));
+    return until<detail::stop_end<Token>>(seen, {std::move(stop)});
+  }
+
+  // Effects: as above, and not past the deadline, or until the stop is requested if a token is
+  //          given. Returns, throws: as above.
+  template <timer Timer>
+  [[nodiscard("write co_await")]] auto async_wait_until(Timer& timer,
+                                                        typename Timer::time_point deadline,
+                                                        version_type seen) const {
+    return until<detail::deadline_end<Timer>>(seen, {&timer, deadline});
+  }
+  template <timer Timer, detail::stop_token_like Token>
+  [[nodiscard("write co_await")]] auto async_wait_until(Timer& timer,
+                                                        typename Timer::time_point deadline,
+                                                        version_type seen, Token stop) const {
+    return until<detail::stop_end<Token>, detail::deadline_end<Timer>>(seen, {std::move(stop)},
+                                                                       {&timer, deadline});
   }
 
 private:
-  class version_awaiter;
+  template <bool MayEnd>
+  class place;
   friend class transaction;
   friend struct detail::snapshot_access;
   using draft = typename detail::versioned_cell<T>::draft;
@@ -190,6 +207,12 @@ private:
     return version;
   }
 
+  template <class... Ends>
+  auto until(version_type seen, Ends... ends) const {
+    return detail::waiting<place<true>, detail::by_trampoline, Ends...>({this, awaitable(seen)},
+                                                                       {}, std::move(ends)...);
+  }
+
   static version_type awaitable(version_type seen) {
     if (seen >= max_version) {
       throw std::invalid_argument(
@@ -201,33 +224,29 @@ private:
   detail::versioned_cell<T> cell_;
 };
 
+// Where a coroutine waits for a version; until an end comes, if that may be.
 template <class T>
-class [[nodiscard("write co_await")]] versioned<T>::version_awaiter {
+template <bool MayEnd>
+class versioned<T>::place : public detail::version_word::place {
 public:
-  version_awaiter(const versioned& cell, version_type seen) noexcept
-      : cell_(cell), seen_(seen), place_(seen + 1) {}
+  struct request {
+    const versioned* cell;
+    version_type seen;
+  };
+  place(const request& what, detail::waiter::wake_function function) noexcept
+      : detail::version_word::place(what.cell->cell_, what.seen, function), cell_(*what.cell) {}
 
-  bool await_ready() const noexcept { return cell_.version() > seen_; }
-  bool await_suspend(std::coroutine_handle<> self) noexcept {
-    return cell_.cell_.suspend(self, place_, seen_);
-  }
-  snapshot await_resume() {
-    place_.resumed();
-    return cell_.load();
-  }
-
-protected:
-  void stop() noexcept { cell_.cell_.stop(place_); }
-  std::optional<snapshot> outcome() {
-    place_.resumed();
-    if (!await_ready()) return std::nullopt;
+  request what() const noexcept { return {&cell_, this->seen()}; }
+  std::conditional_t<MayEnd, std::optional<snapshot>, snapshot> finish() {
+    this->suspended = false;
+    if constexpr (MayEnd) {
+      if (!this->try_now()) return std::nullopt;
+    }
     return cell_.load();
   }
 
 private:
   const versioned& cell_;
-  const version_type seen_;
-  detail::coroutine_place<version_type> place_;
 };
 
 // Reads one cell often where it changes seldom: keeps its copy, and looks at the version alone as

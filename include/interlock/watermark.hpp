@@ -20,9 +20,8 @@
 //             it while the raise that released it is still returning. Nobody may be waiting.
 // Resumes on  The raising thread: when the coroutine that runs there (see sync_wait) suspends, or
 //             inside raise() if none does, as on a plain thread. Or the one that stops it.
-// Cancellation By a stop token, on any thread. A suspended coroutine may also be destroyed, unless
+// Cancellation By a stop token, on any thread, or a deadline. A suspended coroutine may also be destroyed, unless
 //             another thread raises to its height or requests its stop meanwhile, or did so.
-//             Threads have a deadline.
 // Not for     A maximum that comes with data (use versioned).
 //
 // Example     watermark<std::uint64_t> replicated(0);         // examples/watermark.cpp
@@ -35,13 +34,13 @@
 #include <atomic>
 #include <chrono>
 #include <concepts>
-#include <coroutine>
 #include <type_traits>
 #include <utility>
 
 #include "detail/parking.hpp"
-#include "detail/stoppable.hpp"
 #include "detail/wait_list.hpp"
+#include "detail/waiting.hpp"
+#include "timer.hpp"
 
 namespace interlock {
 
@@ -74,7 +73,7 @@ public:
     T seen = load();
     do {
       if (!(seen < v)) return false;
-      // order: seq_cst/seq_cst [watermark.raise] total order with [watermark.load], [wait_list.empty]: raise, then look for waiters; they are listed, then look at the value
+      // order: seq_cst/seq_cst [watermark.raise] total order with [watermark.load], [ring.empty]: raise, then look for waiters; they are listed, then look at the value
     } while (!value_.compare_exchange_weak(seen, v, std::memory_order_seq_cst,
                                            std::memory_order_seq_cst));
     if (!waiters_.empty()) wake(v);
@@ -83,7 +82,7 @@ public:
 
   // Returns: the value at one moment during the call.
   [[nodiscard]] T load() const noexcept {
-    // order: seq_cst [watermark.load] total order with [watermark.raise], [wait_list.lock]: sees what was done before the raise; and a waiter that is being listed misses no raise
+    // order: seq_cst [watermark.load] total order with [watermark.raise], [ring.lock]: sees what was done before the raise; and a waiter that is being listed misses no raise
     return value_.load(std::memory_order_seq_cst);
   }
 
@@ -101,7 +100,7 @@ public:
   //          v. Works in coroutines of any type.
   // Synchronization: as wait_for_at_least.
   [[nodiscard("write co_await")]] auto async_wait_for_at_least(T v) const noexcept {
-    return height_awaiter(*this, v);
+    return detail::waiting<place<false>, detail::by_trampoline>({this, v});
   }
 
   // Effects: as above, and until the token's stop is requested, by any thread, which resumes the
@@ -109,11 +108,33 @@ public:
   // Returns: an awaitable of bool: true if the value is at least v.
   template <detail::stop_token_like Token>
   [[nodiscard("write co_await")]] auto async_wait_for_at_least(T v, Token stop) const noexcept {
-    return detail::stoppable<height_awaiter, Token>(std::move(stop), *this, v);
+    return until<detail::stop_end<Token>>(v, {std::move(stop)});
+  }
+
+  // Effects: as above, and not past the deadline, or until the stop is requested if a token is
+  //          given. A deadline in the past asks without suspending for long.
+  // Returns: an awaitable of bool: true if the value is at least v.
+  template <timer Timer>
+  [[nodiscard("write co_await")]] auto async_wait_for_at_least_until(
+      Timer& timer, typename Timer::time_point deadline, T v) const noexcept {
+    return until<detail::deadline_end<Timer>>(v, {&timer, deadline});
+  }
+  template <timer Timer, detail::stop_token_like Token>
+  [[nodiscard("write co_await")]] auto async_wait_for_at_least_until(
+      Timer& timer, typename Timer::time_point deadline, T v, Token stop) const noexcept {
+    return until<detail::stop_end<Token>, detail::deadline_end<Timer>>(v, {std::move(stop)},
+                                                                       {&timer, deadline});
   }
 
 private:
-  class height_awaiter;
+  template <bool MayEnd>
+  class place;
+
+  template <class... Ends>
+  auto until(T v, Ends... ends) const noexcept {
+    return detail::waiting<place<true>, detail::by_trampoline, Ends...>({this, v}, {},
+                                                                       std::move(ends)...);
+  }
 
   // Returns: true if the value is at least v.
   bool wait(T v, const std::chrono::steady_clock::time_point* deadline) const noexcept {
@@ -134,29 +155,31 @@ private:
   mutable detail::wait_list<T> waiters_;
 };
 
+// Where a coroutine waits for a height; until an end comes, if that may be.
 template <class T>
-class [[nodiscard("write co_await")]] watermark<T>::height_awaiter {
+template <bool MayEnd>
+class watermark<T>::place : public detail::coroutine_place<T> {
 public:
-  height_awaiter(const watermark& mark, T height) noexcept
-      : mark_(mark), height_(height), place_(height) {}
+  struct request {
+    const watermark* mark;
+    T height;
+  };
+  place(const request& what, detail::waiter::wake_function function) noexcept
+      : detail::coroutine_place<T>(what.height, function), what_(what) {}
 
-  bool await_ready() const noexcept { return !(mark_.load() < height_); }
-  bool await_suspend(std::coroutine_handle<> self) noexcept {
-    return place_.suspend(self, mark_.waiters_, [this] { return mark_.load() < height_; });
+  const request& what() const noexcept { return what_; }
+  bool try_now() const noexcept { return !(what_.mark->load() < what_.height); }
+  bool suspend() noexcept {
+    return !try_now() && this->suspend_in(what_.mark->waiters_, [this] { return !try_now(); });
   }
-  void await_resume() noexcept { place_.resumed(); }
-
-protected:
-  void stop() noexcept { place_.stop(mark_.waiters_); }
-  bool outcome() noexcept {
-    place_.resumed();
-    return await_ready();
+  void end(wait_status) noexcept { this->end_in(what_.mark->waiters_); }
+  auto finish() noexcept {
+    this->suspended = false;
+    if constexpr (MayEnd) return try_now();
   }
 
 private:
-  const watermark& mark_;
-  const T height_;
-  detail::coroutine_place<T> place_;
+  const request what_;
 };
 
 }  // namespace interlock

@@ -77,19 +77,22 @@ private:
 };
 
 // co_await: waits for the first number above the one seen, unless it comes meanwhile.
-class change_of {
+class change_of : detail::coroutine_place<int> {
 public:
-  change_of(cell& object, int seen) : object_(object), height_(seen + 1), place_(seen + 1) {}
+  change_of(cell& object, int seen)
+      : coroutine_place(seen + 1, &coroutine_waiter::resume_soon),
+        object_(object),
+        height_(seen + 1) {}
   bool await_ready() const noexcept { return false; }
   bool await_suspend(std::coroutine_handle<> self) noexcept {
-    return place_.suspend(self, object_.list, [this] { return object_.is_below(height_); });
+    continuation = self;
+    return suspend_in(object_.list, [this] { return object_.is_below(height_); });
   }
-  void await_resume() noexcept { place_.resumed(); }
+  void await_resume() noexcept { suspended = false; }
 
 private:
   cell& object_;
   int height_;
-  detail::coroutine_place<int> place_;
 };
 
 template <class Then>

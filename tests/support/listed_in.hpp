@@ -9,18 +9,19 @@
 
 namespace support {
 
-class listed_in {
+class listed_in : interlock::detail::coroutine_place<int> {
 public:
-  listed_in(interlock::detail::wait_list<int>& list, int height) : list_(list), place_(height) {}
+  listed_in(interlock::detail::wait_list<int>& list, int height)
+      : coroutine_place(height, &coroutine_waiter::resume_soon), list_(list) {}
   bool await_ready() const noexcept { return false; }
   bool await_suspend(std::coroutine_handle<> self) noexcept {
-    return place_.suspend(self, list_, [] { return true; });
+    continuation = self;
+    return suspend_in(list_, [] { return true; });
   }
-  void await_resume() noexcept { place_.resumed(); }
+  void await_resume() noexcept { suspended = false; }
 
 private:
   interlock::detail::wait_list<int>& list_;
-  interlock::detail::coroutine_place<int> place_;
 };
 
 }  // namespace support

@@ -30,19 +30,25 @@ public:
     return node.next == first_ ? nullptr : node.next;
   }
 
-  // Preconditions: in no ring.
+  // Preconditions, here and below: in no ring.
   void push_back(Node& node) noexcept {
     if (first_ == nullptr) {
       node.next = node.previous = first_ = &node;
-      return;
+    } else {
+      link_before(*first_, node);
     }
-    node.next = first_;
-    node.previous = first_->previous;
-    node.previous->next = first_->previous = &node;
   }
   void push_front(Node& node) noexcept {
     push_back(node);
     first_ = &node;
+  }
+  // Effects: behind the last one of those that are not higher. Complexity: the higher ones.
+  void push_by_height(Node& node) noexcept {
+    if (first_ == nullptr || !(node.height < first_->previous->height)) return push_back(node);
+    Node* higher = first_->previous;
+    while (higher != first_ && node.height < higher->previous->height) higher = higher->previous;
+    link_before(*higher, node);
+    if (higher == first_) first_ = &node;
   }
 
   // Returns: true if the node was in a ring, which must be this one, and now is not.
@@ -67,6 +73,12 @@ public:
   }
 
 private:
+  static void link_before(Node& place, Node& node) noexcept {
+    node.next = &place;
+    node.previous = place.previous;
+    node.previous->next = place.previous = &node;
+  }
+
   Node* first_ = nullptr;
 };
 using ring = ring_of<waiter>;
@@ -91,6 +103,13 @@ public:
   guarded_ring(const guarded_ring&) = delete;
   guarded_ring& operator=(const guarded_ring&) = delete;
 
+  // Returns: true if nobody is listed, or being listed. For who has done before what somebody who
+  //          is listed looks at under the lock: of the two, one sees the other.
+  bool empty() const noexcept {
+    // order: seq_cst [ring.empty] total order with [ring.lock], [cell.try_lock], [cell.try_claim], [watermark.raise]: not before what was done
+    return word_.load(std::memory_order_seq_cst) == 0;
+  }
+
   // Effects: calls misuse(sentence) if somebody is listed. For the destructor of the object.
   void expect_empty(const char* sentence) const noexcept {
     // order: relaxed: the last use happens before the destruction, or there is no order that helps
@@ -106,9 +125,9 @@ private:
     for (unsigned round = 0;; ++round) {
       // order: relaxed: only a guess that the exchange verifies
       std::uintptr_t seen = word_.load(std::memory_order_relaxed);
-      // order: acquire/relaxed [ring.lock] pairs with [ring.unlock]: sees the ring and what the object did under the lock
+      // order: seq_cst/relaxed [ring.lock] total order with [ring.empty], [cell.rests], [watermark.load] and pairs with [ring.unlock]: not after the look at the object; sees the ring and what was done under the lock
       if ((seen & busy) == 0 &&
-          word_.compare_exchange_strong(seen, seen | busy, std::memory_order_acquire,
+          word_.compare_exchange_strong(seen, seen | busy, std::memory_order_seq_cst,
                                         std::memory_order_relaxed)) {
         return reinterpret_cast<Node*>(seen);
       }

@@ -120,7 +120,7 @@ public:
   // Returns: true if entered.
   bool try_lock(version_type version) const noexcept {
     std::uint64_t expected = word_of(version);
-    // order: seq_cst/relaxed [cell.try_lock] total order with [cell.peek], [cell.is_at], [cell.rests], [wait_list.empty] and pairs with [cell.leave]: comes before this thread's look for waiters and at other cells; sees the last payload
+    // order: seq_cst/relaxed [cell.try_lock] total order with [cell.peek], [cell.is_at], [cell.rests], [ring.empty] and pairs with [cell.leave]: comes before this thread's look for waiters and at other cells; sees the last payload
     return word_.compare_exchange_strong(expected, expected | claimed | busy,
                                          std::memory_order_seq_cst, std::memory_order_relaxed);
   }
@@ -148,7 +148,7 @@ public:
   // Returns: true if taken.
   bool try_claim(version_type version) const noexcept {
     std::uint64_t expected = word_of(version);
-    // order: seq_cst/relaxed [cell.try_claim] total order with [cell.is_at], [cell.rests], [wait_list.empty] and pairs with [cell.leave]: comes before this thread's look for waiters and at other cells; sees the last payload
+    // order: seq_cst/relaxed [cell.try_claim] total order with [cell.is_at], [cell.rests], [ring.empty] and pairs with [cell.leave]: comes before this thread's look for waiters and at other cells; sees the last payload
     return word_.compare_exchange_strong(expected, expected | claimed, std::memory_order_seq_cst,
                                          std::memory_order_relaxed);
   }
@@ -239,16 +239,7 @@ public:
 
   // Effects: lists the coroutine, to be resumed when the version is greater than `seen`.
   // Returns: false if it is, or if the coroutine is to stop; true if listed: touch nothing of it.
-  bool suspend(std::coroutine_handle<> self, coroutine_place<version_type>& place,
-               version_type seen) const noexcept {
-    const auto stays = [this, seen] { return rests_up_to(seen); };
-    for (unsigned round = 0; settled() <= seen && !place.stopped(); ++round) {
-      if (!is_claimed() && place.suspend(self, waiters_, stays)) return true;
-      spin_hint(round);
-    }
-    return false;
-  }
-  void stop(coroutine_place<version_type>& place) const noexcept { place.stop(waiters_); }
+  class place;
 
   // Effects: lists the thread, to be woken when the version is greater than `seen`.
   // Returns: false if it is; true if listed.
@@ -283,7 +274,7 @@ private:
   // Returns: true if the version is no more than this, nobody is in and nobody has a claim, whose
   //          owner may have looked for waiters already.
   bool rests_up_to(version_type version) const noexcept {
-    // order: seq_cst [cell.rests] total order with [cell.try_lock], [cell.try_claim], [wait_list.lock]: of a waiter and a commit, one sees the other
+    // order: seq_cst [cell.rests] total order with [cell.try_lock], [cell.try_claim], [ring.lock]: of a waiter and a commit, one sees the other
     const std::uint64_t word = word_.load(std::memory_order_seq_cst);
     return (word & (claimed | busy)) == 0 && version_of(word) <= version;
   }
@@ -300,6 +291,31 @@ private:
 
   mutable std::atomic<std::uint64_t> word_;  // mutable: readers of a node_cell enter too
   mutable waiters waiters_;
+};
+
+// Where a coroutine waits until the version is greater than `seen`.
+class version_word::place : public coroutine_place<version_type> {
+public:
+  place(const version_word& word, version_type seen, wake_function function) noexcept
+      : coroutine_place(seen + 1, function), word_(word), seen_(seen) {}
+
+  bool try_now() const noexcept { return word_.settled() > seen_; }
+  bool suspend() noexcept {
+    const auto stays = [this] { return word_.rests_up_to(seen_); };
+    for (unsigned round = 0; !try_now() && !stopped(); ++round) {
+      if (!word_.is_claimed() && suspend_in(word_.waiters_, stays)) return true;
+      spin_hint(round);
+    }
+    return false;
+  }
+  void end(wait_status) noexcept { end_in(word_.waiters_); }
+
+protected:
+  version_type seen() const noexcept { return seen_; }
+
+private:
+  const version_word& word_;
+  const version_type seen_;
 };
 
 }  // namespace interlock::detail

@@ -30,7 +30,7 @@
 // of add() comes before empty(), which then is false, and take() waits for add() to end.
 //
 // A thread can wait on several lists until the first of them wakes it: class wait_any, below.
-// A coroutine waits in one: class coroutine_place.
+// A coroutine waits in one: class coroutine_place, on which a place for waiting<> is built.
 
 #include <atomic>
 #include <chrono>
@@ -41,93 +41,79 @@
 #include <utility>
 
 #include "misuse.hpp"
-#include "parking.hpp"
+#include "ring.hpp"
 #include "waiter.hpp"
 
 namespace interlock::detail {
 
+// A place in one list at a time, for whoever `who` stands for. Must stay where it is while listed.
+template <class Height>
+class height_node;
+
 template <class Height>
 class wait_list {
 public:
-  class node;
-
-  constexpr wait_list() noexcept = default;
-  wait_list(const wait_list&) = delete;
-  wait_list& operator=(const wait_list&) = delete;
+  using node = height_node<Height>;
 
   // Returns: true if nobody is listed: after step 1, then nobody has to be woken.
-  bool empty() const noexcept {
-    // order: seq_cst [wait_list.empty] total order with [wait_list.lock], [cell.try_lock], [cell.try_claim], [watermark.raise]: not before the change is marked
-    return word_.load(std::memory_order_seq_cst) == 0;
-  }
+  bool empty() const noexcept { return nodes_.empty(); }
 
   // Effects: calls misuse(sentence) if somebody is listed. For the destructor of the object.
-  void expect_empty(const char* sentence) const noexcept {
-    // order: relaxed: the last use happens before the destruction, or there is no order that helps
-    if (word_.load(std::memory_order_relaxed) != 0) misuse(sentence);
-  }
+  void expect_empty(const char* sentence) const noexcept { nodes_.expect_empty(sentence); }
 
   // Effects: lists the node behind all that are not higher, if stays(). Asked with the list locked,
   //          so it is a few instructions that wait for nothing. Complexity: the higher ones.
   // Returns: true if listed. Somebody may have woken it already: touch neither it nor the object.
   template <class Stays>
-  bool add(node& fresh, Stays stays) noexcept;
+  bool add(node& fresh, Stays stays) noexcept {
+    locked listed(nodes_);
+    if (!stays()) return false;
+    fresh.list_ = this;
+    listed.push_by_height(fresh);
+    return true;
+  }
 
   // Effects: detaches the nodes that are not higher. Complexity: these.
   // Returns: them, for wake(); nullptr if there are none.
-  [[nodiscard, gnu::noinline]] node* take(const Height& height) noexcept;
+  [[nodiscard, gnu::noinline]] node* take(const Height& height) noexcept {
+    locked listed(nodes_);
+    node* first = nullptr;
+    node** last = &first;
+    while (!listed.empty() && !(height < listed.first()->height)) {
+      node& reached = listed.pop_front();
+      *last = &reached;
+      last = &reached.next;
+    }
+    *last = nullptr;
+    return first;
+  }
 
   // Effects: wakes detached nodes. Each may be gone when it is woken.
   static void wake(node* detached) noexcept {
     trampoline::together([detached]() mutable noexcept {
-      while (detached != nullptr) std::exchange(detached, detached->next_)->who_->wake();
+      while (detached != nullptr) std::exchange(detached, detached->next)->who_->wake();
     });
   }
 
 private:
-  // word_ is the address of the lowest node, which is linked to the others in a ring, or 0; and
-  // whether somebody works on the ring:
-  //   0              nobody is listed
-  //   first          somebody is
-  //   ... | locked   the ring is being changed, by whoever set the bit
-  static constexpr std::uintptr_t locked = 1;  // no address: nodes are aligned
+  friend node;
+  using locked = typename guarded_ring<node>::locked;
 
-  // Returns: the first node.
-  node* lock() noexcept {
-    for (unsigned round = 0;; ++round) {
-      // order: relaxed: only a guess that the exchange verifies
-      std::uintptr_t seen = word_.load(std::memory_order_relaxed);
-      // order: seq_cst/relaxed [wait_list.lock] total order with [wait_list.empty], [cell.rests], [watermark.load] and pairs with [wait_list.unlock]: not after the look at the object; sees the ring
-      if ((seen & locked) == 0 &&
-          word_.compare_exchange_strong(seen, seen | locked, std::memory_order_seq_cst,
-                                        std::memory_order_relaxed)) {
-        return reinterpret_cast<node*>(seen);
-      }
-      spin_hint(round);
-    }
-  }
-
-  void unlock(node* first) noexcept {
-    // order: release [wait_list.unlock] pairs with [wait_list.lock]: publishes the ring
-    word_.store(reinterpret_cast<std::uintptr_t>(first), std::memory_order_release);
-  }
-
-  std::atomic<std::uintptr_t> word_{0};
+  guarded_ring<node> nodes_;
 };
 
-// A place in one list at a time, for whoever `who` stands for. Must stay where it is while listed.
 template <class Height>
-class wait_list<Height>::node {
+class height_node {
 public:
-  node() requires std::default_initializable<Height>
+  height_node() requires std::default_initializable<Height>
   = default;  // to be listed only once it stands for somebody
-  node(waiter& who, const Height& height) noexcept : who_(&who), height_(height) {}
-  node(const node&) = delete;
-  node& operator=(const node&) = delete;
+  height_node(waiter& who, const Height& at) noexcept : height(at), who_(&who) {}
+  height_node(const height_node&) = delete;
+  height_node& operator=(const height_node&) = delete;
 
-  void stand_for(waiter& who, const Height& height) noexcept {
+  void stand_for(waiter& who, const Height& at) noexcept {
     who_ = &who;
-    height_ = height;
+    height = at;
   }
 
   // Preconditions: was listed, and the object of that list is alive.
@@ -138,77 +124,23 @@ public:
 
   // Effects: the same for a list that it may not be in yet; calls also() with the list locked.
   template <class Also>
-  bool leave(wait_list& list, Also also) noexcept {
-    node* first = list.lock();
+  bool leave(wait_list<Height>& list, Also also) noexcept {
+    typename wait_list<Height>::locked listed(list.nodes_);
     also();
-    const bool listed = previous_ != nullptr;
-    if (listed) {
-      first = next_ == this ? nullptr : first == this ? next_ : first;
-      previous_->next_ = next_;
-      next_->previous_ = previous_;
-      previous_ = nullptr;
-    }
-    list.unlock(first);
-    return listed;
+    return listed.remove(*this);
   }
+
+  // The list's, under its lock, while the node is listed; then of whoever has taken it.
+  height_node* next = nullptr;
+  height_node* previous = nullptr;
+  Height height{};
 
 private:
-  friend wait_list;
+  friend wait_list<Height>;
 
   waiter* who_ = nullptr;
-  Height height_{};
-  // The list's, under its lock, while the node is listed; then of whoever has taken it.
-  node* next_ = nullptr;
-  node* previous_ = nullptr;  // null: not listed
-  wait_list* list_ = nullptr;
+  wait_list<Height>* list_ = nullptr;
 };
-
-template <class Height>
-template <class Stays>
-bool wait_list<Height>::add(node& fresh, Stays stays) noexcept {
-  node* const first = lock();
-  if (!stays()) {
-    unlock(first);
-    return false;
-  }
-  fresh.list_ = this;
-  if (first == nullptr) {
-    fresh.next_ = fresh.previous_ = &fresh;
-    unlock(&fresh);
-    return true;
-  }
-  node* before = first->previous_;
-  bool leads = false;
-  while (!leads && fresh.height_ < before->height_) {
-    leads = before == first;
-    before = before->previous_;
-  }
-  fresh.previous_ = before;
-  fresh.next_ = before->next_;
-  fresh.next_->previous_ = before->next_ = &fresh;
-  unlock(leads ? &fresh : first);
-  return true;
-}
-
-template <class Height>
-auto wait_list<Height>::take(const Height& height) noexcept -> node* {
-  node* const first = lock();
-  node* const last = first == nullptr ? nullptr : first->previous_;
-  node* taken = nullptr;  // the last one
-  node* rest = first;
-  while (rest != nullptr && !(height < rest->height_)) {
-    taken = rest;
-    rest = rest == last ? nullptr : rest->next_;
-    taken->previous_ = nullptr;
-  }
-  if (taken != nullptr) taken->next_ = nullptr;
-  if (rest != nullptr) {
-    rest->previous_ = last;
-    last->next_ = rest;
-  }
-  unlock(rest);
-  return taken == nullptr ? nullptr : first;
-}
 
 enum class wait_ending { changed, reached, too_late };
 
@@ -280,39 +212,40 @@ private:
   thread_waiter self_;
 };
 
-// One coroutine that waits in a list: for an awaiter, which owns it.
+// One coroutine that waits in a list: a place for waiting<>, but for what is different in each.
 template <class Height>
-class coroutine_place {
+class coroutine_place : public coroutine_waiter {
 public:
-  explicit coroutine_place(const Height& height) noexcept : place_(self_, height) {}
+  coroutine_place(const Height& height, wake_function function) noexcept
+      : coroutine_waiter(function), place_(*this, height) {}
   coroutine_place(const coroutine_place&) = delete;
   coroutine_place& operator=(const coroutine_place&) = delete;
 
   // The coroutine may be destroyed while it is suspended: by whoever keeps all changes away that
   // could resume it, or on the thread that is about to resume it.
   ~coroutine_place() {
-    if (!suspended_ || place_.leave() || trampoline::forget(self_)) return;
+    if (!suspended || place_.leave() || trampoline::forget(*this)) return;
     misuse(
         "a coroutine was destroyed while another thread was about to resume it; destroy it "
         "where no change that it waits for can happen meanwhile");
   }
 
-  // Effects: for await_suspend: as list.add().
+protected:
+  // Effects: as list.add(), unless an end came before.
   // Returns: true if the coroutine is suspended. It may have been resumed already: touch nothing.
   template <class Stays>
-  bool suspend(std::coroutine_handle<> self, wait_list<Height>& list, Stays stays) noexcept {
-    self_.continuation = self;
-    return list.add(place_, [&] { return suspended_ = !stopped() && stays(); });
+  bool suspend_in(wait_list<Height>& list, Stays stays) noexcept {
+    return list.add(place_, [&] { return suspended = !stopped() && stays(); });
   }
 
-  // Effects: keeps the coroutine out of the list from now on. If it is in, resumes it here: then it
-  //          and this place may be gone. Not after resumed(); on any thread.
-  void stop(wait_list<Height>& list) noexcept {
+  // Effects: keeps the coroutine out of the list from now on. If it is in, wakes it: then it and
+  //          this place may be gone.
+  void end_in(wait_list<Height>& list) noexcept {
     const auto keep_out = [this] {
       // order: relaxed: the list's lock orders it
       stopped_.store(true, std::memory_order_relaxed);
     };
-    if (place_.leave(list, keep_out)) trampoline::resume(self_);
+    if (place_.leave(list, keep_out)) wake();
   }
 
   bool stopped() const noexcept {
@@ -320,13 +253,8 @@ public:
     return stopped_.load(std::memory_order_relaxed);
   }
 
-  // Effects: for await_resume.
-  void resumed() noexcept { suspended_ = false; }
-
 private:
-  coroutine_waiter self_;
-  typename wait_list<Height>::node place_;
-  bool suspended_ = false;
+  height_node<Height> place_;
   std::atomic<bool> stopped_{false};
 };
 

@@ -6,7 +6,7 @@
 // A primitive writes a place: what to do when the coroutine comes and when it leaves. waiting<>
 // adds what is the same everywhere: ends (a stop token, a deadline) and how the coroutine resumes.
 //
-//   class place : public coroutine_waiter {        // all of it noexcept
+//   class place : public coroutine_waiter {        // all of it noexcept, but for finish()
 //     using request = ...;                         // what the call said: small, copied
 //     place(const request&, wake_function);
 //     request what() const;     // the same, for a copy that has not been awaited
@@ -184,7 +184,7 @@ public:
     std::apply([&](auto&... each) { (each.arm(*this), ...); }, ends());
     return Place::suspend();
   }
-  auto await_resume() noexcept {
+  auto await_resume() noexcept(noexcept(std::declval<Place&>().finish())) {
     std::apply([](auto&... each) { (each.registration.reset(), ...); }, ends());
     return Place::finish();
   }
