@@ -83,6 +83,7 @@ PLATFORM = {
 MORE_LINES = {
     "asio.hpp": (1080, "operations, their contexts, stop tokens, alarms, and the names of Asio"),
     "async_mutex.hpp": (1400, "coroutines that may leave, threads, and what a wait gives"),
+    "async_condition.hpp": (1800, "all that async_mutex is, and a queue"),
     "async_shared_mutex.hpp": (1100, "who is in and who waits, the awaiter with its ends, two guards"),
     "tracked_async_mutex.hpp": (2600, "async_mutex, and the graph of locks behind it"),
     "idempotency_cache.hpp": (820, "its table, and threads and coroutines that join"),
@@ -98,8 +99,9 @@ MORE_LINES = {
 
 # Header -> (headers that its closure may have, why).
 MORE_HEADERS = {
-    "async_shared_mutex.hpp": (10, "the queue, the awaiter, its ends, the guards: a file each"),
+    "async_shared_mutex.hpp": (11, "the queue, the awaiter, its ends, the guards: a file each"),
     "asio.hpp": (10, "operations, their contexts, stop tokens, alarms: a file each"),
+    "async_condition.hpp": (16, "all that async_mutex is, and a queue"),
     "async_mutex.hpp": (12, "the line, the awaiter, its ends, the guard, the results: a file each"),
     "tracked_async_mutex.hpp": (22, "async_mutex, and the graph of locks behind it"),
     "timer_thread.hpp": (9, "alarms: their heap, their lock, their thread, who calls them: a file each"),

@@ -28,6 +28,7 @@ template <class T>
 class task;
 class async_mutex;
 class async_shared_mutex;
+class async_condition;
 class tracked_async_mutex;
 class lock_owner;
 struct lock_report;

@@ -3,6 +3,7 @@
 
 // interlock/interlock.hpp - everything. Each header can be included alone and costs less.
 
+#include "async_condition.hpp"
 #include "async_mutex.hpp"
 #include "async_shared_mutex.hpp"
 #include "bounded_counter.hpp"

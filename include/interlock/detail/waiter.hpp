@@ -66,7 +66,9 @@ class coroutine_waiter : public waiter {
 public:
   coroutine_waiter() noexcept : waiter(&resume_soon) {}
 
-  std::coroutine_handle<> continuation;  // set by await_suspend before the node is published
+  // Set by await_suspend before the node is published. Without one it is no coroutine but a step of
+  // an awaiter, on a flat stack: in its turn wake() is called again.
+  std::coroutine_handle<> continuation;
 
   static void resume_soon(waiter& self) noexcept;  // by the trampoline
 
@@ -151,7 +153,7 @@ private:
     while (first_ != nullptr) {
       auto& ready = static_cast<coroutine_waiter&>(*first_);
       first_ = ready.next;
-      ready.continuation.resume();  // `ready` may be gone now
+      ready.continuation ? ready.continuation.resume() : ready.wake();  // it may be gone now
     }
     running_ = nested;
   }
