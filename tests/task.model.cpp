@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: BSL-1.0
 // task, when_all, sync_wait and reschedule where tasks change threads: results and exceptions reach
-// who awaits them, what was done before is visible, frames may go with their last user.
+// who awaits them, what was done before is visible, stops arrive, frames may go with their last user.
 
 #include "testing/front.hpp"
 
+#include <interlock/inplace_stop_token.hpp>
 #include <interlock/task.hpp>
+#include <interlock/watermark.hpp>
 #include <interlock/when_all.hpp>
 
 #include <atomic>
@@ -13,6 +15,7 @@
 #include <utility>
 #include <vector>
 
+#include "support/stopping.hpp"
 #include "testing/ferry.hpp"
 
 namespace detail = interlock::detail;
@@ -97,6 +100,100 @@ void gathers(world& w, int threads, int failing_one) {
     w.thread([t, trips] { (*trips)[static_cast<std::size_t>(t)].over.carry(); });
   }
   w.finally([] {});
+}
+
+// Both fail, on two threads: one of the failures is thrown, and the other is dropped.
+task<int> breaks(ferry& over, int what) {
+  co_await over;
+  throw what;
+}
+
+void fails_twice(world& w) {
+  auto* const over = new ferry[2];
+  w.thread([over] {
+    int caught = 0;
+    try {
+      sync_wait(when_all(breaks(over[0], 1), breaks(over[1], 2)));
+    } catch (int what) {
+      caught = what;
+    }
+    testing::check(caught == 1 || caught == 2, "one of both");
+    delete[] over;
+  });
+  for (int t = 0; t < 2; ++t) w.thread([over, t] { over[t].carry(); });
+  w.finally([] {});
+}
+
+// The failure of one ends the wait of the other, which says so; its own failure comes too late.
+task<int> waits_or_breaks(const interlock::watermark<int>& level) {
+  const auto stop = co_await interlock::current_stop_token();
+  const bool reached = co_await level.async_wait_for_at_least(1, stop);
+  if (!reached) throw 2;
+  co_return 0;
+}
+
+void stops_the_rest(world& w) {
+  struct trip {
+    ferry over;
+    interlock::watermark<int> level{0};
+  };
+  auto* const t = new trip;
+  w.thread([t] {
+    int caught = 0;
+    try {
+      sync_wait(when_all(waits_or_breaks(t->level), breaks(t->over, 1)));
+    } catch (int what) {
+      caught = what;
+    }
+    testing::check(caught == 1, "the cause is thrown, not what came of it");
+    delete t;
+  });
+  w.thread([t] { t->over.carry(); });
+  w.finally([] {});
+}
+
+// A stop from outside races with the end of what it stops. The source outlives both threads.
+task<bool> crosses_and_looks(ferry& over) {
+  co_await over;
+  const auto stop = co_await interlock::current_stop_token();
+  co_return stop.stop_requested();
+}
+
+template <class Source>
+void stops_at_the_end(world& w) {
+  struct trip {
+    ferry over;
+    Source stop;
+    int left = 0;
+  };
+  auto* const t = new trip;
+  w.thread([t] {
+    const auto [seen] = sync_wait(when_all(crosses_and_looks(t->over)), t->stop.get_token());
+    testing::check(!seen || t->stop.get_token().stop_requested(), "who sees it was told");
+  });
+  w.thread([t] { t->stop.request_stop(); });
+  w.thread([t] { t->over.carry(); });
+  w.finally([t] { delete t; });
+}
+
+// The stop of who awaits ends the wait of a child.
+task<bool> waits_for_level(const interlock::watermark<int>& level) {
+  const auto stop = co_await interlock::current_stop_token();
+  co_return co_await level.async_wait_for_at_least(1, stop);
+}
+
+void stops_from_outside(world& w) {
+  struct trip {
+    interlock::watermark<int> level{0};
+    interlock::inplace_stop_source stop;
+  };
+  auto* const t = new trip;
+  w.thread([t] {
+    const auto [reached] = sync_wait(when_all(waits_for_level(t->level)), t->stop.get_token());
+    testing::check(!reached, "it was stopped");
+  });
+  w.thread([t] { t->stop.request_stop(); });
+  w.finally([t] { delete t; });
 }
 
 // A task of a when_all that ends at once, beside one that ends elsewhere; results in their order.
@@ -254,6 +351,21 @@ void loses_an_arrival(world& w) {
   w.finally([] {});
 }
 
+// Hands on a stop to a source that does not wait for whoever is at it.
+void stops_what_is_gone(world& w) {
+  std::atomic<interlock::inplace_stop_source*> heard{nullptr};
+  w.thread([&] {
+    auto* const mine = new interlock::inplace_stop_source;
+    heard.store(mine, rel);
+    heard.store(nullptr, rel);
+    delete mine;
+  });
+  w.thread([&] {
+    if (auto* const to = heard.load(acq)) to->request_stop();
+  });
+  w.finally([] {});
+}
+
 // The task's end sets a flag that publishes nothing.
 void waits_without_order(world& w) {
   std::atomic<bool> done{false};
@@ -294,6 +406,20 @@ TEST_CASE("when_all throws the first failure only after all tasks have ended") {
   for (const int which : {0, 1}) proved([which](world& w) { gathers(w, 2, which); });
 }
 
+TEST_CASE("when_all throws one of two failures, and the failure of one stops the other") {
+  proved(fails_twice, whole_waits());
+  proved(stops_the_rest, whole_waits());
+}
+
+TEST_CASE("when_all: a stop from outside reaches its children, or comes too late") {
+  proved(stops_from_outside, whole_waits());
+  proved(stops_at_the_end<interlock::inplace_stop_source>, whole_waits());
+}
+
+TEST_CASE("sync_wait hands on a stop by any token, or it comes too late") {
+  proved(stops_at_the_end<support::stop_source>, whole_waits());
+}
+
 TEST_CASE("when_all ends when all tasks have ended: on four threads") {
   proved([](world& w) { gathers(w, 4, -1); });
 }
@@ -306,6 +432,10 @@ TEST_CASE("task: an arrival that is counted by a look and a store is found") {
   failing(loses_an_arrival);
 }
 
+TEST_CASE("when_all: a stop that is handed on to what is gone is found") {
+  failing(stops_what_is_gone);
+}
+
 TEST_CASE("task: a wait that sees nothing of what was done is found") {
   failing(waits_without_order);
 }
@@ -313,4 +443,10 @@ TEST_CASE("task: a wait that sees nothing of what was done is found") {
 TEST_CASE("task: mutants", "[.mutants]") {
   mutants({[](world& w) { waits_for_another(w, ends::with_result); },
            [](world& w) { gathers(w, 2, -1); }});
+}
+
+TEST_CASE("task: mutants of stops", "[.mutants]") {
+  testing::mutation_options how;
+  how.how = whole_waits();
+  mutants({fails_twice, stops_the_rest, stops_at_the_end<interlock::inplace_stop_source>}, how);
 }

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
-// Tasks that change threads: sync_wait and when_all must see what was done elsewhere.
+// Tasks that change threads: sync_wait and when_all must see what was done elsewhere, stops arrive
+// or come too late.
 
+#include <interlock/async_mutex.hpp>
+#include <interlock/inplace_stop_token.hpp>
 #include <interlock/task.hpp>
 #include <interlock/when_all.hpp>
 
@@ -19,6 +22,8 @@
 #include "support/catch.hpp"
 #include "support/threads.hpp"
 
+using interlock::current_stop_token;
+using interlock::inplace_stop_source;
 using interlock::reschedule;
 using interlock::sync_wait;
 using interlock::task;
@@ -93,6 +98,18 @@ task<> write_there(pool& there, std::uint64_t& to, std::uint64_t value) {
   to = value;
 }
 
+// Waits for its turn there until it is stopped.
+task<int> lock_until_stopped(pool& there, interlock::async_mutex& door) {
+  const auto stop = co_await current_stop_token();
+  int turns = 0;
+  while (!stop.stop_requested()) {
+    co_await there.hop();
+    const auto held = co_await door.lock(stop);
+    if (held) ++turns;
+  }
+  co_return turns;
+}
+
 task<int> throw_there(pool& there, int value) {
   co_await there.hop();
   if (value % 2 == 0) throw std::runtime_error("even");
@@ -145,4 +162,54 @@ TEST_CASE("exceptions of tasks on other threads arrive") {
     }
   }
   CHECK(caught == rounds);
+}
+
+TEST_CASE("a failure elsewhere stops those who wait, and is the one that is thrown") {
+  const std::size_t rounds = support::rounds(5'000);
+  std::atomic<std::size_t> wrong{0};
+  pool there;
+  support::run_threads(2, [&](std::size_t) {
+    interlock::async_mutex door;
+    for (std::size_t round = 0; round < rounds; ++round) {
+      try {
+        sync_wait(when_all(lock_until_stopped(there, door), lock_until_stopped(there, door),
+                           throw_there(there, 2)));
+        wrong.fetch_add(1);
+      } catch (const std::runtime_error&) {
+      }
+      if (!door.try_lock()) wrong.fetch_add(1);
+    }
+  });
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("a stop from another thread ends those who wait, or comes when they have ended") {
+  const std::size_t rounds = support::rounds(5'000);
+  std::atomic<std::size_t> wrong{0};
+  std::deque<inplace_stop_source> sources(rounds);  // they outlive both threads
+  std::atomic<std::size_t> begun{0};
+  pool there;
+  support::run_threads(2, [&](std::size_t me) {
+    if (me == 0) {
+      for (std::size_t i = 0; i < rounds; ++i) {
+        while (begun.load() <= i) std::this_thread::yield();
+        sources[i].request_stop();
+      }
+      return;
+    }
+    interlock::async_mutex door;
+    for (std::size_t i = 0; i < rounds; ++i) {
+      begun.store(i + 1);
+      if (i % 2 == 0) {
+        sync_wait(when_all(when_all(lock_until_stopped(there, door)),
+                           lock_until_stopped(there, door)),
+                  sources[i].get_token());
+      } else {
+        sync_wait(when_all(there.hop(), when_all(there.hop(), reschedule())),
+                  sources[i].get_token());
+      }
+      if (!door.try_lock()) wrong.fetch_add(1);
+    }
+  });
+  CHECK(wrong == 0);
 }
