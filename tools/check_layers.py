@@ -82,10 +82,10 @@ PLATFORM = {
 # Header -> (lines that its closure may have, why).
 MORE_LINES = {
     "asio.hpp": (1080, "operations, their contexts, stop tokens, alarms, and the names of Asio"),
-    "async_mutex.hpp": (1400, "coroutines that may leave, threads, and what a wait gives"),
-    "async_condition.hpp": (1800, "all that async_mutex is, and a queue"),
+    "async_mutex.hpp": (1550, "coroutines that may leave, threads, and what a wait gives"),
+    "async_condition.hpp": (1950, "all that async_mutex is, and a queue"),
     "async_shared_mutex.hpp": (1100, "who is in and who waits, the awaiter with its ends, two guards"),
-    "tracked_async_mutex.hpp": (2600, "async_mutex, and the graph of locks behind it"),
+    "tracked_async_mutex.hpp": (2750, "async_mutex, and the graph of locks behind it"),
     "idempotency_cache.hpp": (820, "its table, and threads and coroutines that join"),
     "transaction.hpp": (2470, "its log on top of all that a cell is"),
     "watermark.hpp": (820, "threads and coroutines wait for a height, with ends"),

@@ -14,7 +14,7 @@
 //             another thread has changed the queue, a few instructions. lock_blocking: blocking.
 // Cost        32 bytes. Free: one CAS each way. Taken: one CAS to queue; handed on by a plain pop,
 //             or by two atomic operations when newcomers have to be collected. A wait that may end
-//             early: two to queue, two to hand on to it, two to end it, however many others wait.
+//             early: two to queue, one to hand on to it, two to end it, however many others wait.
 // Lifetime    May be destroyed once the last guard has let go, by its owner too. A coroutine that
 //             waits may be destroyed where nobody unlocks or ends its wait meanwhile, or on the
 //             thread that is about to resume it.

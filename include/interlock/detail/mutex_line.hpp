@@ -1,14 +1,13 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// interlock/detail/mutex_line.hpp - the line of mutex_queue.hpp: who enters, stands, leaves, is next.
+// interlock/detail/mutex_line.hpp - the line of mutex_queue.hpp: who stands, leaves, is next.
 //
-// All of it happens while busy, which is a few instructions, but for the newcomers that it collects.
+// All of it is done by who is busy with the line, in a few instructions; only the newcomers that it
+// collects, and the threads that it looks beyond, are more of them.
 
-#include <algorithm>
 #include <atomic>
 #include <cstdint>
-#include <utility>
 
 #include "misuse.hpp"
 #include "mutex_queue.hpp"
@@ -18,113 +17,82 @@
 
 namespace interlock::detail {
 
-// Effects: gets `busy`, and the newcomers into the line; sets these flags. Returns: those before.
-inline std::uintptr_t mutex_queue::enter(std::uintptr_t more) noexcept {
+// Effects: gets busy with the line, as soon as nobody else is.
+inline ring mutex_queue::enter() noexcept {
   for (unsigned round = 0;; ++round) {
-    std::uintptr_t seen = look();
-    // order: acquire/relaxed [mutex_queue.enter] pairs with [mutex_queue.leave], [mutex_queue.grant], [mutex_queue.free], [mutex_queue.unlock], [mutex_queue.push]: sees the line, the newcomers, and what the last owner did
+    std::uintptr_t seen = look_at_line();
+    // order: acquire/relaxed [mutex_queue.enter] pairs with [mutex_queue.leave], [mutex_queue.leave_as_owner]: sees the line
     if ((seen & busy) == 0 &&
-        state_.compare_exchange_strong(seen, (seen & flags) | busy | more,
-                                       std::memory_order_acquire, std::memory_order_relaxed)) {
-      collect(seen);
-      return seen & flags;
+        line_.compare_exchange_strong(seen, busy, std::memory_order_acquire,
+                                      std::memory_order_relaxed)) {
+      return ring(reinterpret_cast<waiter*>(seen));
     }
     spin_hint(round);
   }
 }
 
-// Effects: gives `busy` back. If nobody has the lock any more, hands it on before.
-// Returns: whom to wake then, or nullptr. The mutex is not touched any more.
-inline waiter* mutex_queue::leave() noexcept {
-  // order: acquire [mutex_queue.leave.look] pairs with [mutex_queue.unlock.delegated]: sees what the owner did who left the rest to this one
-  std::uintptr_t seen = state_.load(std::memory_order_acquire);
-  while ((seen & locked) != 0) {
-    const std::uintptr_t left = (seen & ~(busy | queued)) | queued_if_any();
-    // order: release/acquire [mutex_queue.leave] pairs with [mutex_queue.enter], [mutex_queue.unlock.enter], [mutex_queue.unlock.delegated]: publishes the line; sees what the owner did who left the rest to this one
-    if (state_.compare_exchange_weak(seen, left, std::memory_order_release,
-                                     std::memory_order_acquire)) {
-      return nullptr;
-    }
-  }
-  return pass_on();
-}
-
-// Effects: gives `busy` back, and the lock to whom it is due.
-// Preconditions: nobody has the lock, or the caller, who lets it go by this.
-// Returns: whom to wake then, or nullptr. The mutex is not touched any more.
-inline waiter* mutex_queue::pass_on() noexcept {
+// Effects: gets busy with the line; or leaves the lock to who is.
+// Returns: true if it got busy. False: the mutex is not touched any more.
+inline bool mutex_queue::enter_or_delegate(ring& line) noexcept {
+  std::uintptr_t seen = look_at_line();
   while (true) {
-    waiter* const chosen = choose();
-    std::uintptr_t seen = look();
-    if (chosen != nullptr && !competes(*chosen)) {
-      grant(seen & flags);
-      return chosen;
-    }
-    while (stack_of(seen) == nullptr) {
-      // order: release/relaxed [mutex_queue.free] pairs with [mutex_queue.take], [mutex_queue.compete], [mutex_queue.enter]: publishes the line, and what the last owner did
-      if (state_.compare_exchange_weak(seen, seen & closed, std::memory_order_release,
-                                       std::memory_order_relaxed)) {
-        return chosen;
+    if ((seen & busy) != 0) {
+      // order: release/relaxed [mutex_queue.delegate] pairs with [mutex_queue.leave]: publishes what this owner did
+      if (line_.compare_exchange_weak(seen, busy | unlocked, std::memory_order_release,
+                                      std::memory_order_relaxed)) {
+        return false;
       }
+      // order: acquire/relaxed [mutex_queue.unlock.enter] pairs with [mutex_queue.leave], [mutex_queue.leave_as_owner]: sees the line
+    } else if (line_.compare_exchange_weak(seen, busy, std::memory_order_acquire,
+                                           std::memory_order_relaxed)) {
+      line = ring(reinterpret_cast<waiter*>(seen));
+      return true;
     }
-    if (chosen != nullptr) stand(*chosen, true);
-    // order: acquire [mutex_queue.gather] pairs with [mutex_queue.push]: sees the newcomers
-    collect(state_.fetch_and(flags, std::memory_order_acquire));
   }
 }
 
-// Effects: gives `busy` back, and the lock to whoever the caller has in mind.
-// Preconditions: `now` are the flags; only the newcomers change while the lock cannot be let go.
-inline void mutex_queue::grant(std::uintptr_t now) noexcept {
-  const std::uintptr_t then = (now & closed) | locked | queued_if_any();
-  // order: release [mutex_queue.grant] pairs with [mutex_queue.enter], [mutex_queue.unlock.enter]: publishes the line
-  state_.fetch_add(then - now, std::memory_order_release);
-}
-
-// Effects: takes off the line whoever is next. Returns: this one, or nullptr.
-inline waiter* mutex_queue::choose() noexcept {
-  waiter* const head = line_.first();
-  if (head == nullptr) return nullptr;
-  if (is_thread(*head)) {
-    static_cast<blocked*>(head)->competes = false;
-    if (head->amount >= patience) return pop();
-    waiter* next = line_.after(*head);
-    while (next != nullptr && is_thread(*next)) next = line_.after(*next);
-    if (next == nullptr) {
-      pop();
-      static_cast<blocked*>(head)->competes = true;
-      static_cast<blocked*>(head)->others = !line_.empty();
-      return head;
-    }
-    for (waiter* passed = head; passed != next; passed = passed->next) passed->amount += passed_by;
-    line_ = ring(next);  // the threads are now behind all who are here
+// Effects: is busy no more. If the owner has left the lock to this one, passes it on before; `self`
+//          is the caller's own node if it stands in the line.
+inline void mutex_queue::leave(const ring& line, list& woken, waiter* self) noexcept {
+  std::uintptr_t seen = busy;
+  // order: release/acquire [mutex_queue.leave] pairs with [mutex_queue.enter], [mutex_queue.unlock.enter], [mutex_queue.delegate]: publishes the line; sees what the owner did
+  if (line_.compare_exchange_strong(seen, reinterpret_cast<std::uintptr_t>(line.first()),
+                                    std::memory_order_release, std::memory_order_acquire)) {
+    return;
   }
-  return line_.first()->amount == newcomer && !is_bounded() ? pop_run() : pop();
+  ring rest(line.first());
+  pass_on(woken, &rest, self);
 }
 
-inline void mutex_queue::stand(waiter& node, bool first) noexcept {
-  first ? line_.push_front(node) : line_.push_back(node);
+// Effects: is busy no more. Preconditions: nobody but the caller could unlock.
+inline void mutex_queue::leave_as_owner(const ring& line) noexcept {
+  // order: release [mutex_queue.leave_as_owner] pairs with [mutex_queue.enter], [mutex_queue.unlock.enter]: publishes the line
+  line_.store(reinterpret_cast<std::uintptr_t>(line.first()), std::memory_order_release);
+}
+
+inline void mutex_queue::push_back(ring& line, waiter& node) noexcept {
+  line.push_back(node);
   count(in_line_, counted(in_line_) + 1);
 }
 
-inline bool mutex_queue::take_off(waiter& node) noexcept {
-  if (!line_.remove(node)) return false;
+inline bool mutex_queue::take_off(ring& line, waiter& node) noexcept {
+  if (!line.remove(node)) return false;
   count(in_line_, counted(in_line_) - 1);
   return true;
 }
 
-inline waiter* mutex_queue::pop() noexcept {
+inline waiter* mutex_queue::pop(ring& line) noexcept {
   count(in_line_, counted(in_line_) - 1);
-  return &line_.pop_front();
+  return &line.pop_front();
 }
 
 // Effects: takes the newcomers at the head off the line; those behind the first become the run.
-inline waiter* mutex_queue::pop_run() noexcept {
-  waiter* const first = pop();
+inline waiter* mutex_queue::pop_run(ring& line) noexcept {
+  waiter* const first = pop(line);
   waiter* last = first;
   std::uint32_t behind = 0;
-  while (behind < longest_run && !line_.empty() && line_.first()->amount == newcomer) {
-    last = last->next = pop();
+  while (behind < longest_run && !line.empty() && line.first()->amount == newcomer) {
+    last = last->next = pop(line);
     ++behind;
   }
   last->next = nullptr;
@@ -133,105 +101,183 @@ inline waiter* mutex_queue::pop_run() noexcept {
   return first;
 }
 
-// Effects: puts the newcomers that the word held into the line.
-inline void mutex_queue::collect(std::uintptr_t word) noexcept {
-  std::uint32_t moved = 0;
-  for (waiter* rest = reverse(stack_of(word)); rest != nullptr; ++moved) {
-    waiter& node = *rest;
-    rest = node.next;
-    line_.push_back(node);
-  }
-  if (moved == 0) return;
-  count(in_line_, counted(in_line_) + moved);
-  count(outside_, counted(outside_) - std::min(counted(outside_), moved));
-}
-
-inline bool mutex_queue::take_or_stand(waiter& node, bool again) noexcept {
-  const std::uintptr_t before = enter();
-  const bool free = (before & locked) == 0;  // then nobody waits whom it would overtake
-  const bool full = is_bounded() && counted(in_line_) >= (counted(outside_) & ~bounded);
-  if (!node.ended && !free && (before & closed) == 0 && (again || !full)) {
-    node.suspended = true;
-    stand(node, again);
-    waiter* const next = leave();
-    if (next == &node) return false;
-    if (next != nullptr) next->wake();
-    return true;
-  }
-  const bool decided = std::exchange(node.ended, true);
-  if (!decided) {
-    node.status = (before & closed) != 0 ? wait_status::closed
-                  : free                 ? wait_status::acquired
-                                         : wait_status::overloaded;
-    if (node.status == wait_status::acquired) {
-      grant(busy);
-      return false;
+// Effects: puts the newcomers into the line.
+inline void mutex_queue::collect(ring& line) noexcept {
+  std::uintptr_t seen = look();
+  waiter* rest = nullptr;
+  while ((rest = stack_of(seen)) != nullptr) {
+    // order: acquire/relaxed [mutex_queue.collect] pairs with [mutex_queue.push]: sees the newcomers
+    if (state_.compare_exchange_weak(seen, (seen & flags) | queued, std::memory_order_acquire,
+                                     std::memory_order_relaxed)) {
+      break;
     }
   }
-  waiter* const next = leave();
-  if (next != nullptr) next->wake();
+  rest = reverse(rest);
+  while (rest != nullptr) {
+    waiter& node = *rest;
+    rest = node.next;
+    push_back(line, node);
+    one_less_outside();
+  }
+}
+
+// Effects: takes the lock if it is free, or puts the node into the line, unless its wait has ended.
+// Returns: true if it is in the line.
+inline bool mutex_queue::stand(ring& line, waiter& node, bool again) noexcept {
+  if (node.ended) return false;
+  collect(line);
+  std::uintptr_t seen = look();
+  while ((seen & closed) == 0) {
+    if ((seen & locked) == 0) {
+      const std::uintptr_t then = line.empty() ? locked : locked | queued;
+      // order: acquire/relaxed [mutex_queue.stand] pairs with [mutex_queue.unlock], [mutex_queue.free]: sees what the last owner did
+      if (!state_.compare_exchange_weak(seen, then, std::memory_order_acquire,
+                                        std::memory_order_relaxed)) {
+        continue;
+      }
+      node.ended = true;
+      return false;
+    }
+    if (!again && is_full()) {
+      node.ended = true;
+      node.status = wait_status::overloaded;
+      return false;
+    }
+    // order: relaxed/relaxed: an unlock that sees it looks at the line, which has its own order
+    if ((seen & queued) == 0 &&
+        !state_.compare_exchange_weak(seen, seen | queued, std::memory_order_relaxed,
+                                      std::memory_order_relaxed)) {
+      continue;
+    }
+    node.suspended = true;
+    push_back(line, node);
+    if (again) line = ring(&node);  // the last one is the one before the first
+    return true;
+  }
+  node.ended = true;
+  node.status = wait_status::closed;
   return false;
 }
 
-// Effects: takes the node off the line if it is there, and keeps it from it otherwise, unless it
-//          has been in. Returns: true if it was there.
-inline bool mutex_queue::withdraw(waiter& node, wait_status why, waiter*& next) noexcept {
-  static_cast<void>(enter());
-  const bool stood = take_off(node);
+inline bool mutex_queue::take_or_stand(waiter& node, bool again) noexcept {
+  list woken;
+  ring line = enter();
+  const bool stands = stand(line, node, again);
+  leave(line, woken, stands ? &node : nullptr);
+  const bool waits = stands && !woken.remove(node);
+  woken.wake();
+  return waits;
+}
+
+// Effects: takes the node off the line, or keeps it from it if it has not been there.
+// Returns: true if it was there.
+inline bool mutex_queue::withdraw(waiter& node, wait_status why, list& woken) noexcept {
+  ring line = enter();
+  const bool stood = take_off(line, node);
   if (stood || (!node.suspended && !node.ended)) {
     node.ended = true;
     node.status = why;
   }
-  next = leave();
+  leave(line, woken);
   return stood;
 }
 
 inline void mutex_queue::end(waiter& node, wait_status why) noexcept {
-  waiter* next = nullptr;
-  waiter* const left = withdraw(node, why, next) ? &node : nullptr;
-  if (left != nullptr && next != nullptr) {
-    left->next = next;
-    next->next = nullptr;
-    wake_all(left);
-  } else if (left != nullptr || next != nullptr) {
-    (left != nullptr ? left : next)->wake();
-  }
+  list woken;
+  if (withdraw(node, why, woken)) woken.add(&node);
+  woken.wake();
 }
 
 inline void mutex_queue::abandon(coroutine_waiter& node) noexcept {
-  static_cast<void>(enter());
-  const bool stood = take_off(node) || (node.amount == newcomer && remove_from_run(node));
-  waiter* const next = leave();
+  list woken;
+  ring line = enter();
+  collect(line);
+  const bool stood =
+      take_off(line, node) || (node.amount == newcomer && remove_from_run(node));
+  leave(line, woken);
   if (!stood && !trampoline::forget(node)) {
     misuse(
         "async_mutex: a coroutine was destroyed while another thread was about to resume it; "
         "destroy it where nobody can end its wait meanwhile");
   }
-  if (next != nullptr) next->wake();
+  woken.wake();
   if (!stood && node.status == wait_status::acquired) unlock();
 }
 
-inline bool mutex_queue::remove_from_run(waiter& node) noexcept {
-  waiter** at = &run_;
-  while (*at != nullptr && *at != &node) at = &(*at)->next;
-  if (*at == nullptr) return false;
-  *at = node.next;
-  one_less_outside();
-  return true;
+inline void mutex_queue::close() noexcept {
+  list woken;
+  ring line = enter();
+  std::uintptr_t seen = look();
+  // order: acquire/relaxed [mutex_queue.close] pairs with [mutex_queue.push]: sees the newcomers
+  while (!state_.compare_exchange_weak(seen, (seen & locked) | closed, std::memory_order_acquire,
+                                       std::memory_order_relaxed)) {
+  }
+  while (!line.empty()) {
+    waiter* const told = pop(line);
+    told->status = wait_status::closed;
+    woken.add(told);
+  }
+  for (waiter* rest = reverse(stack_of(seen)); rest != nullptr;) {
+    waiter* const told = rest;
+    rest = told->next;
+    told->status = wait_status::closed;
+    woken.add(told);
+    one_less_outside();
+  }
+  leave(line, woken);
+  woken.wake();
 }
 
-inline void mutex_queue::close() noexcept {
-  static_cast<void>(enter(closed));
-  waiter* told = nullptr;
-  while (!line_.empty()) {
-    waiter& last = *line_.first()->previous;
-    take_off(last);
-    last.status = wait_status::closed;
-    last.next = told;
-    told = &last;
+// Effects: takes off the line whoever gets the lock next. Returns: nullptr if all who are there are
+//          threads with patience.
+inline waiter* mutex_queue::choose(ring& line) noexcept {
+  waiter* const head = line.first();
+  if (head == nullptr) return nullptr;
+  if (is_thread(*head)) {
+    if (head->amount >= patience) return pop(line);
+    waiter* next = line.after(*head);
+    while (next != nullptr && is_thread(*next)) next = line.after(*next);
+    if (next == nullptr) return nullptr;
+    for (waiter* passed = head; passed != next; passed = passed->next) passed->amount += passed_by;
+    line = ring(next);  // the threads are now behind all who are here
   }
-  static_cast<void>(leave());  // wakes nobody: the line is empty for ever
-  wake_all(told);
+  return line.first()->amount == newcomer && !is_bounded() ? pop_run(line) : pop(line);
+}
+
+// Effects: takes the thread at the head, if there is one, off the line, to compete for the lock.
+inline mutex_queue::blocked* mutex_queue::compete_for(ring& line) noexcept {
+  if (line.empty()) return nullptr;
+  auto* const first = static_cast<blocked*>(pop(line));
+  first->competes = true;
+  return first;
+}
+
+// Effects: hands the lock to who is next in line, or has a thread compete for it; leaves the line.
+//          `rival`: who has been sent to compete already. `self`: the caller's node, in the line.
+// Preconditions: the caller has the lock and is busy with the line.
+// Returns: true if the lock was handed on; false if it is the caller's still, to be freed.
+inline bool mutex_queue::serve(ring& line, list& woken, blocked*& rival, waiter* self) noexcept {
+  while (true) {
+    waiter* next = choose(line);
+    // A thread that has the lock in its hands keeps it: two of them would pass it to and fro.
+    if (next == nullptr && self != nullptr && take_off(line, *self)) next = self;
+    if (next != nullptr) {
+      leave_as_owner(line);
+      woken.add(next);
+      return true;
+    }
+    std::uintptr_t seen = look();
+    if (stack_of(seen) != nullptr) {
+      collect(line);
+      // order: relaxed/relaxed: whoever sees it does not look at the line, where nobody is whom an unlock has to serve
+    } else if (state_.compare_exchange_weak(seen, seen & ~queued, std::memory_order_relaxed,
+                                            std::memory_order_relaxed)) {
+      if (rival == nullptr) woken.add(rival = compete_for(line));
+      if (rival != nullptr) rival->others = !line.empty();
+      leave_as_owner(line);
+      return false;
+    }
+  }
 }
 
 }  // namespace interlock::detail

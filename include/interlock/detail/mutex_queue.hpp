@@ -3,18 +3,18 @@
 
 // interlock/detail/mutex_queue.hpp - a lock and the line of those who wait for it, in 32 bytes.
 //
-// The word says whether the lock is taken, and holds a stack of newcomers: coroutines that wait for
+// state_ says whether the lock is taken, and holds a stack of newcomers: coroutines that wait for
 // nothing but the lock. An unlock collects them, oldest first, into the owner's own run, and hands
 // the lock on along the run by a plain pop (Lewis Baker, cppcoro).
 //
-// Whoever may also leave (a stop, a deadline, a thread) stands in the line, a ring that is changed
-// under the word's `busy` bit. To get it is to collect the newcomers too, so the line is in the
-// order of arrival, and to leave it is O(1). A stop, a deadline, a grant, a close: whoever takes the
-// node off the line decides, and there is no other party.
+// Whoever may also leave (a stop, a deadline, a thread) stands in the line: a ring with a lock of
+// its own, in line_. Who gets in collects the newcomers too, so the line is in the order of
+// arrival; to leave it is O(1). A grant, a stop, a deadline, a close: whoever takes a node off the
+// line has decided how its wait ends.
 //
-// An unlock never waits for who has `busy`: it clears `locked` and goes. Whoever gives `busy` back
-// sees that, and hands the lock on. Nobody touches the mutex after the step that lets another one
-// have it, and nobody is woken before.
+// An unlock never waits. If somebody is busy with the line, it leaves the rest to this one, by a
+// bit that this one cannot miss when it is done. Nobody touches the mutex after the step that lets
+// another one have it, and nobody is woken before.
 //
 // Threads compete. A sleeper needs microseconds to come, and a lock that waits for it is a convoy.
 // So a thread at the head lets the coroutines behind it pass; if there are none, it is woken while
@@ -66,7 +66,7 @@ public:
   bool take_or_push(waiter& node) noexcept;
   // Effects: the same for a leaver or a thread; `again` puts it at the head.
   bool take_or_stand(waiter& node, bool again = false) noexcept;
-  // Effects: ends a leaver's wait with this status if nobody has, and wakes it if it is in the line.
+  // Effects: ends a leaver's wait with this status if nobody has; wakes it if it is in the line.
   void end(waiter& node, wait_status why) noexcept;
   // Effects: for a coroutine that is destroyed: it waits no more. If it has got the lock, but has
   //          not gone on yet, the lock is handed on.
@@ -87,37 +87,72 @@ private:
     bool competes = false;  // woken to take the lock if it can, not to have it
     bool others = false;    // then: others are in the line, for whom no unlock looks
   };
+  // Those whom an operation has to wake when it is done with the mutex.
+  class list {
+  public:
+    void add(waiter* node) noexcept {
+      if (node == nullptr) return;
+      node->next = nullptr;
+      *(first_ == nullptr ? &first_ : &last_->next) = node;
+      last_ = node;
+    }
+    // Returns: true if it was in, and now is not.
+    bool remove(const waiter& node) noexcept {
+      waiter* before = nullptr;
+      waiter** at = &first_;
+      while (*at != nullptr && *at != &node) at = &(before = *at)->next;
+      if (*at == nullptr) return false;
+      *at = node.next;
+      if (last_ == &node) last_ = before;
+      return true;
+    }
+    void wake() const noexcept {
+      if (first_ == nullptr) return;
+      first_ == last_ ? first_->wake() : wake_all(first_);
+    }
+
+  private:
+    waiter* first_ = nullptr;
+    waiter* last_ = nullptr;
+  };
 
   // state_: the newest of the newcomers, linked to the older ones, or none; and
-  //   locked   somebody has the lock
-  //   busy     somebody works on line_. Only who does may set `locked` then
-  //   queued   an unlock has to look at line_
-  //   closed   for ever. No newcomers, nobody in line_
-  // Not locked and not busy: nobody waits but threads, one of which has been woken and not yet come
-  // (that one sets `queued` again if others wait). So who finds the word 0 may take the lock.
+  //   locked   somebody has the lock. Without it, nothing else but `closed`
+  //   queued   an unlock has to look at the line. Set and cleared by who is busy with it
+  //   closed   for ever. No newcomers, nobody in the line
+  // Not locked: nobody waits but threads, one of which has been woken and has not come yet; this
+  // one sets `queued` again if others wait.
   static constexpr std::uintptr_t locked = 1;
-  static constexpr std::uintptr_t busy = 2;
-  static constexpr std::uintptr_t queued = 4;
-  static constexpr std::uintptr_t closed = 8;
-  static constexpr std::uintptr_t flags = 15;  // no address: see newcomer_waiter
+  static constexpr std::uintptr_t queued = 2;
+  static constexpr std::uintptr_t closed = 4;
+  static constexpr std::uintptr_t flags = 7;  // no address: see newcomer_waiter
+  // line_: the first one, or 0; or, while somebody changes the ring,
+  //   busy
+  //   busy | unlocked   the owner has left the lock to who is busy
+  static constexpr std::uintptr_t busy = 1;
+  static constexpr std::uintptr_t unlocked = 2;
 
   static constexpr std::uint32_t bounded = std::uint32_t{1} << 31;  // in outside_
-  static constexpr std::uint32_t longest_run = 64;   // what is moved while busy
+  static constexpr std::uint32_t longest_run = 64;      // what is moved while busy
   static constexpr std::uint32_t passed_by = 4 * loss;  // what it is to be passed by coroutines
   static constexpr std::uint32_t patience = 12 * loss;
 
   static bool is_thread(const waiter& node) noexcept { return (node.amount & thread) != 0; }
-  static bool competes(const waiter& node) noexcept {
-    return is_thread(node) && static_cast<const blocked&>(node).competes;
-  }
   static waiter* stack_of(std::uintptr_t word) noexcept {
     return reinterpret_cast<waiter*>(word & ~flags);
   }
   std::uintptr_t look() const noexcept {
-    // order: relaxed: a guess that goes stale at once, or that a compare-exchange verifies
+    // order: relaxed: a guess that goes stale at once, that a compare-exchange verifies, or a bit that who is busy has to itself
     return state_.load(std::memory_order_relaxed);
   }
+  std::uintptr_t look_at_line() const noexcept {
+    // order: relaxed: a guess that a compare-exchange verifies
+    return line_.load(std::memory_order_relaxed);
+  }
   bool is_bounded() const noexcept { return (counted(outside_) & bounded) != 0; }
+  bool is_full() const noexcept {
+    return is_bounded() && counted(in_line_) >= (counted(outside_) & ~bounded);
+  }
   static std::uint32_t counted(const std::atomic<std::uint32_t>& number) noexcept {
     // order: relaxed: the limit never changes; in_line_ is read while busy; the rest is information
     return number.load(std::memory_order_relaxed);
@@ -131,23 +166,26 @@ private:
     count(outside_, seen - (seen != 0 ? 1 : 0));
   }
 
-  // While busy.
-  std::uintptr_t enter(std::uintptr_t more = 0) noexcept;
-  [[nodiscard]] waiter* leave() noexcept;
-  [[nodiscard]] waiter* pass_on() noexcept;
-  std::uintptr_t queued_if_any() const noexcept { return line_.empty() ? 0 : queued; }
-  void stand(waiter& node, bool first) noexcept;
-  bool take_off(waiter& node) noexcept;
-  waiter* pop() noexcept;
-  waiter* pop_run() noexcept;
-  waiter* choose() noexcept;
-  void grant(std::uintptr_t now) noexcept;
-  bool withdraw(waiter& node, wait_status why, waiter*& next) noexcept;
-  void collect(std::uintptr_t word) noexcept;
+  ring enter() noexcept;
+  bool enter_or_delegate(ring& line) noexcept;
+  void leave(const ring& line, list& woken, waiter* self = nullptr) noexcept;
+  void leave_as_owner(const ring& line) noexcept;
+
+  void push_back(ring& line, waiter& node) noexcept;
+  bool take_off(ring& line, waiter& node) noexcept;
+  void collect(ring& line) noexcept;
+  bool stand(ring& line, waiter& node, bool again) noexcept;
+  bool withdraw(waiter& node, wait_status why, list& woken) noexcept;
+  waiter* pop(ring& line) noexcept;
+  waiter* pop_run(ring& line) noexcept;
+  waiter* choose(ring& line) noexcept;
+  blocked* compete_for(ring& line) noexcept;
+  bool serve(ring& line, list& woken, blocked*& rival, waiter* self) noexcept;
 
   bool remove_from_run(waiter& node) noexcept;
-  void unlock_slowly(std::uintptr_t seen) noexcept;
-  void run_all(waiter* newcomers) noexcept;
+  void pass_on(list& woken, ring* line = nullptr, waiter* self = nullptr) noexcept;
+  void unlock_slowly() noexcept;
+  waiter* make_run(waiter* newcomers) noexcept;
   void refuse_run() noexcept;
   bool wait_once(std::uint32_t& losses, const std::chrono::steady_clock::time_point* deadline,
                  wait_status& how) noexcept;
@@ -155,20 +193,20 @@ private:
 
   std::atomic<std::uintptr_t> state_{0};
   waiter* run_ = nullptr;                  // newcomers in order, singly linked; the owner's
-  ring line_;                              // of who is busy
+  std::atomic<std::uintptr_t> line_{0};
   std::atomic<std::uint32_t> outside_{0};  // on the stack and in run_, about; or the limit
-  std::atomic<std::uint32_t> in_line_{0};  // how many stand in line_
+  std::atomic<std::uint32_t> in_line_{0};  // how many stand in line
 };
 
-// Leaves the four low bits of its address to the word.
-class alignas(16) newcomer_waiter : public coroutine_waiter {
+// Leaves the low bits of its address to the word, also where pointers have four bytes.
+class alignas(8) newcomer_waiter : public coroutine_waiter {
 protected:
   explicit newcomer_waiter(wake_function function) noexcept : coroutine_waiter(function) {}
   ~newcomer_waiter() = default;
 };
 
 inline mutex_queue::~mutex_queue() {
-  if ((look() & ~closed) != 0 || !line_.empty()) {
+  if ((look() & ~closed) != 0 || look_at_line() != 0) {
     misuse("~async_mutex: still owned or waited for; let every guard and every waiter go first");
   }
 }
@@ -202,7 +240,7 @@ inline bool mutex_queue::take_or_push(waiter& node) noexcept {
     node.next = stack_of(seen);
     node.suspended = true;
     count(outside_, counted(outside_) + 1);  // once it is pushed, all this may be gone
-    // order: release/relaxed [mutex_queue.push] pairs with [mutex_queue.collect], [mutex_queue.enter], [mutex_queue.unlock.enter], [mutex_queue.gather]: publishes the node
+    // order: release/relaxed [mutex_queue.push] pairs with [mutex_queue.run], [mutex_queue.collect], [mutex_queue.close]: publishes the node
     if (state_.compare_exchange_weak(seen, reinterpret_cast<std::uintptr_t>(&node) | (seen & flags),
                                      std::memory_order_release, std::memory_order_relaxed)) {
       return true;
@@ -212,7 +250,7 @@ inline bool mutex_queue::take_or_push(waiter& node) noexcept {
 
 // ---- unlock -------------------------------------------------------------------------------------
 
-inline void mutex_queue::unlock() noexcept {
+[[gnu::always_inline]] inline void mutex_queue::unlock() noexcept {
   if (run_ != nullptr) {
     if (is_closed()) return refuse_run();
     waiter* const next = run_;
@@ -222,59 +260,83 @@ inline void mutex_queue::unlock() noexcept {
     return;
   }
   std::uintptr_t seen = locked;
-  // order: release/relaxed [mutex_queue.unlock] pairs with [mutex_queue.take], [mutex_queue.compete], [mutex_queue.enter]: publishes what this owner did
-  if (!state_.compare_exchange_strong(seen, 0, std::memory_order_release,
+  // order: release/relaxed [mutex_queue.unlock] pairs with [mutex_queue.take], [mutex_queue.compete], [mutex_queue.stand]: publishes what this owner did
+  if (look_at_line() != 0 ||
+      !state_.compare_exchange_strong(seen, 0, std::memory_order_release,
                                       std::memory_order_relaxed)) {
-    unlock_slowly(seen);
+    unlock_slowly();
   }
 }
 
-// Preconditions: no run.
-[[gnu::noinline]] inline void mutex_queue::unlock_slowly(std::uintptr_t seen) noexcept {
+[[gnu::noinline]] inline void mutex_queue::unlock_slowly() noexcept {
+  list woken;
+  pass_on(woken);
+  woken.wake();
+}
+
+// Effects: gives the lock, and the line if the caller is busy with it, to whom it is due.
+// Preconditions: the caller has the lock, and no run.
+inline void mutex_queue::pass_on(list& woken, ring* line, waiter* self) noexcept {
+  ring mine;
+  blocked* rival = nullptr;
   while (true) {
+    if (line != nullptr) {
+      if (serve(*line, woken, rival, self)) return;
+      line = nullptr;
+    }
+    std::uintptr_t seen = look();
     if ((seen & locked) == 0) {
       misuse("async_mutex: unlocked while free; adopt only a mutex that a guard released");
     }
-    if ((seen & busy) != 0 || (seen & ~closed) == locked) {
-      // order: release/relaxed [mutex_queue.unlock.delegated] pairs with [mutex_queue.leave.look], [mutex_queue.leave]: publishes what this owner did
-      if (state_.compare_exchange_weak(seen, seen & ~locked, std::memory_order_release,
-                                       std::memory_order_relaxed)) {
-        return;  // who is busy hands it on
-      }
-    } else if ((seen & queued) == 0) {
-      // order: acquire/relaxed [mutex_queue.collect] pairs with [mutex_queue.push]: sees the newcomers
+    if ((seen & queued) != 0) {
+      if (!enter_or_delegate(mine)) return;
+      line = &mine;
+    } else if (stack_of(seen) != nullptr) {
+      // order: acquire/relaxed [mutex_queue.run] pairs with [mutex_queue.push]: sees the newcomers
       if (state_.compare_exchange_weak(seen, seen & flags, std::memory_order_acquire,
                                        std::memory_order_relaxed)) {
-        return run_all(stack_of(seen));
+        return woken.add(make_run(stack_of(seen)));
       }
-      // order: acquire/relaxed [mutex_queue.unlock.enter] pairs with [mutex_queue.leave], [mutex_queue.grant], [mutex_queue.push]: sees the line and the newcomers
-    } else if (state_.compare_exchange_weak(seen, (seen & flags) | busy, std::memory_order_acquire,
+      // order: release/relaxed [mutex_queue.free] pairs with [mutex_queue.take], [mutex_queue.compete], [mutex_queue.stand]: publishes what this owner did
+    } else if (state_.compare_exchange_weak(seen, seen & ~locked, std::memory_order_release,
                                             std::memory_order_relaxed)) {
-      collect(seen);
-      waiter* const next = pass_on();
-      if (next != nullptr) next->wake();
       return;
     }
   }
 }
 
-// Effects: makes these newcomers the run, and hands on to the first.
-inline void mutex_queue::run_all(waiter* newcomers) noexcept {
-  std::uint32_t all = 0;
-  for (const waiter* each = newcomers; each != nullptr; each = each->next) ++all;
-  waiter* const next = reverse(newcomers);
-  run_ = next->next;
-  count(outside_, all - 1);
-  next->wake();
+// Effects: makes those behind the oldest of the newcomers the run. Returns: the oldest.
+inline waiter* mutex_queue::make_run(waiter* newcomers) noexcept {
+  waiter* run = nullptr;
+  std::uint32_t behind = 0;
+  while (newcomers->next != nullptr) {
+    waiter* const older = newcomers->next;
+    newcomers->next = run;
+    run = newcomers;
+    newcomers = older;
+    ++behind;
+  }
+  run_ = run;
+  count(outside_, behind);
+  return newcomers;
 }
 
 // Effects: unlocks a closed mutex and tells the run.
-inline void mutex_queue::refuse_run() noexcept {
+[[gnu::noinline]] inline void mutex_queue::refuse_run() noexcept {
   waiter* const told = std::exchange(run_, nullptr);
   for (waiter* each = told; each != nullptr; each = each->next) each->status = wait_status::closed;
   count(outside_, 0);
-  unlock();
+  unlock_slowly();
   wake_all(told);
+}
+
+inline bool mutex_queue::remove_from_run(waiter& node) noexcept {
+  waiter** at = &run_;
+  while (*at != nullptr && *at != &node) at = &(*at)->next;
+  if (*at == nullptr) return false;
+  *at = node.next;
+  one_less_outside();
+  return true;
 }
 
 // ---- threads ------------------------------------------------------------------------------------
@@ -294,10 +356,10 @@ inline wait_status mutex_queue::block(
     wait_status& how) noexcept {
   blocked self(losses);
   if (take_or_stand(self, losses != 0)) {
-    waiter* next = nullptr;
     if (deadline != nullptr && !self.wait_until(*deadline)) {
-      const bool left = withdraw(self, wait_status::timed_out, next);
-      if (next != nullptr) next->wake();
+      list woken;
+      const bool left = withdraw(self, wait_status::timed_out, woken);
+      woken.wake();
       if (left) {
         how = wait_status::timed_out;
         return true;
