@@ -36,10 +36,12 @@ public:
     return one;
   }
 
-  void enroll(tracked_lock& lock) {
+  // Returns: a number that no other lock or thread of the process gets.
+  std::uint64_t new_number() noexcept {
     const std::lock_guard inside(mutex_);
-    lock.number = ++last_number_;
+    return ++last_number_;
   }
+  void enroll(tracked_lock& lock) noexcept { lock.number = new_number(); }
 
   // Effects: the wait begins. Reports what it closes: a circle of waits, or one of the order.
   // Throws: what the handler throws; end the wait then.
@@ -101,7 +103,6 @@ public:
     std::optional<lock_report> found;
     {
       const std::lock_guard inside(mutex_);
-      disown(lock);
       own(lock, to, lock.taken, false);
       const auto owner = parties_.find(to);
       if (owner == parties_.end()) return;
@@ -170,6 +171,7 @@ private:
   // ---- who owns, who waits
 
   void own(tracked_lock& lock, lock_party owner, std::source_location at, bool tried) {
+    disown(lock);
     lock.now = tracked_lock::state::owned;
     lock.owner = lock.taker = owner;
     lock.taken = at;

@@ -3,7 +3,6 @@
 
 // interlock/detail/lock_parties.hpp - who asks for a lock, and who waits for it to end.
 
-#include <atomic>
 #include <concepts>
 #include <coroutine>
 #include <cstdint>
@@ -17,9 +16,7 @@ namespace interlock::detail {
 // A number that no other thread of the process has, or had.
 // Out of line: a coroutine may change threads between two calls.
 [[gnu::noinline]] inline lock_party thread_party() noexcept {
-  static std::atomic<std::uintptr_t> last{0};
-  // order: relaxed: only its atomicity counts
-  thread_local const std::uintptr_t mine = last.fetch_add(1, std::memory_order_relaxed) + 1;
+  thread_local const auto mine = static_cast<std::uintptr_t>(lock_graph::instance().new_number());
   return {lock_party::kind::thread, mine, nullptr};
 }
 
