@@ -451,6 +451,24 @@ TEST_CASE("locks by try and by address are in no order") {
   CHECK(told.empty());
 }
 
+TEST_CASE("who is lent the guard may let go and lock again") {
+  tracked_async_mutex door("door");
+  const reports told;
+  const auto wait_outside = [&](async_mutex::guard& held) {  // as a condition does
+    auto* const plain = held.mutex();
+    held.unlock();
+    CHECK(door.try_lock());
+    held = plain->lock_blocking();
+  };
+  auto held = door.lock_blocking();
+  wait_outside(held);
+  CHECK(held);
+  CHECK(held.mutex() == &door);
+  held.unlock();
+  CHECK_FALSE(door.held());
+  CHECK(told.empty());
+}
+
 // ---- bad input
 
 TEST_CASE("unlock by a stranger and of the unlocked are reported and unlock nothing") {
@@ -474,7 +492,7 @@ TEST_CASE("unlock by a stranger and of the unlocked are reported and unlock noth
   CHECK(told[1].parties[0].name == "owner");
   CHECK(told[1].parties[1].name == "thread 1, which adopts it");
   CHECK(support::death_message([] { guard().unlock(); }) ==
-        "interlock: tracked_async_mutex::guard::unlock: owns no mutex; ask owns_lock() first\n");
+        "interlock: async_mutex::guard::unlock: owns no mutex; ask owns_lock() first\n");
 }
 
 TEST_CASE("a relock that something else can end is reported and ends as in a release") {

@@ -39,7 +39,6 @@
 #include "detail/exclusive.hpp"
 #include "detail/lock_graph.hpp"
 #include "detail/lock_parties.hpp"
-#include "detail/ownership.hpp"
 #include "lock_owner.hpp"
 #include "lock_report.hpp"
 
@@ -132,8 +131,7 @@ public:
   class owned;  // what lock_owner::at() gives
 
   // The name is for reports; without one it is where the mutex was made.
-  tracked_async_mutex(where made = where::current())
-      : tracked_async_mutex(name_of(made)) {}
+  tracked_async_mutex(where made = where::current()) : tracked_async_mutex(name_of(made)) {}
   explicit tracked_async_mutex(std::string name) { enroll(std::move(name)); }
   explicit tracked_async_mutex(max_waiters bound, where made = where::current())
       : tracked_async_mutex(name_of(made), bound) {}
@@ -187,37 +185,50 @@ private:
 
 // As async_mutex::guard. A guard that is moved or swapped is nobody's in particular from then on:
 // it may be on its way to whom one cannot see. A lock_owner can take it over.
-class [[nodiscard("the guard unlocks when it is destroyed")]] tracked_async_mutex::guard
-    : public detail::ownership<guard, tracked_async_mutex> {
+class [[nodiscard("the guard unlocks when it is destroyed")]] tracked_async_mutex::guard {
 public:
   guard() = default;
   // Effects: takes over what a guard released. If none did, reports it and owns nothing.
   guard(tracked_async_mutex & held, std::adopt_lock_t, where at = where::current()) noexcept {
-    if (graph().adopt(held.node_, detail::thread_party(), at)) owned_ = &held;
+    if (!graph().adopt(held.node_, detail::thread_party(), at)) return;
+    plain_ = async_mutex::guard(held.plain_, std::adopt_lock);
+    mutex_ = &held;
   }
-  guard(guard && other) noexcept : ownership(std::move(other)) {
+  guard(guard && other) noexcept : plain_(std::move(other.plain_)), mutex_(other.mutex_) {
     moved();
   }
   guard& operator=(guard&& other) noexcept {
     guard(std::move(other)).swap(*this);
     return *this;
   }
-
-  void unlock() noexcept {
-    if (owned_ == nullptr) {
-      detail::misuse("tracked_async_mutex::guard::unlock: owns no mutex; ask owns_lock() first");
-    }
-    let_go(*std::exchange(owned_, nullptr));
+  ~guard() {
+    letting_go();
   }
 
+  void unlock() noexcept {
+    letting_go();
+    plain_.unlock();
+  }
   [[nodiscard("adopt it in another guard")]] tracked_async_mutex* release() noexcept {
-    if (owned_ != nullptr) graph().loosen(owned_->node_);
-    return std::exchange(owned_, nullptr);
+    tracked_async_mutex* const held = mutex();
+    if (held != nullptr) graph().loosen(held->node_);
+    static_cast<void>(plain_.release());
+    return held;
   }
 
   [[nodiscard]] tracked_async_mutex* mutex() const noexcept {
-    return owned_;
+    return plain_.mutex() != nullptr ? mutex_ : nullptr;
   }
+  [[nodiscard]] bool owns_lock() const noexcept {
+    return plain_.owns_lock();
+  }
+  explicit operator bool() const noexcept {
+    return owns_lock();
+  }
+  [[nodiscard]] wait_status status() const noexcept {
+    return plain_.status();
+  }
+
   // Effects: what this guard owns is that owner's, or that coroutine's.
   void belongs_to(const lock_owner& owner) const {
     give(detail::party_of(owner));
@@ -226,8 +237,16 @@ public:
     give(detail::party_of(frame));
   }
 
+  // Returns: the guard inside, for async_condition, which unlocks it and locks it again. As after a
+  //          move, nobody in particular owns the mutex from then on.
+  operator async_mutex::guard&() noexcept {
+    moved();
+    return plain_;
+  }
+
   void swap(guard & other) noexcept {
-    swap_owned(other);
+    plain_.swap(other.plain_);
+    std::swap(mutex_, other.mutex_);
     moved();
     other.moved();
   }
@@ -236,27 +255,26 @@ public:
   }
 
 private:
-  friend detail::ownership<guard, tracked_async_mutex>;
   friend tracked_async_mutex;
 
-  explicit guard(tracked_async_mutex * taken) noexcept {
-    owned_ = taken;
-  }
-  explicit guard(wait_status refused) noexcept : ownership(refused) {}
+  guard(async_mutex::guard got, tracked_async_mutex & mutex) noexcept
+      : plain_(std::move(got)), mutex_(&mutex) {}
 
-  void give(const detail::lock_party& to) const {
-    if (owned_ != nullptr) graph().give(owned_->node_, to);
-  }
-  static detail::lock_graph& graph() {
+  static detail::lock_graph& graph() noexcept {
     return detail::lock_graph::instance();
   }
+  void give(const detail::lock_party& to) const {
+    if (mutex() != nullptr) graph().give(mutex_->node_, to);
+  }
   void moved() noexcept {
-    if (owned_ != nullptr) graph().move(owned_->node_);
+    if (mutex() != nullptr) graph().move(mutex_->node_);
   }
-  static void let_go(tracked_async_mutex & held) noexcept {
-    graph().let_go(held.node_);
-    const async_mutex::guard last(held.plain_, std::adopt_lock);
+  void letting_go() noexcept {
+    if (mutex() != nullptr) graph().let_go(mutex_->node_);
   }
+
+  async_mutex::guard plain_;
+  tracked_async_mutex* mutex_ = nullptr;  // of plain_; stays when it lets go
 };
 
 class tracked_async_mutex::owned : public detail::tracked_operations<owned> {
@@ -362,11 +380,11 @@ inline tracked_async_mutex::owned tracked_async_mutex::as_owner(const lock_owner
 inline tracked_async_mutex::guard tracked_async_mutex::try_lock_by(const lock_owner* owner,
                                                                    const where& at) {
   async_mutex::guard got = plain_.try_lock();
-  if (!got.owns_lock()) return guard(got.status());
-  detail::lock_graph::instance().take_at_once(
-      node_, owner != nullptr ? detail::party_of(*owner) : detail::thread_party(), at);
-  static_cast<void>(got.release());
-  return guard(this);
+  if (got.mutex() != nullptr) {
+    detail::lock_graph::instance().take_at_once(
+        node_, owner != nullptr ? detail::party_of(*owner) : detail::thread_party(), at);
+  }
+  return guard(std::move(got), *this);
 }
 
 template <class Make>
@@ -391,13 +409,12 @@ tracked_async_mutex::guard tracked_async_mutex::block(const lock_owner* owner, d
 // Returns: our guard for the plain one. If that owns nothing the mutex may be gone by now.
 inline tracked_async_mutex::guard tracked_async_mutex::received(async_mutex::guard got,
                                                                 detail::lock_wait& wait) noexcept {
-  if (!got.owns_lock()) {
+  if (got.mutex() != nullptr) {
+    detail::lock_graph::instance().take(wait, node_);
+  } else {
     detail::lock_graph::instance().end(wait);
-    return guard(got.status());
   }
-  detail::lock_graph::instance().take(wait, node_);
-  static_cast<void>(got.release());
-  return guard(this);
+  return guard(std::move(got), *this);
 }
 
 }  // namespace interlock
