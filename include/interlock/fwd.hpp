@@ -28,7 +28,11 @@ template <class T>
 class task;
 class async_mutex;
 class async_shared_mutex;
+class async_semaphore;
 class async_condition;
+enum class event_reset : unsigned char;
+template <event_reset Reset>
+class async_event;
 class tracked_async_mutex;
 class lock_owner;
 struct lock_report;

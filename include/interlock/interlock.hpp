@@ -4,7 +4,9 @@
 // interlock/interlock.hpp - everything. Each header can be included alone and costs less.
 
 #include "async_condition.hpp"
+#include "async_event.hpp"
 #include "async_mutex.hpp"
+#include "async_semaphore.hpp"
 #include "async_shared_mutex.hpp"
 #include "bounded_counter.hpp"
 #include "counter.hpp"
