@@ -46,7 +46,7 @@ struct stop_end {
   bool due() const noexcept { return token.stop_requested(); }
   template <class F>
   void arm(std::optional<registration<F>>& at, F f) noexcept {
-    at.emplace(token, f);
+    at.emplace(std::move(token), f);  // not asked again: a copy would count references
   }
 
   Token token;
