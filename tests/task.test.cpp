@@ -12,6 +12,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -51,6 +52,17 @@ static_assert(std::is_same_v<decltype(sync_wait(std::declval<task<>>())), void>)
 using support::detached;
 
 namespace {
+
+// A coroutine type that looks at what is awaited, as those of stdexec and folly do.
+struct forwarding {
+  struct promise_type : detached::promise_type {
+    forwarding get_return_object() noexcept { return {}; }
+    template <class Awaitable>
+    Awaitable&& await_transform(Awaitable&& awaitable) noexcept {
+      return static_cast<Awaitable&&>(awaitable);
+    }
+  };
+};
 
 // Resumes the coroutine on a new thread, outside any trampoline.
 class on_new_thread {
@@ -327,6 +339,19 @@ TEST_CASE("a task can be awaited by a coroutine of another kind") {
   };
   foreign(log);
   CHECK(log == "1,1000");
+}
+
+TEST_CASE("all that is awaited here can be awaited behind an await_transform that passes it on") {
+  const auto passes_on = [](int& sum) -> forwarding {
+    const int first = co_await give(1);
+    co_await reschedule();
+    const inplace_stop_token stop = co_await current_stop_token();
+    const auto both = co_await when_all(give(2), give(3));
+    sum = first + std::get<0>(both) + std::get<1>(both) + (stop.stop_possible() ? 100 : 0);
+  };
+  int sum = 0;
+  passes_on(sum);
+  CHECK(sum == 6);
 }
 
 TEST_CASE("the locals of a task are destroyed before its caller goes on") {

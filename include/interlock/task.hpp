@@ -52,8 +52,8 @@ struct task_access;
 
 // Requirements: T is void, an lvalue reference, or a type that can be moved.
 //
-// GCC 12 miscompiles a coroutine without local variables that awaits in a condition, with any task
-// type: if (!co_await ready()) co_return; hangs. Name the result: const bool is = co_await ready();
+// GCC 12 miscompiles co_await in the condition of an if, while, for or switch in a coroutine without
+// local variables, with any task type. Name the result: const bool is = co_await ready();
 template <class T = void>
 class [[nodiscard("a task does nothing until it is awaited")]] task {
 public:
@@ -127,6 +127,8 @@ namespace detail {
 class ready_place : public coroutine_waiter {
 public:
   ready_place() noexcept = default;
+  ready_place(ready_place&&) noexcept {}  // not in use yet: GCC 12 moves awaiters
+  ready_place& operator=(ready_place&&) = delete;
   ~ready_place() {
     if (!continuation || trampoline::forget(*this)) return;
     misuse(

@@ -12,8 +12,7 @@
 // Cost        A child that is a task: its own frame and no other. Any other awaitable: a frame. One
 //             atomic decrement for each child. A range: also a frame, and the vector of results.
 // Lifetime    Tasks belong to when_all, which ends after all of them. Of other awaitables it keeps
-//             what can be moved. What cannot, such as a lock(), stays where it is: write it within
-//             the co_await expression.
+//             what can be moved. What cannot, or has a name, stays where it is and must outlive it.
 // Resumes on  The thread on which the last child ended, last in line there.
 // Cancellation Children have a stop token of their own, which is requested when one of them throws
 //             or the caller's token is. They run to their end all the same.
