@@ -52,8 +52,8 @@ struct task_access;
 
 // Requirements: T is void, an lvalue reference, or a type that can be moved.
 //
-// GCC 12 miscompiles co_await in the condition of an if, while, for or switch in a coroutine without
-// local variables, with any task type. Name the result: const bool is = co_await ready();
+// GCC 12 miscompiles co_await in the condition of an if, while, for or switch, with any task type,
+// in a coroutine without local variables. Name the result: const bool is = co_await ready();
 template <class T = void>
 class [[nodiscard("a task does nothing until it is awaited")]] task {
 public:
