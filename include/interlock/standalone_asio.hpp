@@ -81,7 +81,9 @@ struct standalone_asio {
                                                          token);
   }
 
-  static error_code error_of(wait_status status) noexcept { return asio_error<standalone_asio>(status); }
+  static error_code error_of(wait_status status) noexcept {
+    return asio_error<standalone_asio>(status);
+  }
   static error_code aborted() noexcept { return ::asio::error::operation_aborted; }
   static error_code timed_out() noexcept { return ::asio::error::timed_out; }
 };

@@ -62,7 +62,7 @@ private:
 template <class Net>
 struct asio_cancellation {
   void operator()(typename Net::cancellation_type type) const noexcept {
-    const std::shared_ptr<inplace_stop_source> kept = source;  // the slot may be given away meanwhile
+    const std::shared_ptr<inplace_stop_source> kept = source;  // the slot may be reused meanwhile
     if (Net::cancels(type)) kept->request_stop();
   }
 
