@@ -2,7 +2,13 @@
 // How often operator new is called on each way through a lock; of frames and threads, which are
 // made before, nothing counts.
 
+#include <interlock/async_condition.hpp>
+#include <interlock/async_event.hpp>
+#include <interlock/async_semaphore.hpp>
+#include <interlock/async_shared_mutex.hpp>
+
 #include <deque>
+#include <optional>
 
 #include "async/doors.hpp"
 #include "async/jobs.hpp"
@@ -125,6 +131,65 @@ double from_threads() {
   return counted;
 }
 
+// The others of the family: 50 wait, all of whom a last call lets in.
+detached acquire_once(gate& start, interlock::async_semaphore& permits) {
+  co_await start;
+  const auto mine = co_await permits.acquire();
+}
+
+double waiting_acquire() {
+  gate start;
+  interlock::async_semaphore permits(1);
+  std::optional mine(permits.try_acquire());
+  for (int i = 0; i < visitors; ++i) acquire_once(start, permits);
+  return start.open([&] { mine.reset(); });
+}
+
+detached read_or_write(gate& start, interlock::async_shared_mutex& mutex, bool write) {
+  co_await start;
+  if (write) {
+    const auto held = co_await mutex.lock();
+  } else {
+    const auto held = co_await mutex.lock_shared();
+  }
+}
+
+double waiting_readers_and_writers() {
+  gate start;
+  interlock::async_shared_mutex mutex;
+  std::optional held(mutex.try_lock());
+  for (int i = 0; i < visitors; ++i) read_or_write(start, mutex, i % 10 == 0);
+  return start.open([&] { held.reset(); });
+}
+
+detached wait_once(gate& start, interlock::async_manual_reset_event& event) {
+  co_await start;
+  const interlock::wait_status how = co_await event.wait();
+  benchmark::DoNotOptimize(how);
+}
+
+double waiting_for_an_event() {
+  gate start;
+  interlock::async_manual_reset_event event;
+  for (int i = 0; i < visitors; ++i) wait_once(start, event);
+  return start.open([&] { event.set(); });
+}
+
+detached wait_for_news(gate& start, async_mutex& mutex, interlock::async_condition& changed) {
+  co_await start;
+  auto held = co_await mutex.lock();
+  const interlock::wait_status how = co_await changed.wait(held);
+  benchmark::DoNotOptimize(how);
+}
+
+double waiting_for_news() {
+  gate start;
+  async_mutex mutex;
+  interlock::async_condition changed;
+  for (int i = 0; i < visitors; ++i) wait_for_news(start, mutex, changed);
+  return start.open([&] { changed.notify_all(); });
+}
+
 // The control: a call of a coroutine makes a frame, so this is 1.
 double one_frame() {
   return gate().open([] { task<> frame = [](int) -> task<> { co_return; }(0); });
@@ -143,6 +208,10 @@ const bench::contenders here([] {
   add("async_mutex, 50 waiters, all too late", late_lock);
   add("async_mutex, 50 waiters, closed", closed_lock);
   add("async_mutex, try_lock and lock_blocking", from_threads);
+  add("async_semaphore, 50 waiters", waiting_acquire);
+  add("async_shared_mutex, 50 waiters, one in ten writes", waiting_readers_and_writers);
+  add("async_manual_reset_event, 50 waiters", waiting_for_an_event);
+  add("async_condition, 50 waiters", waiting_for_news);
 });
 
 }  // namespace

@@ -2,6 +2,11 @@
 // Figures that are no times of one operation: allocations, sizes, fairness, and what happens with
 // very many waiters.
 
+#include <interlock/async_condition.hpp>
+#include <interlock/async_event.hpp>
+#include <interlock/async_semaphore.hpp>
+#include <interlock/async_shared_mutex.hpp>
+
 #include <algorithm>
 
 #include "async/doors.hpp"
@@ -74,14 +79,23 @@ double size_of_awaiter() {
   return sizeof(decltype(std::declval<Door&>().enter()));
 }
 
+template <class Type>
+void add_size(const std::string& name) {
+  bench::add_figure("async/size/interlock::" + name, "bytes", [] { return double{sizeof(Type)}; });
+}
+
 void add_sizes(const std::string& who) {
   const std::string size = "async/size/" + who;
-  bench::add_figure(size, "bytes", [] { return double{sizeof(async_mutex)}; });
+  add_size<async_mutex>("async_mutex");
   bench::add_figure(size + ", its awaiter", "bytes", size_of_awaiter<plain>);
   bench::add_figure(size + ", its awaiter" + by_std_token, "bytes", size_of_awaiter<std_stoppable>);
   bench::add_figure(size + ", its awaiter" + by_inplace_token, "bytes",
                     size_of_awaiter<inplace_stoppable>);
   bench::add_figure(size + ", its awaiter" + by_deadline, "bytes", size_of_awaiter<with_deadline>);
+  add_size<interlock::async_shared_mutex>("async_shared_mutex");
+  add_size<interlock::async_semaphore>("async_semaphore");
+  add_size<interlock::async_manual_reset_event>("async_manual_reset_event");
+  add_size<interlock::async_condition>("async_condition");
 }
 
 const bench::contenders here([] {

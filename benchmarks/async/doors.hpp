@@ -6,6 +6,7 @@
 #include <interlock/async_mutex.hpp>
 #include <interlock/inplace_stop_token.hpp>
 #include <interlock/manual_timer.hpp>
+#include <interlock/timer_thread.hpp>
 
 #include <chrono>
 #include <stop_token>
@@ -25,18 +26,21 @@ struct stoppable {
   auto enter() { return mutex.lock(token); }
 };
 
-struct with_deadline {
+template <class Timer>
+struct with_deadline_of {
   interlock::async_mutex mutex;
-  interlock::manual_timer timer;
-  interlock::manual_timer::time_point deadline = timer.now() + std::chrono::hours(1);
+  Timer timer;
+  typename Timer::time_point deadline = timer.now() + std::chrono::hours(1);
   auto enter() { return mutex.lock_until(timer, deadline); }
 };
 
+using with_deadline = with_deadline_of<interlock::manual_timer>;
 using std_stoppable = stoppable<std::stop_source>;
 using inplace_stoppable = stoppable<interlock::inplace_stop_source>;
 
 inline constexpr const char* by_std_token = ", std::stop_token";
 inline constexpr const char* by_inplace_token = ", inplace_stop_token";
 inline constexpr const char* by_deadline = ", a deadline";
+inline constexpr const char* by_timer_thread = ", a deadline of a timer_thread";
 
 }  // namespace async

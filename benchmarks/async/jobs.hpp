@@ -33,11 +33,19 @@ inline const std::string loops_held = "async/2 loops of 1000 coroutines, held ac
 inline const std::string mixed_short = "async/a thread beside 50 coroutines, short sections/";
 inline const std::string mixed_held =
     "async/a thread beside 50 coroutines that hold across a yield/";
+inline const std::string permit_in_a_coroutine = "async/one of 10 permits in a coroutine/";
+inline const std::string permit_in_a_thread = "async/one of 10 permits in a thread/";
+inline const std::string only_permit_in_a_thread = "async/the only permit in a thread/";
+inline const std::string fifty_by_ten = "async/50 coroutines, 10 permits, held across a yield/";
+inline const std::string has_been = "async/wait for what has happened, in a coroutine/";
+inline const std::string set_then_wait = "async/set and wait, in a coroutine/";
+inline const std::string two_by_turns = "async/2 coroutines by turns, each turn/";
 inline const std::string a_child = "async/call a coroutine and wait for it/";
 inline const std::string a_yield = "async/a yield, no lock/";
 
 constexpr int visitors = 50;
 constexpr int visits = 200;
+constexpr int turns_each = 5000;
 
 // Effects: registers a coroutine that repeats something: make(state) returns the task, whose loop
 //          over the state is inside, so that no frame is made per operation.
@@ -107,6 +115,19 @@ void add_held_across_a_yield(const std::string& who) {
   });
 }
 
+// Returns: CPU time for one turn of either: of make(shared, true) and make(shared, false).
+template <class Shared, class Make>
+double two_coroutines_by_turns(Make make) {
+  std::vector<double> runs;
+  for (int run = 0; run < (bench::quick ? 3 : 11); ++run) {
+    Shared shared;
+    const double start = bench::thread_cpu_ns();
+    interlock::sync_wait(interlock::when_all(make(shared, true), make(shared, false)));
+    runs.push_back((bench::thread_cpu_ns() - start) / (2 * turns_each));
+  }
+  return bench::median(runs);
+}
+
 // Two pinned threads that begin at once and end when both have done their part.
 class pair_run {
 public:
@@ -115,7 +136,7 @@ public:
   template <class Prepare>
   pair_run(benchmark::State& state, Prepare prepare) {
     const auto end = bench::clock::now() + std::chrono::milliseconds(bench::quick ? 30 : 300);
-    while (clean_.size() < 20 && (clean_.size() + all_.size() < 2 || bench::clock::now() < end)) {
+    while (clean_.size() < 20 && (all_.empty() || bench::clock::now() < end)) {
       const auto work = prepare();
       run(*work);
     }

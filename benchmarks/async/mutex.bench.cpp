@@ -97,6 +97,7 @@ const bench::contenders here([] {
   add_held_across_a_yield<std_stoppable>(who + by_std_token);
   add_held_across_a_yield<inplace_stoppable>(who + by_inplace_token);
   add_held_across_a_yield<with_deadline>(who + by_deadline);
+  add_held_across_a_yield<with_deadline_of<interlock::timer_thread>>(who + by_timer_thread);
   bench::add_timed(a_yield + "interlock::reschedule/alone",
                    [](benchmark::State&) { return crowd_on_one_thread(pass_by); });
   add_loops<shared_value>(loops_short + who, short_sections<where_unlocked>);
