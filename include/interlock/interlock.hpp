@@ -16,6 +16,7 @@
 #include "lock_owner.hpp"
 #include "lock_report.hpp"
 #include "manual_timer.hpp"
+#include "lock_all.hpp"
 #include "mirror.hpp"
 #include "serial_queue.hpp"
 #include "snapshot.hpp"
