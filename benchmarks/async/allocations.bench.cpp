@@ -6,6 +6,7 @@
 #include <interlock/async_event.hpp>
 #include <interlock/async_semaphore.hpp>
 #include <interlock/async_shared_mutex.hpp>
+#include <interlock/lock_all.hpp>
 
 #include <deque>
 #include <optional>
@@ -190,6 +191,20 @@ double waiting_for_news() {
   return start.open([&] { changed.notify_all(); });
 }
 
+detached lock_both(gate& start, async_mutex& one, async_mutex& two) {
+  co_await start;
+  const auto held = co_await interlock::lock_all(one, two);
+}
+
+double waiting_for_two() {
+  gate start;
+  async_mutex one;
+  async_mutex two;
+  auto held = one.try_lock();
+  for (int i = 0; i < visitors; ++i) lock_both(start, one, two);
+  return start.open([&] { held.unlock(); });
+}
+
 // The control: a call of a coroutine makes a frame, so this is 1.
 double one_frame() {
   return gate().open([] { task<> frame = [](int) -> task<> { co_return; }(0); });
@@ -212,6 +227,7 @@ const bench::contenders here([] {
   add("async_shared_mutex, 50 waiters, one in ten writes", waiting_readers_and_writers);
   add("async_manual_reset_event, 50 waiters", waiting_for_an_event);
   add("async_condition, 50 waiters", waiting_for_news);
+  add("lock_all of two, 50 waiters", waiting_for_two);
 });
 
 }  // namespace
