@@ -76,8 +76,11 @@ public:
   //          were registered. Coroutines that they wake are resumed here after the last of them.
   // Returns: true if it is the first call.
   bool request_stop() noexcept {
-    if (!first_request()) return false;
-    detail::trampoline::together([this]() noexcept { call_all(); });
+    detail::stop_registration* first = nullptr;
+    if (!begin(first)) return false;
+    if (first != nullptr) {
+      detail::trampoline::together([this, first]() noexcept { call_all(first); });
+    }
     return true;
   }
 
@@ -86,31 +89,33 @@ private:
   friend class inplace_stop_callback;
   using registrations = detail::guarded_ring<detail::stop_registration>;
 
-  bool first_request() noexcept {
-    const registrations::locked listed(callbacks_);
+  bool begin(detail::stop_registration*& first) noexcept {
+    registrations::locked listed(callbacks_);
     // order: relaxed: written under the lock alone
     if (requested_.load(std::memory_order_relaxed)) return false;
     // order: release [stop_source.request] pairs with [stop_source.requested]: publishes what was done before the request
     requested_.store(true, std::memory_order_release);
+    first = take_first(listed);
     return true;
   }
-
-  [[gnu::noinline]] void call_all() noexcept {
-    for (detail::stop_registration* each = begin_next(); each != nullptr; each = begin_next()) {
+  [[gnu::noinline]] void call_all(detail::stop_registration* each) noexcept {
+    while (each != nullptr) {
       each->call(*each);  // it may be gone now
-      if (detail::waiter* const leaver = end_call()) leaver->wake();
+      detail::waiter* leaver = nullptr;
+      each = next(leaver);
+      if (leaver != nullptr) leaver->wake();
     }
   }
-  detail::stop_registration* begin_next() noexcept {
+  detail::stop_registration* next(detail::waiter*& leaver) noexcept {
     registrations::locked listed(callbacks_);
-    if (listed.empty()) return nullptr;
-    detail::stop_registration& next = listed.pop_front();
-    turn_.begin(&next);
-    return &next;
+    leaver = turn_.end();
+    return take_first(listed);
   }
-  detail::waiter* end_call() noexcept {
-    const registrations::locked listed(callbacks_);
-    return turn_.end();
+  detail::stop_registration* take_first(registrations::locked& listed) noexcept {
+    if (listed.empty()) return nullptr;
+    detail::stop_registration& first = listed.pop_front();
+    turn_.begin(&first);
+    return &first;
   }
 
   // Returns: false if the stop has been requested.

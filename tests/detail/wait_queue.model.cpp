@@ -104,19 +104,35 @@ void one_wait(world& w, bool given, bool stopped, bool late, bool closed) {
   });
 }
 
-// The same of a stop and a deadline, without the question of who is the last.
+// Without the question of who is the last.
+support::detached waits_with_both(scene<permits>& s, wait_status& how, int& resumed) {
+  const wait_status ended = co_await s.from.take_until(s.timer, due, s.source.get_token());
+  how = ended;
+  ++resumed;
+}
+
+// A coroutine that is suspended, and three who end its wait.
+void three_ends(world& w) {
+  scene<permits> s;
+  wait_status how = wait_status::overloaded;
+  int resumed = 0;
+  waits_with_both(s, how, resumed);
+  w.thread([&] { s.from.give(); });
+  w.thread([&] { s.source.request_stop(); });
+  w.thread([&] { s.timer.advance_to(due); });
+  w.finally([&] {
+    testing::check(resumed == 1, "resumed once");
+    testing::check(s.from.free() == (how == wait_status::acquired ? 0 : 1), "no permit is lost");
+    w.outcome(static_cast<int>(how));
+  });
+}
+
+// A stop and a deadline before, while and after it is suspended.
 void stop_or_deadline(world& w) {
   scene<permits> s;
   wait_status how = wait_status::overloaded;
   int resumed = 0;
-  w.thread([&] {
-    const auto wait = [](scene<permits>& p, wait_status& status, int& count) -> support::detached {
-      const wait_status ended = co_await p.from.take_until(p.timer, due, p.source.get_token());
-      status = ended;
-      ++count;
-    };
-    wait(s, how, resumed);
-  });
+  w.thread([&] { waits_with_both(s, how, resumed); });
   w.thread([&] { s.source.request_stop(); });
   w.thread([&] { s.timer.advance_to(due); });
   w.finally([&] {
@@ -250,6 +266,9 @@ TEST_CASE("wait_queue: a grant or a stop, one of them") {
 TEST_CASE("wait_queue: a stop or a deadline, one of them") {
   CHECK(joined(seen(proved(stop_or_deadline, whole_waits()))) == "1, 2");
 }
+TEST_CASE("wait_queue: a grant, a stop or a deadline, one of them") {
+  CHECK(joined(seen(proved(three_ends, whole_waits()))) == "0, 1, 2");
+}
 TEST_CASE("wait_queue: a grant or a close, one of them") {
   const auto report = proved([](world& w) { one_wait<permits>(w, true, false, false, true); },
                              whole_waits());
@@ -260,7 +279,7 @@ TEST_CASE("wait_queue: a close or a stop, one of them") {
                              whole_waits());
   CHECK(joined(seen(report)) == "1, 3");
 }
-TEST_CASE("wait_queue: a grant, a stop or a deadline, one of them", "[.deep]") {
+TEST_CASE("wait_queue: a grant, a stop or a deadline, at any moment", "[.deep]") {
   const auto report = proved([](world& w) { one_wait<permits>(w, true, true, true, false); },
                              whole_waits());
   CHECK(joined(seen(report)) == "0, 1, 2");

@@ -44,7 +44,6 @@ public:
       trampoline::together(
           [this]() noexcept { alarms_.call_due(std::chrono::steady_clock::now()); });
       park_until(bell_, seen, alarms_.sleep());
-      alarms_.awake();
     }
   }
 

@@ -61,10 +61,11 @@ public:
 
   // Effects: calls what is due by then, first to last. One thread at a time does.
   void call_due(time_point by) noexcept {
-    set_now(by);
-    for (alarm_node* each = begin_next(); each != nullptr; each = begin_next()) {
+    for (alarm_node* each = first_due(by); each != nullptr;) {
       each->call(*each);  // it may be gone now
-      if (waiter* const leaver = end_call()) leaver->wake();
+      waiter* leaver = nullptr;
+      each = next_due(leaver);
+      if (leaver != nullptr) leaver->wake();
     }
   }
 
@@ -74,15 +75,12 @@ public:
     if (heap_.first() == nullptr || by < heap_.first()->deadline) return std::nullopt;
     return heap_.first()->deadline;
   }
-  // Returns: the first deadline, or time_point::max(), for one who is about to sleep until then.
+  // Returns: the first deadline, or time_point::max(), for one who is about to sleep until then and
+  //          to call_due() after that.
   time_point sleep() noexcept {
     const std::lock_guard lock(mutex_);
     sleeps_until_ = heap_.first() == nullptr ? time_point::max() : heap_.first()->deadline;
     return sleeps_until_;
-  }
-  void awake() noexcept {
-    const std::lock_guard lock(mutex_);
-    sleeps_until_ = time_point::min();
   }
 
   // Effects: calls misuse(sentence) if there are any.
@@ -92,17 +90,23 @@ public:
   }
 
 private:
-  alarm_node* begin_next() noexcept {
+  alarm_node* first_due(time_point by) noexcept {
     const std::lock_guard lock(mutex_);
+    if (now_ < by) now_ = by;
+    sleeps_until_ = time_point::min();
+    return take_due();
+  }
+  alarm_node* next_due(waiter*& leaver) noexcept {
+    const std::lock_guard lock(mutex_);
+    leaver = turn_.end();
+    return take_due();
+  }
+  alarm_node* take_due() noexcept {
     alarm_node* const next = heap_.first();
     if (next == nullptr || now_ < next->deadline) return nullptr;
     heap_.remove(*next);
     turn_.begin(next);
     return next;
-  }
-  waiter* end_call() noexcept {
-    const std::lock_guard lock(mutex_);
-    return turn_.end();
   }
 
   mutable futex_mutex mutex_;
