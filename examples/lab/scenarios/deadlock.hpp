@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdlib>
+#include <interlock/lock_all.hpp>
 #include <interlock/versioned.hpp>
 #include <mutex>
 
@@ -68,6 +69,20 @@ inline tally naive(const settings& set, trace* picture) {
   }));
 }
 
+// Whatever order they are named in, they are locked in one. Requests that are coroutines write
+// co_await lock_all(a, b), and hold both across their awaits.
+inline tally lock_all(const settings& set, trace* picture) {
+  stage scene(picture);
+  std::array<interlock::async_mutex, 2> guard;
+  return judge(play(set, scene, [&](unsigned lane, network& way) {
+    const auto both = interlock::lock_all_blocking(guard[lane], guard[1 - lane]);
+    if (!both) return false;
+    scene.say(lane, "locks both");
+    way.travel(40, 120);
+    return true;
+  }));
+}
+
 // Takes no lock that anybody could wait for while it waits: the slower transaction begins anew.
 inline tally transaction(const settings& set, trace* picture) {
   using cell = interlock::versioned<std::int64_t>;
@@ -107,6 +122,18 @@ inline tally scoped_lock(const settings& set, trace* picture) {
 }
 
 // Prices: both balances change.
+inline double lock_all_cost(unsigned threads, std::uint64_t operations) {
+  std::array<interlock::async_mutex, 2> guard;
+  std::array<std::int64_t, 2> balance{};
+  return price(threads, operations, [&](unsigned lane) {
+    const std::size_t mine = lane % 2;
+    const auto both = interlock::lock_all_blocking(guard[mine], guard[1 - mine]);
+    if (!both) return;
+    keep(--balance[mine]);
+    keep(++balance[1 - mine]);
+  });
+}
+
 inline double transaction_cost(unsigned threads, std::uint64_t operations) {
   interlock::versioned<std::int64_t> a(0);
   interlock::versioned<std::int64_t> b(0);
@@ -136,12 +163,13 @@ inline scenario describe() {
       .story = "Two locks are taken in opposite orders.",
       .numbers = "two transfers, A to B and B to A; both must come through",
       .unit = "requests stuck for good",
-      .cure = "transaction (atomically): there is no lock whose order could be wrong",
+      .cure = "lock_all; or a transaction, which has no lock whose order could be wrong",
       .moral =
-          "Each holds what the other one waits for. What takes no lock before it asks for the "
-          "next one cannot close the circle.",
+          "Each holds what the other one waits for. Where all lock in one order, or nobody holds "
+          "a lock while it asks for the next one, there is no circle.",
       .forms = {
           {"naive", "lock mine, then lock yours", role::naive, naive, nullptr},
+          {"lock_all", "lock_all of both, across awaits too", role::fixed, lock_all, lock_all_cost},
           {"transaction", "atomically: change mine, change yours",
            role::fixed, transaction, transaction_cost},
           {"scoped_lock", "std::scoped_lock of both", role::plain, scoped_lock, scoped_lock_cost},
