@@ -375,11 +375,12 @@ inline wait_status mutex_queue::block(
 // Effects: tries for a moment to take the lock; `others`: on behalf of those in line, too.
 inline bool mutex_queue::compete(bool others) noexcept {
   for (unsigned round = 0; round < spin_rounds; ++round) {
-    std::uintptr_t expected = 0;
+    std::uintptr_t seen = look();
+    if ((seen & closed) != 0) return false;
     // order: acquire/relaxed [mutex_queue.compete] pairs with [mutex_queue.unlock], [mutex_queue.free]: sees what the last owner did
-    if (looks_free() && state_.compare_exchange_strong(expected, others ? locked | queued : locked,
-                                                       std::memory_order_acquire,
-                                                       std::memory_order_relaxed)) {
+    if (seen == 0 && state_.compare_exchange_strong(seen, others ? locked | queued : locked,
+                                                    std::memory_order_acquire,
+                                                    std::memory_order_relaxed)) {
       return true;
     }
     spin_hint(round);
