@@ -16,9 +16,9 @@
 // Resumes on  The thread that hands over the last one, or ends the wait: as the mutex's lock().
 // Cancellation By a stop token or a deadline, on any thread: nothing is held then. A coroutine that
 //             waits may be destroyed as one that waits for a mutex.
-// Not for     Who holds a mutex already and wants more: unlock it first. A lock of all, holding some
-//             and waiting for the next, closes a circle with whoever locks one by one in another
-//             order than that of the addresses (tracked_async_mutex reports it).
+// Not for     Who holds a mutex already and wants more: unlock it first. A lock of all holds some
+//             while it waits for the next, and closes a circle with whoever locks one by one in
+//             another order than that of the addresses (tracked_async_mutex reports it).
 //
 // Example     task<> move_money(account& from, account& to, int amount) {  // examples/lock_all.cpp
 //               const auto both = co_await lock_all(from.door, to.door);
@@ -145,13 +145,13 @@ private:
 };
 
 // ------------------------------------------------------------------------------------------------
-// All are locked one after the other in the order of their addresses, and kept while the next one is
-// waited for: E. W. Dijkstra's resource hierarchy; J. W. Havender, "Avoiding deadlock in
+// All are locked one after the other in the order of their addresses, and kept while the next one
+// is waited for: E. W. Dijkstra's resource hierarchy; J. W. Havender, "Avoiding deadlock in
 // multitasking systems" (IBM Systems Journal, 1968). Who waits for a mutex holds but lower ones, so
 // who waits for the highest of all that are waited for waits for nobody who waits.
 //
 // std::lock tries and backs off instead: it holds nothing while it waits, so no order of others can
-// close a circle (H. Hinnant, "Dining philosophers rebooted", 2013). That needs mutexes which are
+// close a circle (H. Hinnant, "Dining philosophers rebooted"). That needs mutexes which are
 // free now and then. These hand over: one with a queue is never free, a try never succeeds, and who
 // backs off starves (tests/lock_all.test.cpp shows it). In order, each wait has its turn.
 
@@ -360,10 +360,9 @@ auto with_mutexes(F f, Args&&... args) {
   static_assert(all - stops >= 2, "lock_all locks at least two mutexes");
   const auto tied = std::forward_as_tuple(args...);
   return [&]<std::size_t... I>(std::index_sequence<I...>) {
-    static_assert(
-        (locked_with_others<std::remove_reference_t<std::tuple_element_t<I, std::tuple<Args...>>>> &&
-         ...),
-        "lock_all locks async_mutex and async_shared_mutex; a stop token comes last");
+    using given = std::tuple<std::remove_reference_t<Args>...>;
+    static_assert((locked_with_others<std::tuple_element_t<I, given>> && ...),
+                  "lock_all locks async_mutex and async_shared_mutex; a stop token comes last");
     const mutexes_in_order mutexes(std::get<I>(tied)...);
     if constexpr (stops) {
       return f(mutexes, stop_end<last>{std::get<all - 1>(tied)});
@@ -387,7 +386,7 @@ auto wait_for_all(const mutexes_in_order<Mutexes...>& mutexes, Ends... ends) {
 //          An async_shared_mutex is owned alone.
 // Preconditions: they are different ones, at least two; the caller owns none of them, and no other
 //                one that others lock together with these.
-// Returns: an awaitable of a guard_of_all, which owns nothing if the wait was refused: see status().
+// Returns: an awaitable of a guard_of_all, which owns nothing if it was refused: see status().
 template <class... Args>
 [[nodiscard("write co_await")]] auto lock_all(Args&&... mutexes_and_stop) {
   return detail::with_mutexes(
