@@ -2,13 +2,19 @@
 // A task that is destroyed while it waits leaves what it waits for as if it had never come: nobody
 // is woken in its place, nothing that it was granted is lost.
 
+#include <interlock/async_condition.hpp>
+#include <interlock/async_event.hpp>
 #include <interlock/async_mutex.hpp>
+#include <interlock/async_semaphore.hpp>
+#include <interlock/async_shared_mutex.hpp>
 #include <interlock/inplace_stop_token.hpp>
+#include <interlock/manual_timer.hpp>
 #include <interlock/task.hpp>
 #include <interlock/versioned.hpp>
 #include <interlock/watermark.hpp>
 #include <interlock/when_all.hpp>
 
+#include <chrono>
 #include <coroutine>
 #include <cstddef>
 #include <functional>
@@ -165,4 +171,84 @@ TEST_CASE("a task that waits for a watermark or a version may be destroyed") {
         ++served;
       },
       [&] { cell.store(1); }, served);
+}
+
+TEST_CASE("a task that waits for a lock until a deadline may be destroyed") {
+  async_mutex door;
+  interlock::manual_timer timer;
+  int served = 0;
+  auto held = door.try_lock();
+  const auto lock = [&]() -> task<> {
+    const auto stop = co_await current_stop_token();
+    const auto mine = co_await door.lock_until(timer, timer.now() + std::chrono::seconds(1), stop);
+    served += mine.owns_lock() ? 1 : 0;
+  };
+  survives_destruction(lock, [&] { held.unlock(); }, served);
+  timer.advance_to(timer.now() + std::chrono::seconds(2));
+  CHECK(door.try_lock().owns_lock());
+  CHECK(served == 2);
+}
+
+TEST_CASE("a task that waits for permits, an event or a condition may be destroyed") {
+  int served = 0;
+  interlock::async_semaphore permits(1);
+  auto taken = permits.try_acquire();
+  survives_destruction(
+      [&]() -> task<> {
+        const auto mine = co_await permits.acquire();
+        served += mine.owns_lock() ? 1 : 0;
+      },
+      [&] { taken = {}; }, served);
+  CHECK(permits.try_acquire().owns_lock());
+  served = 0;
+  interlock::async_manual_reset_event ready;
+  survives_destruction(
+      [&]() -> task<> {
+        const auto stop = co_await current_stop_token();
+        const auto how = co_await ready.wait(stop);
+        served += how == interlock::wait_status::acquired ? 1 : 0;
+      },
+      [&] { ready.set(); }, served);
+  served = 0;
+  async_mutex door;
+  interlock::async_condition changed;
+  bool full = false;
+  survives_destruction(
+      [&]() -> task<> {
+        auto held = co_await door.lock();
+        const auto how = co_await changed.wait(held, [&] { return full; });
+        served += how == interlock::wait_status::acquired ? 1 : 0;
+      },
+      [&] {
+        full = true;
+        changed.notify_all();
+      },
+      served);
+  CHECK(door.try_lock().owns_lock());
+}
+
+TEST_CASE("a task that waits to read or to write may be destroyed") {
+  int served = 0;
+  interlock::async_shared_mutex door;
+  {
+    auto held = door.try_lock();
+    survives_destruction(
+        [&]() -> task<> {
+          const auto mine = co_await door.lock_shared();
+          served += mine.owns_lock() ? 1 : 0;
+        },
+        [&] { held.unlock(); }, served);
+  }
+  served = 0;
+  {
+    auto held = door.try_lock_shared();
+    survives_destruction(
+        [&]() -> task<> {
+          const auto stop = co_await current_stop_token();
+          const auto mine = co_await door.lock(stop);
+          served += mine.owns_lock() ? 1 : 0;
+        },
+        [&] { held.unlock(); }, served);
+  }
+  CHECK(door.try_lock().owns_lock());
 }

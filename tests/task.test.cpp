@@ -2,6 +2,8 @@
 // task, sync_wait, reschedule, stop tokens: the contract on one thread, results that come from
 // another, and tasks that are destroyed while they wait.
 
+#include <interlock/async_mutex.hpp>
+#include <interlock/inplace_stop_token.hpp>
 #include <interlock/task.hpp>
 #include <interlock/when_all.hpp>
 
@@ -601,4 +603,67 @@ TEST_CASE("a million tasks under as many stop tokens, and as many exceptions, ne
   }));
   CHECK(seen == times);
   CHECK(caught);
+}
+
+TEST_CASE("sync_wait ends wherever it is called: in a callback, under an unlock, under another") {
+  const auto two_turns = [](std::vector<std::string>& log, std::string who) -> task<> {
+    co_await reschedule();
+    log.push_back(who);
+    co_await reschedule();
+  };
+  std::vector<std::string> log;
+  // In a stop callback, while the list collects those whom the callbacks wake.
+  inplace_stop_source stop;
+  const auto in_callback = [&] { sync_wait(two_turns(log, "callback")); };
+  {
+    const interlock::inplace_stop_callback bell(stop.get_token(), in_callback);
+    stop.request_stop();
+  }
+  // Under an unlock, whose thread resumes the next owner there and then.
+  interlock::async_mutex door;
+  auto held = door.try_lock();
+  const auto waits = [&]() -> detached {
+    const auto mine = co_await door.lock().resume_inline();
+    sync_wait(two_turns(log, "unlock"));
+  };
+  waits();
+  held.unlock();
+  // Ten deep, each inside a coroutine that the one above resumed.
+  const auto nested = [&](auto& self, int depth) -> task<> {
+    if (depth > 0) sync_wait(self(self, depth - 1));
+    co_await two_turns(log, "nested");
+  };
+  sync_wait(nested(nested, 9));
+  // With a stop that comes while it waits, from a coroutine of the same thread.
+  inplace_stop_source later;
+  const auto outer = [&]() -> task<> {
+    const auto stops = [](inplace_stop_source& source) -> detached {
+      co_await reschedule();
+      co_await reschedule();
+      source.request_stop();
+    };
+    stops(later);
+    const auto poll = []() -> task<> {
+      const inplace_stop_token mine = co_await current_stop_token();
+      while (!mine.stop_requested()) co_await reschedule();
+    };
+    sync_wait(poll(), later.get_token());
+    log.emplace_back("stopped");
+    co_return;
+  };
+  sync_wait(outer());
+  CHECK(log.size() == 13);
+  CHECK(log.front() == "callback");
+  CHECK(log.back() == "stopped");
+}
+
+TEST_CASE("a section that runs alone has the stop token of the one who awaits it") {
+  interlock::async_mutex door;
+  inplace_stop_source stop;
+  const auto caller = [&]() -> task<inplace_stop_token> {
+    inplace_stop_token seen;
+    const auto done = co_await door.run_exclusive([&]() -> task<> { seen = co_await token_at(1); });
+    co_return done ? seen : inplace_stop_token();
+  };
+  CHECK(sync_wait(caller(), stop.get_token()) == stop.get_token());
 }

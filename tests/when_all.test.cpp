@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 // when_all on one thread: order, results, failures, stops, what it allocates, and its end.
 
+#include <interlock/async_mutex.hpp>
+#include <interlock/inplace_stop_token.hpp>
+#include <interlock/task.hpp>
 #include <interlock/when_all.hpp>
 
 #include <array>
@@ -277,6 +280,21 @@ TEST_CASE("when_all keeps what can be moved and uses what cannot where it is") {
   CHECK(sync_wait(std::move(all)) == std::tuple(7, 1));
   pinned here{5};
   CHECK(sync_wait(when_all(here, pinned{6})) == std::tuple(5, 6));  // lvalue, temporary
+}
+
+TEST_CASE("when_all of locks gives their guards, also if it is awaited behind another statement") {
+  interlock::async_mutex one;
+  interlock::async_mutex two;
+  {
+    auto both = when_all(one.lock(), two.lock());
+    CHECK(one.try_lock().owns_lock());  // nothing has begun
+    const auto [first, second] = sync_wait(std::move(both));
+    CHECK(first.owns_lock());
+    CHECK(second.owns_lock());
+    CHECK_FALSE(two.try_lock().owns_lock());
+  }
+  CHECK(one.try_lock().owns_lock());
+  CHECK(two.try_lock().owns_lock());
 }
 
 TEST_CASE("when_all takes any range of tasks that can be gone through twice") {
