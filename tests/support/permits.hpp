@@ -5,6 +5,7 @@
 // wait_queue and waiting<> ask for, so that the tests of those two have something to wait for.
 
 #include <interlock/detail/misuse.hpp>
+#include <interlock/detail/parking.hpp>
 #include <interlock/detail/wait_queue.hpp>
 #include <interlock/detail/waiting.hpp>
 
@@ -138,6 +139,7 @@ public:
     return true;
   }
   bool suspend() noexcept {
+    if constexpr (Flaw == flaw::forgets_that_it_decided) return suspend_and_dawdle();
     interlock::detail::wait_queue::locked waiting(from_->queue_);
     return from_->let_in(waiting, *this);
   }
@@ -150,6 +152,16 @@ public:
   }
 
 private:
+  // Where nothing says that it was decided, an end may come now.
+  bool suspend_and_dawdle() noexcept {
+    const bool listed = [this] {
+      interlock::detail::wait_queue::locked waiting(from_->queue_);
+      return from_->let_in(waiting, *this);
+    }();
+    if (!listed) interlock::detail::yield_thread();
+    return listed;
+  }
+
   permits_with* from_;
 };
 
