@@ -242,6 +242,44 @@ TEST_CASE("a callee of an owner is one with it") {
   CHECK(told[0].parties[0].holds[0].note == "caller, which waits for it to end");
 }
 
+TEST_CASE("a task that locks what a task that awaits it owns is one with it") {
+  tracked_async_mutex door("door");
+  const reports told(reports::then::throw_if_certain);
+  const auto nested = [&](auto self, int depth) -> task<> {
+    if (depth == 0) co_return co_await lock_once(door);
+    co_await self(self, depth - 1);
+  };
+  const auto in_many = [&](int depth) -> task<> {
+    std::vector<task<>> children;
+    for (int i = 0; i < 3; ++i) children.push_back(nested(nested, depth));
+    co_await when_all(std::move(children));
+  };
+  const auto holds = [&](auto inner) -> task<> {
+    const auto held = co_await door.lock();
+    co_await inner();
+  };
+  CHECK_THROWS_AS(sync_wait(holds([&] { return nested(nested, 0); })), reports::deadlock);
+  CHECK_THROWS_AS(sync_wait(holds([&] { return nested(nested, 9); })), reports::deadlock);
+  CHECK(told.size() == 2);
+  CHECK(told[1].parties[0].holds[0].note == "coroutine 2, which waits for it to end");
+  CHECK_THROWS_AS(sync_wait(holds([&] { return in_many(2); })), reports::deadlock);
+  CHECK_THROWS_AS(sync_wait(holds([&] { return when_all(lock_once(door), reschedule()); })),
+                  reports::deadlock);
+  {
+    const auto held = door.lock_blocking();
+    CHECK_THROWS_AS(sync_wait(nested(nested, 1)), reports::deadlock);
+    CHECK(told[told.size() - 1].parties[0].holds[0].note == "thread 1, which waits for it to end");
+  }
+  const auto run = [&]() -> task<> {
+    static_cast<void>(co_await door.run_exclusive([&] { return lock_once(door); }));
+  };
+  CHECK_THROWS_AS(sync_wait(run()), reports::deadlock);
+  CHECK_THROWS_AS(sync_wait(*door.try_run_exclusive([&] { return lock_once(door); })),
+                  reports::deadlock);
+  for (const lock_report& one : told.all()) CHECK(is(one, kind::relock, true));
+  CHECK_FALSE(door.held());
+}
+
 // ---- owners
 
 TEST_CASE("What an owner locks is its own wherever the guard is moved") {
@@ -434,6 +472,25 @@ TEST_CASE("trees of tasks that do not lock what they own are no deadlock") {
   trees.push_back(visit(levels, 0, one));
   trees.push_back(visit(levels, 0, two));
   sync_wait(when_all(std::move(trees)));
+  CHECK(told.empty());
+}
+
+TEST_CASE("siblings wait for each other and for those who took the lock by try") {
+  tracked_async_mutex a("a");
+  tracked_async_mutex b("b");
+  const reports told;
+  const auto first = [&]() -> task<> {
+    const auto held = a.try_lock();
+    co_await reschedule();
+    co_await lock_once(b);
+    co_await reschedule();
+  };
+  const auto second = [&]() -> task<> {
+    const auto held = co_await b.lock();
+    co_await reschedule();
+    co_await reschedule();
+  };
+  sync_wait(when_all(first(), second(), lock_once(a), lock_once(b), lock_once(a)));
   CHECK(told.empty());
 }
 

@@ -94,8 +94,8 @@ MORE_LINES = {
     "watermark.hpp": (820, "threads and coroutines wait for a height, with ends"),
     "versioned.hpp": (1540, "threads and coroutines wait for a version, with ends"),
     "striped_bounded_counter.hpp": (850, "both forms of slots, their memory, a lock"),
-    "task.hpp": (920, "stop tokens, and the threads that wait for them"),
-    "when_all.hpp": (1110, "task, and results of two shapes"),
+    "task.hpp": (960, "stop tokens, and the threads that wait for them"),
+    "when_all.hpp": (1140, "task, and results of two shapes"),
     "snapshot.hpp": (1690, "the turns of transactions on top of all that a cell is"),
     "serial_queue.hpp": (890, "both kinds of waiter: threads in the lane, coroutines on the trampoline"),
 }
@@ -117,8 +117,8 @@ MORE_HEADERS = {
     "striped_bounded_counter.hpp": (10, "both forms of slots, their memory, a lock, the bounds"),
     "versioned.hpp": (11, "the word, the bytes, who waits, and their ends: a file each"),
     "watermark.hpp": (8, "the list, its ring, the awaiter, its ends: a file each"),
-    "task.hpp": (9, "stop tokens, and the threads that wait for them"),
-    "when_all.hpp": (10, "task and what it needs"),
+    "task.hpp": (10, "stop tokens, and the threads that wait for them"),
+    "when_all.hpp": (11, "task and what it needs"),
     "snapshot.hpp": (13, "the turns of transactions on top of all that a cell is"),
 }
 

@@ -39,6 +39,7 @@
 #include "detail/awaitable.hpp"
 #include "detail/misuse.hpp"
 #include "detail/stoppable.hpp"
+#include "detail/task_caller.hpp"
 #include "detail/waiter.hpp"
 #include "inplace_stop_token.hpp"
 
@@ -157,32 +158,22 @@ inplace_stop_token stop_token_of(std::coroutine_handle<Promise> self) noexcept {
   }
 }
 
-class task_promise_base;
-
-// Whom a task tells that it has ended, once. Both may be gone behind.
-class task_caller {
-public:
-  using listener = void (*)(task_caller& self, task_promise_base& ended) noexcept;
-
-  task_caller(const task_caller&) = delete;
-  task_caller& operator=(const task_caller&) = delete;
-
-  void tell(task_promise_base& ended) noexcept { listener_(*this, ended); }
-
-protected:
-  explicit task_caller(listener function) noexcept : listener_(function) {}
-  ~task_caller() = default;
-
-private:
-  listener listener_;
-};
-
 class task_promise_base {
 public:
   auto initial_suspend() noexcept { return begin{place_}; }
   auto final_suspend() const noexcept { return tell_caller{}; }
   void unhandled_exception() noexcept { failure_ = std::current_exception(); }
   inplace_stop_token get_stop_token() const noexcept { return stop_; }
+
+  // Effects: calls see(who) for each one that waits for this task to end, the nearest first, until
+  //          it returns false.
+  template <class See>
+  void for_each_caller(See see) const {
+    for (const task_promise_base* task = this; task != nullptr;) {
+      const who_waits next = task->caller_->who();
+      task = see(next) ? next.task : nullptr;
+    }
+  }
 
   // What callers do.
   ready_place& place() noexcept { return place_; }  // free from the first step to the end
@@ -303,20 +294,6 @@ private:
   }
 };
 
-// A thread that blocks until its task has ended.
-class thread_caller : public task_caller {
-public:
-  thread_caller() noexcept : task_caller(&go_on) {}
-  void wait() noexcept { done_.wait(); }
-
-private:
-  static void go_on(task_caller& self, task_promise_base&) noexcept {
-    static_cast<thread_caller&>(self).done_.wake();
-  }
-
-  thread_waiter done_;
-};
-
 class reschedule_awaiter {
 public:
   bool await_ready() const noexcept { return false; }
@@ -380,25 +357,24 @@ struct task<T>::promise_type : detail::task_promise<T> {
 };
 
 template <class T>
-class [[nodiscard("write co_await")]] task<T>::awaiter : detail::task_caller {
+class [[nodiscard("write co_await")]] task<T>::awaiter : detail::coroutine_caller {
 public:
-  explicit awaiter(task& work) noexcept : task_caller(&go_on), work_(work) {}
+  explicit awaiter(task& work) noexcept : work_(work) {}
 
   bool await_ready() const noexcept { return false; }
   template <class Promise>
   void await_suspend(std::coroutine_handle<Promise> caller) noexcept {
-    caller_ = caller;
+    this->template suspended<&awaiter::go_on>(caller);
     detail::task_access::start_next(work_, *this, detail::stop_token_of(caller));
   }
   T await_resume() { return detail::task_access::take_as_resumed(work_); }
 
 private:
   static void go_on(task_caller& self, detail::task_promise_base& ended) noexcept {
-    ended.place().be_next(static_cast<awaiter&>(self).caller_);
+    ended.place().be_next(static_cast<awaiter&>(self).frame_);
   }
 
   task& work_;
-  std::coroutine_handle<> caller_;
 };
 
 template <class T>

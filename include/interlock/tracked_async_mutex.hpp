@@ -190,7 +190,7 @@ public:
   guard() = default;
   // Effects: takes over what a guard released. If none did, reports it and owns nothing.
   guard(tracked_async_mutex & held, std::adopt_lock_t, where at = where::current()) noexcept {
-    if (!graph().adopt(held.node_, detail::thread_party(), at)) return;
+    if (!graph().adopt(held.node_, detail::thread_at(detail::this_thread()), at)) return;
     plain_ = async_mutex::guard(held.plain_, std::adopt_lock);
     mutex_ = &held;
   }
@@ -234,7 +234,7 @@ public:
     give(detail::party_of(owner));
   }
   void belongs_to(std::coroutine_handle<> frame) const {
-    give(detail::party_of(frame));
+    give(detail::party_of_frame(frame.address()));
   }
 
   // Returns: the guard inside, for async_condition, which unlocks it and locks it again. As after a
@@ -382,7 +382,8 @@ inline tracked_async_mutex::guard tracked_async_mutex::try_lock_by(const lock_ow
   async_mutex::guard got = plain_.try_lock();
   if (got.mutex() != nullptr) {
     detail::lock_graph::instance().take_at_once(
-        node_, owner != nullptr ? detail::party_of(*owner) : detail::thread_party(), at);
+        node_,
+        owner != nullptr ? detail::party_of(*owner) : detail::thread_at(detail::this_thread()), at);
   }
   return guard(std::move(got), *this);
 }

@@ -73,14 +73,14 @@ auto when_all(Tasks tasks);
 namespace detail {
 
 // What the children of one when_all have in common: their caller, and their stop.
-class siblings : public task_caller {
+class siblings : public coroutine_caller {
 public:
-  explicit siblings(std::size_t children) noexcept : task_caller(&on_end), pending_(children + 1) {}
+  explicit siblings(std::size_t children) noexcept : pending_(children + 1) {}
 
   // Effects: start_all(token) starts all children, last in line, with this as their caller.
   template <class Promise, class StartAll>
   void start(std::coroutine_handle<Promise> caller, StartAll start_all) noexcept {
-    caller_ = caller;
+    suspended<&siblings::on_end>(caller);
     if (const inplace_stop_token from = stop_token_of(caller); from.stop_possible()) {
       stop_.link(from);
     }
@@ -123,12 +123,11 @@ private:
 
   void arrive() noexcept {
     // order: acq_rel [when_all.arrive] pairs with [when_all.arrive]: the last one hands on what all the others did
-    if (pending_.fetch_sub(1, std::memory_order_acq_rel) == 1) place_.be_last(caller_);
+    if (pending_.fetch_sub(1, std::memory_order_acq_rel) == 1) place_.be_last(frame_);
   }
 
   std::atomic<std::size_t> pending_;
   std::atomic<task_promise_base*> first_failure_{nullptr};
-  std::coroutine_handle<> caller_;
   ready_place place_;
   linked_stop<inplace_stop_token> stop_;
 };

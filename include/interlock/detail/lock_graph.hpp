@@ -36,12 +36,10 @@ public:
     return one;
   }
 
-  // Returns: a number that no other lock or thread of the process gets.
-  std::uint64_t new_number() noexcept {
+  void enroll(tracked_lock& lock) noexcept {
     const std::lock_guard inside(mutex_);
-    return ++last_number_;
+    lock.number = ++last_number_;
   }
-  void enroll(tracked_lock& lock) noexcept { lock.number = new_number(); }
 
   // Effects: the wait begins. Reports what it closes: a circle of waits, or one of the order.
   // Throws: what the handler throws; end the wait then.
@@ -55,7 +53,7 @@ public:
       wanted.waits.emplace(wait.turn, &wait);
       for (const lock_party& one : wait.chain) parties_[one].waits.emplace(wait.turn, &wait);
       found = deadlock(wait);
-      std::optional<lock_report> inversion = note_order(held_by(wait.chain), wait, wanted);
+      std::optional<lock_report> inversion = note_order(held_by(wait), wait, wanted);
       if (!found) found = std::move(inversion);
     }
     if (found) tell(*found);
@@ -72,7 +70,7 @@ public:
     std::optional<lock_report> found;
     {
       const std::lock_guard inside(mutex_);
-      if (wait.turn == 0) found = note_order(held_by(wait.chain), wait, lock);
+      if (wait.turn == 0) found = note_order(held_by(wait), wait, lock);
       leave(wait);
       own(lock, wait.chain.front(), wait.at, false);
     }
@@ -211,13 +209,22 @@ private:
     if (party->second.holds.empty() && party->second.waits.empty()) parties_.erase(party);
   }
 
+  // Returns: whether the lock is let go only after the wait. One that was taken by try_lock may be
+  //          that of another coroutine of the thread, which does not wait.
+  static bool waits_as_owner(const lock_wait& wait, const tracked_lock& lock) {
+    const auto end = lock.tried ? wait.chain.begin() + 1 : wait.chain.end();
+    return std::find(wait.chain.begin(), end, lock.owner) != end;
+  }
+
   // Returns: what those of the chain hold, oldest first.
-  held_locks held_by(const std::vector<lock_party>& chain) const {
+  held_locks held_by(const lock_wait& wait) const {
     held_locks all;
-    for (const lock_party& one : chain) {
+    for (const lock_party& one : wait.chain) {
       const auto found = parties_.find(one);
       if (found == parties_.end()) continue;
-      all.insert(found->second.holds.begin(), found->second.holds.end());
+      for (const auto& each : found->second.holds) {
+        if (waits_as_owner(wait, *each.second)) all.insert(each);
+      }
     }
     return all;
   }
@@ -234,7 +241,7 @@ private:
     std::set<const tracked_lock*> seen;
     for (std::size_t i = 0; i < reached.size(); ++i) {
       const tracked_lock& lock = *reached[i].wait->wanted;
-      if (std::find(start.chain.begin(), start.chain.end(), lock.owner) != start.chain.end()) {
+      if (waits_as_owner(start, lock)) {
         std::vector<const lock_wait*> circle;
         for (std::size_t at = i; at != 0; at = reached[at].before) {
           circle.push_back(reached[at].wait);
@@ -245,7 +252,9 @@ private:
       if (!seen.insert(&lock).second) continue;
       const auto owner = parties_.find(lock.owner);
       if (owner == parties_.end()) continue;
-      for (const auto& [turn, wait] : owner->second.waits) reached.push_back({wait, i});
+      for (const auto& [turn, wait] : owner->second.waits) {
+        if (waits_as_owner(*wait, lock)) reached.push_back({wait, i});
+      }
     }
     return std::nullopt;
   }
@@ -264,7 +273,7 @@ private:
   // Returns: the asker, with what it and its chain hold and what it asks for.
   lock_report::party asks(const lock_wait& wait, labels& names) const {
     lock_report::party party{names.of(wait.chain.front()), {}, {}};
-    for (const auto& [turn, lock] : held_by(wait.chain)) {
+    for (const auto& [turn, lock] : held_by(wait)) {
       const bool own = lock->owner == wait.chain.front();
       party.holds.push_back(
           held_entry(*lock, own ? "" : names.of(lock->owner) + ", which waits for it to end"));

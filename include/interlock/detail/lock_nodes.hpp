@@ -23,7 +23,7 @@ struct lock_party {
   enum class kind : unsigned char { nobody, thread, coroutine, named };
 
   kind what = kind::nobody;
-  std::uintptr_t id = 0;       // a number of the thread, the address of a frame or of an owner
+  std::uintptr_t id = 0;       // an address: see this_thread(), or of a frame or an owner
   const char* name = nullptr;  // of a named one
 
   friend std::strong_ordering operator<=>(const lock_party& a, const lock_party& b) noexcept {
