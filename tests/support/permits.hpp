@@ -129,6 +129,7 @@ public:
   }
   request what() const noexcept { return from_; }
   bool try_now() noexcept {
+    if constexpr (Flaw == flaw::forgets_that_it_decided) return false;  // it decides in suspend()
     interlock::detail::wait_queue::locked waiting(from_->queue_);
     if (from_->closed_) {
       status = interlock::wait_status::closed;
@@ -158,7 +159,7 @@ private:
       interlock::detail::wait_queue::locked waiting(from_->queue_);
       return from_->let_in(waiting, *this);
     }();
-    if (!listed) interlock::detail::yield_thread();
+    for (int i = 0; i < 64 && !listed; ++i) interlock::detail::yield_thread();
     return listed;
   }
 
