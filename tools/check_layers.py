@@ -32,7 +32,7 @@ LAYERS = (
      "striped_bounded_counter.hpp", "watermark.hpp", "versioned.hpp",
      "snapshot.hpp", "transaction.hpp"),
     ("inplace_stop_token.hpp", "timer_thread.hpp", "manual_timer.hpp"),
-    ("task.hpp", "when_all.hpp", "async_mutex.hpp", "async_shared_mutex.hpp", "async_semaphore.hpp",
+    ("task.hpp", "when_all.hpp", "with_deadline.hpp", "async_mutex.hpp", "async_shared_mutex.hpp", "async_semaphore.hpp",
      "async_condition.hpp", "async_event.hpp", "lock_all.hpp", "tracked_async_mutex.hpp"),
     ("idempotency_cache.hpp", "serial_queue.hpp", "keyed_serial_queue.hpp", "mirror.hpp"),
     ("asio.hpp", "standalone_asio.hpp", "detail/asio_bridge.hpp", "detail/asio_operation.hpp",
@@ -96,6 +96,7 @@ MORE_LINES = {
     "striped_bounded_counter.hpp": (850, "both forms of slots, their memory, a lock"),
     "task.hpp": (960, "stop tokens, and the threads that wait for them"),
     "when_all.hpp": (1140, "task, and results of two shapes"),
+    "with_deadline.hpp": (990, "task, stop tokens and timers together"),
     "snapshot.hpp": (1690, "the turns of transactions on top of all that a cell is"),
     "serial_queue.hpp": (890, "both kinds of waiter: threads in the lane, coroutines on the trampoline"),
 }
@@ -119,6 +120,7 @@ MORE_HEADERS = {
     "watermark.hpp": (8, "the list, its ring, the awaiter, its ends: a file each"),
     "task.hpp": (10, "stop tokens, and the threads that wait for them"),
     "when_all.hpp": (11, "task and what it needs"),
+    "with_deadline.hpp": (11, "task, stop tokens and timers together"),
     "snapshot.hpp": (13, "the turns of transactions on top of all that a cell is"),
 }
 

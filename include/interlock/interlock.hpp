@@ -31,3 +31,4 @@
 #include "versioned.hpp"
 #include "watermark.hpp"
 #include "when_all.hpp"
+#include "with_deadline.hpp"
