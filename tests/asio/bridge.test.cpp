@@ -4,7 +4,10 @@
 
 #include "which_asio.hpp"
 
+#include <interlock/async_event.hpp>
 #include <interlock/async_mutex.hpp>
+#include <interlock/async_semaphore.hpp>
+#include <interlock/async_shared_mutex.hpp>
 #include <interlock/manual_timer.hpp>
 #include <interlock/task.hpp>
 #include <interlock/timer.hpp>
@@ -28,9 +31,16 @@
 #include "support/permits.hpp"
 #include "support/threads.hpp"
 
+using interlock::async_acquire;
+using interlock::async_acquire_until;
+using interlock::async_manual_reset_event;
 using interlock::async_lock;
+using interlock::async_lock_shared;
+using interlock::async_lock_shared_until;
 using interlock::async_lock_until;
 using interlock::async_mutex;
+using interlock::async_semaphore;
+using interlock::async_shared_mutex;
 using interlock::async_wait;
 using interlock::async_wait_until;
 using interlock::asio_executor;
@@ -205,6 +215,50 @@ TEST_CASE("a wait that is first in a composed operation lets the other go") {
   io.run();
   CHECK(first == std::vector<std::size_t>{1, 0});
   CHECK(door.permits.free() == 0);
+}
+
+TEST_CASE("readers, permits and events wait as operations") {
+  net::io_context io;
+  async_shared_mutex book;
+  async_semaphore seats(1);
+  async_manual_reset_event open;
+  manual_timer timer;
+  const auto soon = timer.now() + std::chrono::seconds(1);
+  std::vector<std::string> log;
+  const auto tells = [&](const char* what) {
+    return net::bind_executor(io, [&log, what](error_code error, auto... got) {
+      log.push_back(what + std::string(": ") + (error ? error.message() : "acquired"));
+      (static_cast<void>(got), ...);
+    });
+  };
+  auto writer = book.try_lock();
+  auto seated = seats.try_acquire();
+  async_lock_shared(book, tells("reader"));
+  async_acquire(seats, 1U, tells("guest"));
+  async_wait(open, tells("event"));
+  io.poll();
+  CHECK(log.empty());
+  writer.unlock();
+  io.poll();
+  seated.give_back();
+  io.poll();
+  open.set();
+  io.restart();
+  io.run();
+  CHECK(log == std::vector<std::string>{"reader: acquired", "guest: acquired", "event: acquired"});
+
+  log.clear();
+  open.reset();
+  writer = book.try_lock();
+  seated = seats.try_acquire();
+  async_lock_shared_until(book, timer, soon, tells("reader"));
+  async_acquire_until(seats, timer, soon, 1U, tells("guest"));
+  async_wait_until(open, timer, soon, tells("event"));
+  timer.advance_to(soon);
+  io.restart();
+  io.run();
+  const std::string late = ": " + error_code(net::error::timed_out).message();
+  CHECK(log == std::vector<std::string>{"reader" + late, "guest" + late, "event" + late});
 }
 
 // ---- where and when -----------------------------------------------------------------------------

@@ -25,6 +25,7 @@ namespace interlock::detail {
 template <class Net>
 struct asio_lock {
   template <class Mutex, class Token>
+    requires requires(Mutex& m, late_stop_token stop) { m.lock(stop); }
   auto operator()(Mutex& mutex, Token&& token) const {
     return start_asio_wait<Net>([&mutex](auto stop) { return mutex.lock(stop); },
                                 std::forward<Token>(token));
@@ -34,6 +35,7 @@ struct asio_lock {
 template <class Net>
 struct asio_lock_until {
   template <class Mutex, class Timer, class Token>
+    requires requires(Mutex& m, Timer& t, late_stop_token stop) { m.lock_until(t, {}, stop); }
   auto operator()(Mutex& mutex, Timer& timer, typename Timer::time_point deadline,
                   Token&& token) const {
     return start_asio_wait<Net>(
@@ -45,6 +47,7 @@ struct asio_lock_until {
 template <class Net>
 struct asio_lock_shared {
   template <class Mutex, class Token>
+    requires requires(Mutex& m, late_stop_token stop) { m.lock_shared(stop); }
   auto operator()(Mutex& mutex, Token&& token) const {
     return start_asio_wait<Net>([&mutex](auto stop) { return mutex.lock_shared(stop); },
                                 std::forward<Token>(token));
@@ -54,6 +57,9 @@ struct asio_lock_shared {
 template <class Net>
 struct asio_lock_shared_until {
   template <class Mutex, class Timer, class Token>
+    requires requires(Mutex& m, Timer& t, late_stop_token stop) {
+      m.lock_shared_until(t, {}, stop);
+    }
   auto operator()(Mutex& mutex, Timer& timer, typename Timer::time_point deadline,
                   Token&& token) const {
     return start_asio_wait<Net>(
@@ -67,6 +73,7 @@ struct asio_lock_shared_until {
 template <class Net>
 struct asio_acquire {
   template <class Semaphore, class Amount, class Token>
+    requires requires(Semaphore& s, Amount n, late_stop_token stop) { s.acquire(n, stop); }
   auto operator()(Semaphore& semaphore, Amount amount, Token&& token) const {
     return start_asio_wait<Net>(
         [&semaphore, amount](auto stop) { return semaphore.acquire(amount, stop); },
@@ -77,6 +84,9 @@ struct asio_acquire {
 template <class Net>
 struct asio_acquire_until {
   template <class Semaphore, class Timer, class Amount, class Token>
+    requires requires(Semaphore& s, Timer& t, Amount n, late_stop_token stop) {
+      s.acquire_until(t, {}, n, stop);
+    }
   auto operator()(Semaphore& semaphore, Timer& timer, typename Timer::time_point deadline,
                   Amount amount, Token&& token) const {
     return start_asio_wait<Net>(
@@ -90,6 +100,7 @@ struct asio_acquire_until {
 template <class Net>
 struct asio_wait {
   template <class Event, class Token>
+    requires requires(Event& e, late_stop_token stop) { e.wait(stop); }
   auto operator()(Event& event, Token&& token) const {
     return start_asio_wait<Net>([&event](auto stop) { return event.wait(stop); },
                                 std::forward<Token>(token));
@@ -99,6 +110,7 @@ struct asio_wait {
 template <class Net>
 struct asio_wait_until {
   template <class Event, class Timer, class Token>
+    requires requires(Event& e, Timer& t, late_stop_token stop) { e.wait_until(t, {}, stop); }
   auto operator()(Event& event, Timer& timer, typename Timer::time_point deadline,
                   Token&& token) const {
     return start_asio_wait<Net>(
