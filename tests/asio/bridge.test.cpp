@@ -33,6 +33,7 @@
 
 using interlock::async_acquire;
 using interlock::async_acquire_until;
+using interlock::async_auto_reset_event;
 using interlock::async_manual_reset_event;
 using interlock::async_lock;
 using interlock::async_lock_shared;
@@ -556,6 +557,29 @@ TEST_CASE("A lock that nobody took over is passed on") {
   stays.run();
   CHECK(told.owns);
   CHECK(is_free(mutex));
+}
+
+TEST_CASE("the set of an auto-reset event that nobody took over is passed on") {
+  async_auto_reset_event ready;
+  async_manual_reset_event open;
+  int calls = 0;
+  net::io_context stays;
+  {
+    net::io_context goes;
+    auto never = net::bind_executor(goes, [](error_code) { FAIL("its context is gone"); });
+    async_wait(ready, never);
+    async_wait(open, never);
+    async_wait(ready, net::bind_executor(stays, [&](error_code error) { calls += error ? 0 : 1; }));
+    ready.set();
+    open.set();
+    CHECK(open.reset());
+    CHECK(stays.poll() == 0);
+  }
+  stays.restart();
+  stays.run();
+  CHECK(calls == 1);
+  CHECK_FALSE(ready.reset());
+  CHECK_FALSE(open.reset());
 }
 
 TEST_CASE("a handler that is destroyed with its context may own the lock and begin a wait") {

@@ -14,6 +14,7 @@
 #include <thread>
 #include <utility>
 
+#include "../fwd.hpp"
 #include "../wait_status.hpp"
 #include "asio_operation.hpp"
 #include "parking.hpp"
@@ -97,13 +98,32 @@ struct asio_acquire_until {
   }
 };
 
+template <class Event>
+inline constexpr bool one_for_each_set = false;
+template <event_reset Reset>
+inline constexpr bool one_for_each_set<async_event<Reset>> = Reset != event_reset();  // not manual
+
+// A wait for an event. What an auto-reset one gave to nobody is given to the next.
+template <class Event, class Wait>
+struct event_wait {
+  auto operator()(late_stop_token stop) const { return wait(stop); }
+  void pass_on() const noexcept {
+    if constexpr (one_for_each_set<Event>) event->set();
+  }
+
+  Event* event;
+  Wait wait;
+};
+template <class Event, class Wait>
+event_wait(Event*, Wait) -> event_wait<Event, Wait>;
+
 template <class Net>
 struct asio_wait {
   template <class Event, class Token>
     requires requires(Event& e, late_stop_token stop) { e.wait(stop); }
   auto operator()(Event& event, Token&& token) const {
-    return start_asio_wait<Net>([&event](auto stop) { return event.wait(stop); },
-                                std::forward<Token>(token));
+    const auto wait = [&event](late_stop_token stop) { return event.wait(stop); };
+    return start_asio_wait<Net>(event_wait{&event, wait}, std::forward<Token>(token));
   }
 };
 
@@ -113,9 +133,10 @@ struct asio_wait_until {
     requires requires(Event& e, Timer& t, late_stop_token stop) { e.wait_until(t, {}, stop); }
   auto operator()(Event& event, Timer& timer, typename Timer::time_point deadline,
                   Token&& token) const {
-    return start_asio_wait<Net>(
-        [&event, &timer, deadline](auto stop) { return event.wait_until(timer, deadline, stop); },
-        std::forward<Token>(token));
+    const auto wait = [&event, &timer, deadline](late_stop_token stop) {
+      return event.wait_until(timer, deadline, stop);
+    };
+    return start_asio_wait<Net>(event_wait{&event, wait}, std::forward<Token>(token));
   }
 };
 

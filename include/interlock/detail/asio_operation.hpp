@@ -9,7 +9,8 @@
 //
 // Net is what is needed of Asio, which there is in two namespaces (see asio.hpp and
 // standalone_asio.hpp). Make is called with a stop token and gives the awaitable; the stop is
-// requested by the handler's cancellation slot and by the end of the executor's context.
+// requested by the handler's cancellation slot and by the end of the executor's context. What a
+// result that nobody takes gives back in its destructor is passed on; else Make has pass_on().
 
 #include <coroutine>
 #include <memory>
@@ -117,6 +118,7 @@ public:
 private:
   asio_operation(Handler&& handler, const Make& make)
       : node(&end_now, &destroy_now),
+        make_(make),
         handler_(std::move(handler)),
         work_(Net::executor_of(handler_)),
         awaiter_(make(late_stop_token(&source_)).resume_on(to_handler{this})) {}
@@ -139,8 +141,15 @@ private:
   // Effects: gives back what was waited for, if it was got, and all memory. The handler goes last:
   //          it may own anything.
   void dispose() noexcept {
-    if (ended_) static_cast<void>(status_of(awaiter_.await_resume()));
+    if (ended_) pass_on();
     const Handler last = take_handler();
+  }
+  void pass_on() noexcept {
+    const auto result = awaiter_.await_resume();
+    [[maybe_unused]] const bool acquired = status_of(result) == wait_status::acquired;
+    if constexpr (requires { make_.pass_on(); }) {
+      if (acquired) make_.pass_on();
+    }
   }
   Handler take_handler() {
     Handler handler(std::move(handler_));
@@ -208,6 +217,7 @@ private:
     last->ended_ = true;
   }
 
+  const Make make_;
   Handler handler_;
   typename Net::template work_guard<executor> work_;
   context_waits* home_ = nullptr;               // of the executor's context, while it waits
