@@ -285,6 +285,19 @@ TEST_CASE("A coroutine is resumed once it owns the mutex and not before") {
   held.unlock();
   CHECK(q.says == story{"a acquired", "b acquired", "c acquired"});
 
+  // A predicate may keep a state of its own.
+  const auto third = [](queue& from) -> detached {
+    auto owner = co_await from.door.lock();
+    co_await from.filled.wait(owner, [looked = 0]() mutable { return ++looked == 3; });
+    from.says.push_back("third");
+  };
+  third(q);
+  q.filled.notify_one();
+  CHECK(q.says.size() == 3);
+  q.filled.notify_one();
+  CHECK(q.says.back() == "third");
+  q.says.pop_back();
+
   // A thousand notifications of one whose predicate does not hold: none resumes it.
   int looks = 0;
   const auto patient = [](queue& from, int& count) -> detached {

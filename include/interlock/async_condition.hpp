@@ -295,7 +295,7 @@ private:
     return true;
   }
 
-  const request what_;
+  request what_;  // the predicate may change what it holds
   const wake_function go_on_;
   second_lock again_;
   wait_status why_ = wait_status::acquired;  // what came first of the ends, if `ended`
