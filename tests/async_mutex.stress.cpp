@@ -3,9 +3,12 @@
 // Negative control: the flag that is tested and then set, in the same harness, lets two in.
 
 #include <interlock/async_mutex.hpp>
+#include <interlock/inplace_stop_token.hpp>
 #include <interlock/when_all.hpp>
 
+#include <array>
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -192,6 +195,89 @@ TEST_CASE("the user who sees that it is the last one may destroy the mutex") {
     }
   });
   CHECK(destroyed == rounds);
+}
+
+TEST_CASE("waits that end early, and threads with deadlines, exclude each other and lose nobody") {
+  const std::size_t rounds = support::rounds(3'000);
+  guarded place;
+  std::atomic<std::uint64_t> entered{0};
+  std::atomic<std::uint64_t> refused{0};
+  const auto visit_or_leave = [&](interlock::inplace_stop_token stop, bool lingers) -> task<> {
+    const auto held = co_await place.mutex.lock(stop);
+    if (!held) {
+      refused.fetch_add(1, std::memory_order_relaxed);
+      co_return;
+    }
+    entered.fetch_add(1, std::memory_order_relaxed);
+    ++place.plain;
+    const std::uint64_t version = place.section.arrive();
+    if (lingers) co_await reschedule();
+    place.section.leave(version);
+  };
+  // Each round a thread waits ten times; its neighbour calls those waits off at some moment.
+  constexpr std::size_t threads = 4;
+  std::array<std::atomic<interlock::inplace_stop_source*>, threads> current{};
+  std::array<std::atomic<bool>, threads> in_use{};
+  support::run_threads(threads, [&](std::size_t id) {
+    const std::size_t neighbour = (id + 1) % threads;
+    for (std::size_t round = 0; round < rounds; ++round) {
+      interlock::inplace_stop_source stop;
+      current[id].store(&stop, std::memory_order_release);
+      std::vector<task<>> some;
+      for (int i = 0; i < 10; ++i) some.push_back(visit_or_leave(stop.get_token(), i % 2 == 0));
+      sync_wait(when_all(std::move(some)));
+      current[id].store(nullptr, std::memory_order_release);
+      while (in_use[id].exchange(true)) std::this_thread::yield();  // the neighbour is done with it
+      in_use[id].store(false);
+      if (round % 3 == 0 && !in_use[neighbour].exchange(true)) {
+        if (auto* const its = current[neighbour].load(std::memory_order_acquire)) {
+          its->request_stop();
+        }
+        in_use[neighbour].store(false);
+      }
+      const auto held = place.mutex.lock_blocking_until(std::chrono::steady_clock::now() +
+                                                        std::chrono::microseconds(round % 50));
+      if (held) {
+        entered.fetch_add(1, std::memory_order_relaxed);
+        ++place.plain;
+        place.section.enter_and_leave();
+      }
+    }
+  });
+  check(place, entered.load());
+  CHECK_FALSE(place.mutex.held());
+  CHECK(place.mutex.waiters_approx() == 0);
+}
+
+TEST_CASE("a mutex that is closed under threads tells every one of them") {
+  for (std::size_t round = 0; round < support::rounds(300); ++round) {
+    guarded place;
+    std::atomic<std::uint64_t> entered{0};
+    support::run_threads(4, [&](std::size_t id) {
+      if (id == 3) return place.mutex.close();
+      const auto until_closed = [&]() -> task<> {
+        while (true) {
+          const auto held = co_await place.mutex.lock();
+          if (!held) co_return;
+          entered.fetch_add(1, std::memory_order_relaxed);
+          ++place.plain;
+          place.section.enter_and_leave();
+        }
+      };
+      if (id == 0) {
+        while (const auto held = place.mutex.lock_blocking()) {
+          entered.fetch_add(1, std::memory_order_relaxed);
+          ++place.plain;
+          place.section.enter_and_leave();
+        }
+      } else {
+        std::vector<task<>> some;
+        for (int i = 0; i < 3; ++i) some.push_back(until_closed());
+        sync_wait(when_all(std::move(some)));
+      }
+    });
+    check(place, entered.load());
+  }
 }
 
 TEST_CASE("negative control: a flag that is tested and then set lets two in") {

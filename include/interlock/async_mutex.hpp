@@ -45,6 +45,7 @@
 #include "detail/ownership.hpp"
 #include "detail/run_result.hpp"
 #include "detail/waiting.hpp"
+#include "timer.hpp"
 #include "wait_status.hpp"
 
 namespace interlock {
@@ -85,10 +86,10 @@ public:
   [[nodiscard("write co_await")]] auto lock() noexcept;
   template <detail::stop_token_like Token>
   [[nodiscard("write co_await")]] auto lock(Token stop);
-  template <class Timer>
+  template <timer Timer>
   [[nodiscard("write co_await")]] auto lock_until(Timer& timer,
                                                   typename Timer::time_point deadline);
-  template <class Timer, detail::stop_token_like Token>
+  template <timer Timer, detail::stop_token_like Token>
   [[nodiscard("write co_await")]] auto lock_until(
       Timer& timer, typename Timer::time_point deadline, Token stop);
 
@@ -247,12 +248,12 @@ auto async_mutex::lock(Token stop) {
   return lock_wait<true, detail::stop_end<Token>>(this, {}, {std::move(stop)});
 }
 
-template <class Timer>
+template <timer Timer>
 auto async_mutex::lock_until(Timer& timer, typename Timer::time_point deadline) {
   return lock_wait<true, detail::deadline_end<Timer>>(this, {}, {&timer, deadline});
 }
 
-template <class Timer, detail::stop_token_like Token>
+template <timer Timer, detail::stop_token_like Token>
 auto async_mutex::lock_until(Timer& timer, typename Timer::time_point deadline, Token stop) {
   return lock_wait<true, detail::stop_end<Token>, detail::deadline_end<Timer>>(
       this, {}, {std::move(stop)}, {&timer, deadline});
