@@ -9,6 +9,7 @@
 
 #include <array>
 #include <chrono>
+#include <coroutine>
 #include <initializer_list>
 #include <string>
 #include <type_traits>
@@ -208,6 +209,44 @@ void destroyed_while_it_waits(world& w) {
     event.set();
   });
   w.finally([&] { testing::check(times == 1, "the other one goes on"); });
+}
+
+// One is let in and destroyed before it goes on, by the thread that let it in: another set is
+// taken meanwhile, and the next one in line goes on with the first.
+void passed_on(world& w) {
+  bell event;
+  int times = 0;
+  w.thread([&] {
+    const auto gone = [](bell& from) -> support::owned {
+      const wait_status how = co_await from.wait();
+      testing::check(how != wait_status::acquired, "it is destroyed before it goes on");
+    };
+    const auto mine = gone(event);
+    detail::trampoline::together([&] {
+      event.set();
+      mine.handle.destroy();
+    });
+  });
+  w.thread([&] { counts(event, times); });
+  w.finally([&] { testing::check(times == 1, "the set was passed on"); });
+}
+
+// Two are let in at once. The first one destroys the event, and then the other one.
+void destroyed_after_the_event(world& w) {
+  auto* const event = new gate;
+  std::coroutine_handle<> other;
+  w.thread([&other, event] {
+    const auto destroys = [](gate* mine, const std::coroutine_handle<>& last) -> support::detached {
+      const wait_status how = co_await mine->wait();
+      testing::check(how == wait_status::acquired, "nobody closes it");
+      delete mine;
+      last.destroy();
+    };
+    destroys(event, other);
+    other = waits_for_ever(*event).handle;
+    event->set();
+  });
+  w.finally([] {});
 }
 
 // ---- what is visible ----------------------------------------------------------------------------
@@ -445,6 +484,7 @@ TEST_CASE("async_event: an open gate lets everybody in") {
 
 TEST_CASE("async_event: a set of an auto-reset event lets one in") {
   proved(each_set_lets_one_in);
+  proved(passed_on);
   CHECK(joined(seen(proved(not_swallowed))) == "0 1, 1 0");
 }
 
@@ -465,6 +505,7 @@ TEST_CASE("async_event: who is let in may destroy it") {
   proved(destroyed_at_once<gate>);
   proved(destroyed_by_a_thread<bell>);
   proved(destroyed_by_a_thread<gate>);
+  proved(destroyed_after_the_event);
   proved(destroyed_after_a_stop<bell>);
   proved(destroyed_after_a_stop<gate>);
 }

@@ -247,6 +247,24 @@ void cancelled_head(world& w) {
   });
 }
 
+// Nobody gives: it goes on at once, by the stop alone, or after a newcomer that was there before.
+void at_once_behind_a_cancelled_head(world& w) {
+  async_semaphore door(1, 4);
+  support::stop_source source;
+  int large = 0;
+  int small = 0;
+  w.thread([&] {
+    takes_unless(door, 2, large, source.get_token());
+    takes(door, 1, small);
+  });
+  w.thread([&] { source.request_stop(); });
+  w.thread([&] { testing::check(door.try_acquire().status() != wait_status::closed, "open"); });
+  w.finally([&] {
+    testing::check(large == 0 && small == 1, "the small one was let in");
+    testing::check(door.available_approx() == 0, "no permit is lost or made");
+  });
+}
+
 // The same where the one at the head is a thread whose deadline passes.
 void late_head(world& w) {
   async_semaphore door(1, 4);
@@ -679,6 +697,7 @@ TEST_CASE("async_semaphore: let in, stopped and closed, all at once", "[.deep]")
 
 TEST_CASE("async_semaphore: when the head gives up those behind it go on") {
   proved(cancelled_head);
+  proved(at_once_behind_a_cancelled_head);
   proved(late_head);
   proved(destroyed_while_it_waits);
 }
