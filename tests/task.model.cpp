@@ -5,13 +5,17 @@
 #include "testing/front.hpp"
 
 #include <interlock/inplace_stop_token.hpp>
+#include <interlock/manual_timer.hpp>
 #include <interlock/task.hpp>
 #include <interlock/watermark.hpp>
 #include <interlock/when_all.hpp>
+#include <interlock/with_deadline.hpp>
 
 #include <atomic>
+#include <chrono>
 #include <coroutine>
 #include <exception>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -164,16 +168,20 @@ void stops_at_the_end(world& w) {
   struct trip {
     ferry over;
     Source stop;
-    int left = 0;
+    bool seen = false;
   };
   auto* const t = new trip;
   w.thread([t] {
-    const auto [seen] = sync_wait(when_all(crosses_and_looks(t->over)), t->stop.get_token());
-    testing::check(!seen || t->stop.get_token().stop_requested(), "who sees it was told");
+    const auto result = sync_wait(when_all(crosses_and_looks(t->over)), t->stop.get_token());
+    t->seen = std::get<0>(result);
+    testing::check(!t->seen || t->stop.get_token().stop_requested(), "who sees it was told");
   });
   w.thread([t] { t->stop.request_stop(); });
   w.thread([t] { t->over.carry(); });
-  w.finally([t] { delete t; });
+  w.finally([&w, t] {
+    w.outcome(t->seen);
+    delete t;
+  });
 }
 
 // The stop of who awaits ends the wait of a child.
@@ -194,6 +202,28 @@ void stops_from_outside(world& w) {
   });
   w.thread([t] { t->stop.request_stop(); });
   w.finally([t] { delete t; });
+}
+
+// A deadline races with the end of the work; the timer outlives both.
+void rings_at_the_end(world& w) {
+  using namespace std::chrono_literals;
+  struct trip {
+    ferry over;
+    interlock::manual_timer timer;
+    bool seen = false;
+  };
+  auto* const t = new trip;
+  const auto limit = t->timer.now() + 1s;
+  w.thread([t, limit] {
+    t->seen = sync_wait(with_deadline(t->timer, limit, crosses_and_looks(t->over)));
+    testing::check(!t->seen || t->timer.now() >= limit, "not before the deadline");
+  });
+  w.thread([t, limit] { t->timer.advance_to(limit); });
+  w.thread([t] { t->over.carry(); });
+  w.finally([&w, t] {
+    w.outcome(t->seen);
+    delete t;
+  });
 }
 
 // A task of a when_all that ends at once, beside one that ends elsewhere; results in their order.
@@ -413,11 +443,17 @@ TEST_CASE("when_all throws one of two failures, and the failure of one stops the
 
 TEST_CASE("when_all: a stop from outside reaches its children, or comes too late") {
   proved(stops_from_outside, whole_waits());
-  proved(stops_at_the_end<interlock::inplace_stop_source>, whole_waits());
+  const auto report = proved(stops_at_the_end<interlock::inplace_stop_source>, whole_waits());
+  CHECK(joined(seen(report)) == "0, 1");
+}
+
+TEST_CASE("with_deadline: a deadline stops the work, or comes too late") {
+  CHECK(joined(seen(proved(rings_at_the_end, whole_waits()))) == "0, 1");
 }
 
 TEST_CASE("sync_wait hands on a stop by any token, or it comes too late") {
-  proved(stops_at_the_end<support::stop_source>, whole_waits());
+  const auto report = proved(stops_at_the_end<support::stop_source>, whole_waits());
+  CHECK(joined(seen(report)) == "0, 1");
 }
 
 TEST_CASE("when_all ends when all tasks have ended: on four threads") {
