@@ -5,16 +5,16 @@
 //
 // Problem     A request may take a second. Each lock and each query in it would have to be told how
 //             much of the second is left.
-// Guarantee   The work is asked to stop at its deadline. It is asked as well when the one who awaits
-//             it is. A deadline in the past is a stop before the work begins. Work that ends in time
-//             hears of nothing.
-// Progress    Never blocks; its end waits for an alarm that is being called on another thread.
-// Cost        One frame, one alarm, and one callback at the caller's token if it can be requested.
+// Guarantee   The work is asked to stop at its deadline. It is asked as well when the one who
+//             awaits it is. A deadline in the past is a stop before the work begins. Work that ends
+//             in time hears of nothing.
+// Progress    Never blocks; its end waits for an alarm that another thread is calling.
+// Cost        One frame, one alarm, and a callback at the caller's token if that can be requested.
 // Lifetime    The timer outlives the task.
-// Resumes on  As the work, which goes on where what it waits for ends: after its deadline on a thread
-//             of the timer.
-// Cancellation The work has a stop token of its own, and answers as it does to any stop: a wait says
-//             cancelled. Work that never looks at its token is not stopped.
+// Resumes on  As the work, which goes on where what it waits for ends: behind its deadline on a
+//             thread of the timer.
+// Cancellation The work has a stop token of its own, and answers as it does to any stop: a wait
+//             says cancelled. Work that never looks at its token is not stopped.
 // Not for     One wait: lock_until(timer, deadline) needs no frame, and says timed_out.
 //
 // Example     const auto limit = timer.now() + 10ms;       // examples/with_deadline.cpp
