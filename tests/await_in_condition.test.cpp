@@ -62,6 +62,29 @@ detached named_within(int& seen) {
   if (const bool is = co_await yes(); is) ++seen;
 }
 
+// Counts itself: 1 when all of it is gone.
+class owner {
+public:
+  explicit owner(int& alive) : alive_(&alive) { ++*alive_; }
+  owner(owner&& other) noexcept : alive_(other.alive_) { ++*alive_; }
+  owner& operator=(owner&&) = delete;
+  ~owner() { --*alive_; }
+
+private:
+  int* alive_;
+};
+struct owner_now {
+  int& alive;
+  bool await_ready() const noexcept { return true; }
+  void await_suspend(std::coroutine_handle<>) const noexcept {}
+  owner await_resume() const { return owner(alive); }
+};
+detached chosen(int& seen) {
+  ++seen;
+  const bool first = seen == 1;
+  const owner held = first ? co_await owner_now{seen} : co_await owner_now{seen};
+}
+
 using coroutine = detached (*)(int&);
 
 int run(coroutine f) {
@@ -95,7 +118,8 @@ constexpr std::pair<const char*, coroutine> bare_forms[] = {
     {"if (co_await ...)", &bare_if},
     {"while (!co_await ...)", &bare_while},
     {"switch (co_await ...)", &bare_switch},
-    {"if (!co_await ...) co_return", &bare_return}};
+    {"if (!co_await ...) co_return", &bare_return},
+    {"c ? co_await ... : co_await ... of what has a destructor", &chosen}};
 
 }  // namespace
 
