@@ -21,8 +21,9 @@
 //             Nobody may be waiting.
 // Resumes on  The committing thread: when the coroutine that runs there (see sync_wait) suspends,
 //             or inside the commit if none does, as on a plain thread. Or the one that stops it.
-// Cancellation By a stop token, on any thread, or a deadline. A suspended coroutine may also be destroyed, unless
-//             another thread commits what it waits for or requests its stop meanwhile, or did so.
+// Cancellation By a stop token, on any thread, or a deadline. A suspended coroutine may also be
+//             destroyed, unless another thread commits what it waits for or ends its wait
+//             meanwhile, or did so.
 // Not for     A plain number (counter, std::atomic), or several cells at once (transaction).
 //
 // Example     versioned<int> wallet(1000);                         // examples/versioned.cpp

@@ -20,8 +20,9 @@
 //             it while the raise that released it is still returning. Nobody may be waiting.
 // Resumes on  The raising thread: when the coroutine that runs there (see sync_wait) suspends, or
 //             inside raise() if none does, as on a plain thread. Or the one that stops it.
-// Cancellation By a stop token, on any thread, or a deadline. A suspended coroutine may also be destroyed, unless
-//             another thread raises to its height or requests its stop meanwhile, or did so.
+// Cancellation By a stop token, on any thread, or a deadline. A suspended coroutine may also be
+//             destroyed, unless another thread raises to its height or ends its wait meanwhile, or
+//             did so.
 // Not for     A maximum that comes with data (use versioned).
 //
 // Example     watermark<std::uint64_t> replicated(0);         // examples/watermark.cpp

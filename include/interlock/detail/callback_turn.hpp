@@ -5,9 +5,9 @@
 // and their owners want to be rid of them meanwhile.
 //
 // Everything here is under the lock of whoever keeps the callbacks: it takes one off its list and
-// calls begin(), unlocks, calls it, locks, and calls end() before the next begin(). A destructor that finds its callback listed
-// takes it off. Otherwise it asks must_wait(): it waits for a call that another thread is at, and
-// not for one that this thread is at, which would be for itself.
+// calls begin(), unlocks, calls it, locks, and calls end() before the next begin(). A destructor
+// that finds its callback listed takes it off. Otherwise it asks must_wait(): it waits for a call
+// that another thread is at, and not for one that this thread is at, which would be for itself.
 
 #include <utility>
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// interlock/detail/stoppable.hpp - what a wait takes as a stop token: std::stop_token where there is
-// one, or a token of the same kind.
+// interlock/detail/stoppable.hpp - what a wait takes as a stop token: std::stop_token where there
+// is one, or a token of the same kind.
 
 #include <version>
 
