@@ -97,9 +97,9 @@ TEST_CASE("An alarm may be destroyed by its own call") {
     struct destroys {
       once* self;
       void operator()() const noexcept {
-        watermark<int>& rung = self->rung;
+        watermark<int>& heard = self->rung;
         delete self;
-        rung.raise(1);
+        heard.raise(1);
       }
     };
     watermark<int>& rung;
