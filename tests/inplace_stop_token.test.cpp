@@ -17,8 +17,9 @@
 #include "support/allocations.hpp"
 #include "support/catch.hpp"
 #include "support/death.hpp"
-#include "support/permits.hpp"
 #include "support/detached.hpp"
+#include "support/permits.hpp"
+#include "support/small_stack.hpp"
 #include "support/threads.hpp"
 
 using interlock::inplace_stop_callback;
@@ -191,6 +192,23 @@ TEST_CASE("A coroutine that a callback wakes goes on after the last callback has
   source->request_stop();
   CHECK(log == std::vector<std::string>{"cancelled", "cancelled"});
   CHECK(source == nullptr);
+}
+
+TEST_CASE("one request that ends a million waits needs no deep stack") {
+  const std::size_t count = support::rounds(1'000'000);
+  std::size_t cancelled = 0;
+  const bool ran = support::on_small_stack([&] {
+    support::permits never;
+    inplace_stop_source source;
+    const auto waits = [&]() -> support::detached {
+      const wait_status how = co_await never.take_unless(source.get_token());
+      if (how == wait_status::cancelled) ++cancelled;
+    };
+    for (std::size_t i = 0; i < count; ++i) waits();
+    source.request_stop();
+  });
+  CHECK(ran);
+  CHECK(cancelled == count);
 }
 
 TEST_CASE("a token of no source is never stopped") {
