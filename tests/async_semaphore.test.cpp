@@ -154,6 +154,35 @@ TEST_CASE("Permits go out in the order in which they were asked for whatever the
   CHECK(door.available_approx() == 4);
 }
 
+TEST_CASE("threads and coroutines stand in one line for permits") {
+  async_semaphore door(0, 3);
+  std::vector<permits> kept;
+  record log;
+  std::atomic<bool> let_in{false};
+  const auto block = [&](std::uint32_t n) {
+    return std::thread([&door, &let_in, n] {
+      static_cast<void>(door.acquire_blocking(n).release());
+      let_in.store(true, std::memory_order_release);
+    });
+  };
+  auto first = block(2);
+  while (door.waiters_approx() != 1) std::this_thread::yield();
+  logs(door, 1, log, "a", &kept);
+  auto last = block(1);
+  while (door.waiters_approx() != 3) std::this_thread::yield();
+  door.release(1);
+  CHECK(log.empty());  // the thread at the head collects it
+  CHECK(door.available_approx() == 1);
+  door.release(2);
+  CHECK(log == record{"a acquired 1"});
+  CHECK(door.waiters_approx() == 1);
+  while (!let_in.load(std::memory_order_acquire)) std::this_thread::yield();
+  door.release(1);
+  first.join();
+  last.join();
+  CHECK(door.available_approx() == 0);
+}
+
 TEST_CASE("a large request is let in however many small ones keep coming") {
   async_semaphore door(2);
   std::size_t before = 0;

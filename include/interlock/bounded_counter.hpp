@@ -13,7 +13,7 @@
 // Progress    Lock-free: a call repeats because another one was granted meanwhile.
 // Cost        24 bytes. Granted: one compare-and-swap. Refused: one load.
 // Lifetime    May be destroyed as soon as every call has returned.
-// Not for     Waiting until there is enough (a semaphore does that).
+// Not for     Waiting until there is enough (async_semaphore).
 //
 // Example     bounded_counter balance(100, 0, 1'000);         // examples/bounded_counter.cpp
 //             const auto withdraw = [&] { return balance.try_sub(80) ? 80 : 0; };
