@@ -118,7 +118,10 @@ inline double naive_cost(unsigned threads, std::uint64_t operations) {
 
 inline double async_mutex_cost(unsigned threads, std::uint64_t operations) {
   interlock::async_mutex door;
-  return price(threads, operations, [&](unsigned) { const auto held = door.try_lock(); });
+  return price(threads, operations, [&](unsigned) {
+    const auto held = door.try_lock();
+    keep(held.owns_lock());  // or busy
+  });
 }
 
 inline double mutex_cost(unsigned threads, std::uint64_t operations) {
