@@ -84,7 +84,7 @@ MORE_LINES = {
     "asio.hpp": (1160, "operations, their contexts, stop tokens, alarms, and the names of Asio"),
     "async_mutex.hpp": (1550, "coroutines that may leave, threads, and what a wait gives"),
     "async_condition.hpp": (1950, "all that async_mutex is, and a queue"),
-    "lock_all.hpp": (2300, "both mutexes that it locks"),
+    "lock_all.hpp": (2330, "both mutexes that it locks"),
     "async_shared_mutex.hpp": (1100, "who is in and who waits, the awaiter with its ends, two guards"),
     "tracked_async_mutex.hpp": (2750, "async_mutex, and the graph of locks behind it"),
     "async_event.hpp": (960, "the line of waiters, and the ends that a wait may have"),

@@ -8,6 +8,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <utility>
 
 #include "misuse.hpp"
 #include "mutex_queue.hpp"
@@ -19,12 +20,20 @@ namespace interlock::detail {
 
 // Effects: gets busy with the line, as soon as nobody else is.
 inline ring mutex_queue::enter() noexcept {
+  std::uintptr_t seen = look_at_line();
+  // order: acquire/relaxed [mutex_queue.enter] pairs with [mutex_queue.leave], [mutex_queue.leave_as_owner]: sees the line
+  if ((seen & busy) == 0 && line_.compare_exchange_strong(seen, busy, std::memory_order_acquire,
+                                                          std::memory_order_relaxed)) {
+    return ring(reinterpret_cast<waiter*>(seen));
+  }
+  return enter_in_turn();
+}
+[[gnu::noinline]] inline ring mutex_queue::enter_in_turn() noexcept {
   for (unsigned round = 0;; ++round) {
     std::uintptr_t seen = look_at_line();
-    // order: acquire/relaxed [mutex_queue.enter] pairs with [mutex_queue.leave], [mutex_queue.leave_as_owner]: sees the line
-    if ((seen & busy) == 0 &&
-        line_.compare_exchange_strong(seen, busy, std::memory_order_acquire,
-                                      std::memory_order_relaxed)) {
+    // order: acquire/relaxed [mutex_queue.enter.again] pairs with [mutex_queue.leave], [mutex_queue.leave_as_owner]: sees the line
+    if ((seen & busy) == 0 && line_.compare_exchange_strong(seen, busy, std::memory_order_acquire,
+                                                            std::memory_order_relaxed)) {
       return ring(reinterpret_cast<waiter*>(seen));
     }
     spin_hint(round);
@@ -51,22 +60,21 @@ inline bool mutex_queue::enter_or_delegate(ring& line) noexcept {
   }
 }
 
-// Effects: is busy no more. If the owner has left the lock to this one, passes it on before; `self`
-//          is the caller's own node if it stands in the line.
-inline void mutex_queue::leave(const ring& line, list& woken, waiter* self) noexcept {
+// Effects: is busy no more, unless the owner has left the lock to this one.
+// Returns: true if it is not.
+inline bool mutex_queue::leave(const ring& line) noexcept {
   std::uintptr_t seen = busy;
-  // order: release/acquire [mutex_queue.leave] pairs with [mutex_queue.enter], [mutex_queue.unlock.enter], [mutex_queue.delegate]: publishes the line; sees what the owner did
-  if (line_.compare_exchange_strong(seen, reinterpret_cast<std::uintptr_t>(line.first()),
-                                    std::memory_order_release, std::memory_order_acquire)) {
-    return;
-  }
-  ring rest(line.first());
-  pass_on(woken, &rest, self);
+  // order: release/acquire [mutex_queue.leave] pairs with [mutex_queue.enter], [mutex_queue.enter.again], [mutex_queue.unlock.enter], [mutex_queue.delegate]: publishes the line; sees what the owner did
+  return line_.compare_exchange_strong(seen, reinterpret_cast<std::uintptr_t>(line.first()),
+                                       std::memory_order_release, std::memory_order_acquire);
+}
+inline mutex_queue::handed mutex_queue::leave_or_pass_on(ring& line) noexcept {
+  return leave(line) ? handed{} : pass_on(&line);
 }
 
 // Effects: is busy no more. Preconditions: nobody but the caller could unlock.
 inline void mutex_queue::leave_as_owner(const ring& line) noexcept {
-  // order: release [mutex_queue.leave_as_owner] pairs with [mutex_queue.enter], [mutex_queue.unlock.enter]: publishes the line
+  // order: release [mutex_queue.leave_as_owner] pairs with [mutex_queue.enter], [mutex_queue.enter.again], [mutex_queue.unlock.enter]: publishes the line
   line_.store(reinterpret_cast<std::uintptr_t>(line.first()), std::memory_order_release);
 }
 
@@ -103,6 +111,9 @@ inline waiter* mutex_queue::pop_run(ring& line) noexcept {
 
 // Effects: puts the newcomers into the line.
 inline void mutex_queue::collect(ring& line) noexcept {
+  if (stack_of(look()) != nullptr) collect_all(line);
+}
+[[gnu::noinline]] inline void mutex_queue::collect_all(ring& line) noexcept {
   std::uintptr_t seen = look();
   waiter* rest = nullptr;
   while ((rest = stack_of(seen)) != nullptr) {
@@ -160,73 +171,81 @@ inline bool mutex_queue::stand(ring& line, waiter& node, bool again) noexcept {
 }
 
 inline bool mutex_queue::take_or_stand(waiter& node, bool again) noexcept {
-  list woken;
   ring line = enter();
   const bool stands = stand(line, node, again);
-  leave(line, woken, stands ? &node : nullptr);
-  const bool waits = stands && !woken.remove(node);
-  woken.wake();
-  return waits;
+  if (leave(line)) return stands;
+  return stays_after(line, stands ? &node : nullptr);
+}
+
+// Effects: passes on the lock that the owner has left to this one. `self`: as for pass_on().
+// Returns: true if `self` is still in the line: it may be gone.
+[[gnu::noinline]] inline bool mutex_queue::stays_after(ring& line, waiter* self) noexcept {
+  handed to = pass_on(&line, self);
+  bool stays = self != nullptr;
+  if (stays && to.next == self) {
+    to.next = nullptr;
+    stays = false;
+  }
+  if (stays && to.rival == self) {
+    to.rival = nullptr;
+    stays = false;
+  }
+  to.wake();
+  return stays;
 }
 
 // Effects: takes the node off the line, or keeps it from it if it has not been there.
 // Returns: true if it was there.
-inline bool mutex_queue::withdraw(waiter& node, wait_status why, list& woken) noexcept {
+inline bool mutex_queue::withdraw(waiter& node, wait_status why, handed& to) noexcept {
   ring line = enter();
   const bool stood = take_off(line, node);
   if (stood || (!node.suspended && !node.ended)) {
     node.ended = true;
     node.status = why;
   }
-  leave(line, woken);
+  to = leave_or_pass_on(line);
   return stood;
 }
 
 inline void mutex_queue::end(waiter& node, wait_status why) noexcept {
-  list woken;
-  if (withdraw(node, why, woken)) woken.add(&node);
-  woken.wake();
+  handed to;
+  const bool stood = withdraw(node, why, to);
+  to.wake(stood ? &node : nullptr);
 }
 
-// Out of line: inside each coroutine that waits it costs a hand-over a tenth (GCC 12, -O3).
-[[gnu::noinline]] inline void mutex_queue::abandon(coroutine_waiter& node) noexcept {
-  list woken;
+inline void mutex_queue::abandon(coroutine_waiter& node) noexcept {
   ring line = enter();
   collect(line);
   const bool stood =
       take_off(line, node) || (node.amount == newcomer && remove_from_run(node));
-  leave(line, woken);
+  const handed to = leave_or_pass_on(line);
   if (!stood && !trampoline::forget(node)) {
     misuse(
         "async_mutex: a coroutine was destroyed while another thread was about to resume it; "
         "destroy it where nobody can end its wait meanwhile");
   }
-  woken.wake();
+  to.wake();
   if (!stood && node.status == wait_status::acquired) unlock();
 }
 
 inline void mutex_queue::close() noexcept {
-  list woken;
   ring line = enter();
   std::uintptr_t seen = look();
   // order: acquire/relaxed [mutex_queue.close] pairs with [mutex_queue.push]: sees the newcomers
   while (!state_.compare_exchange_weak(seen, (seen & locked) | closed, std::memory_order_acquire,
                                        std::memory_order_relaxed)) {
   }
+  waiter* told = stack_of(seen);  // the newest first
+  for (waiter* each = told; each != nullptr; each = each->next) one_less_outside();
+  told = reverse(told);
   while (!line.empty()) {
-    waiter* const told = pop(line);
-    told->status = wait_status::closed;
-    woken.add(told);
+    waiter& last = *line.first()->previous;
+    take_off(line, last);
+    last.next = std::exchange(told, &last);
   }
-  for (waiter* rest = reverse(stack_of(seen)); rest != nullptr;) {
-    waiter* const told = rest;
-    rest = told->next;
-    told->status = wait_status::closed;
-    woken.add(told);
-    one_less_outside();
-  }
-  leave(line, woken);
-  woken.wake();
+  for (waiter* each = told; each != nullptr; each = each->next) each->status = wait_status::closed;
+  static_cast<void>(leave_or_pass_on(line));  // wakes nobody: nobody is in line any more
+  wake_all(told);
 }
 
 // Effects: takes off the line whoever gets the lock next. Returns: nullptr if all who are there are
@@ -234,15 +253,22 @@ inline void mutex_queue::close() noexcept {
 inline waiter* mutex_queue::choose(ring& line) noexcept {
   waiter* const head = line.first();
   if (head == nullptr) return nullptr;
-  if (is_thread(*head)) {
-    if (head->amount >= patience) return pop(line);
-    waiter* next = line.after(*head);
-    while (next != nullptr && is_thread(*next)) next = line.after(*next);
-    if (next == nullptr) return nullptr;
-    for (waiter* passed = head; passed != next; passed = passed->next) passed->amount += passed_by;
-    line = ring(next);  // the threads are now behind all who are here
-  }
-  return line.first()->amount == newcomer && !is_bounded() ? pop_run(line) : pop(line);
+  if (head->amount == leaver) return pop(line);
+  if (is_thread(*head)) return let_threads_pass(line);
+  return is_bounded() ? pop(line) : pop_run(line);
+}
+
+// Effects: the same if a thread is at the head: the first of the coroutines is next, unless the
+//          thread has no patience left. The threads before it are then behind all who are here.
+[[gnu::noinline]] inline waiter* mutex_queue::let_threads_pass(ring& line) noexcept {
+  waiter* const head = line.first();
+  if (head->amount >= patience) return pop(line);
+  waiter* next = line.after(*head);
+  while (next != nullptr && is_thread(*next)) next = line.after(*next);
+  if (next == nullptr) return nullptr;
+  for (waiter* passed = head; passed != next; passed = passed->next) passed->amount += passed_by;
+  line = ring(next);
+  return choose(line);
 }
 
 // Effects: takes the thread at the head, if there is one, off the line, to compete for the lock.
@@ -254,17 +280,16 @@ inline mutex_queue::blocked* mutex_queue::compete_for(ring& line) noexcept {
 }
 
 // Effects: hands the lock to who is next in line, or has a thread compete for it; leaves the line.
-//          `rival`: who has been sent to compete already. `self`: the caller's node, in the line.
-// Preconditions: the caller has the lock and is busy with the line.
+// Preconditions: the caller has the lock and is busy with the line, in which `self` stands, if any.
 // Returns: true if the lock was handed on; false if it is the caller's still, to be freed.
-inline bool mutex_queue::serve(ring& line, list& woken, blocked*& rival, waiter* self) noexcept {
+inline bool mutex_queue::serve(ring& line, handed& to, waiter* self) noexcept {
   while (true) {
     waiter* next = choose(line);
     // A thread that has the lock in its hands keeps it: two of them would pass it to and fro.
     if (next == nullptr && self != nullptr && take_off(line, *self)) next = self;
     if (next != nullptr) {
       leave_as_owner(line);
-      woken.add(next);
+      to.next = next;
       return true;
     }
     std::uintptr_t seen = look();
@@ -273,8 +298,8 @@ inline bool mutex_queue::serve(ring& line, list& woken, blocked*& rival, waiter*
       // order: relaxed/relaxed: whoever sees it does not look at the line, where nobody is whom an unlock has to serve
     } else if (state_.compare_exchange_weak(seen, seen & ~queued, std::memory_order_relaxed,
                                             std::memory_order_relaxed)) {
-      if (rival == nullptr) woken.add(rival = compete_for(line));
-      if (rival != nullptr) rival->others = !line.empty();
+      if (to.rival == nullptr) to.rival = compete_for(line);
+      if (to.rival != nullptr) to.rival->others = !line.empty();
       leave_as_owner(line);
       return false;
     }

@@ -87,33 +87,11 @@ private:
     bool competes = false;  // woken to take the lock if it can, not to have it
     bool others = false;    // then: others are in the line, for whom no unlock looks
   };
-  // Those whom an operation has to wake when it is done with the mutex.
-  class list {
-  public:
-    void add(waiter* node) noexcept {
-      if (node == nullptr) return;
-      node->next = nullptr;
-      *(first_ == nullptr ? &first_ : &last_->next) = node;
-      last_ = node;
-    }
-    // Returns: true if it was in, and now is not.
-    bool remove(const waiter& node) noexcept {
-      waiter* before = nullptr;
-      waiter** at = &first_;
-      while (*at != nullptr && *at != &node) at = &(before = *at)->next;
-      if (*at == nullptr) return false;
-      *at = node.next;
-      if (last_ == &node) last_ = before;
-      return true;
-    }
-    void wake() const noexcept {
-      if (first_ == nullptr) return;
-      first_ == last_ ? first_->wake() : wake_all(first_);
-    }
-
-  private:
-    waiter* first_ = nullptr;
-    waiter* last_ = nullptr;
+  // Whom an operation has to wake when it is done with the mutex.
+  struct handed {
+    waiter* next = nullptr;    // has the lock now
+    blocked* rival = nullptr;  // may compete for it
+    void wake(waiter* first = nullptr) const noexcept;
   };
 
   // state_: the newest of the newcomers, linked to the older ones, or none; and
@@ -167,23 +145,28 @@ private:
   }
 
   ring enter() noexcept;
+  ring enter_in_turn() noexcept;
   bool enter_or_delegate(ring& line) noexcept;
-  void leave(const ring& line, list& woken, waiter* self = nullptr) noexcept;
+  bool leave(const ring& line) noexcept;
   void leave_as_owner(const ring& line) noexcept;
+  handed leave_or_pass_on(ring& line) noexcept;
 
   void push_back(ring& line, waiter& node) noexcept;
   bool take_off(ring& line, waiter& node) noexcept;
   void collect(ring& line) noexcept;
+  void collect_all(ring& line) noexcept;
   bool stand(ring& line, waiter& node, bool again) noexcept;
-  bool withdraw(waiter& node, wait_status why, list& woken) noexcept;
+  bool stays_after(ring& line, waiter* self) noexcept;
+  bool withdraw(waiter& node, wait_status why, handed& to) noexcept;
   waiter* pop(ring& line) noexcept;
   waiter* pop_run(ring& line) noexcept;
+  waiter* let_threads_pass(ring& line) noexcept;
   waiter* choose(ring& line) noexcept;
   blocked* compete_for(ring& line) noexcept;
-  bool serve(ring& line, list& woken, blocked*& rival, waiter* self) noexcept;
+  bool serve(ring& line, handed& to, waiter* self) noexcept;
 
   bool remove_from_run(waiter& node) noexcept;
-  void pass_on(list& woken, ring* line = nullptr, waiter* self = nullptr) noexcept;
+  handed pass_on(ring* line = nullptr, waiter* self = nullptr) noexcept;
   void unlock_slowly() noexcept;
   waiter* make_run(waiter* newcomers) noexcept;
   void refuse_run() noexcept;
@@ -269,19 +252,30 @@ inline bool mutex_queue::take_or_push(waiter& node) noexcept {
 }
 
 [[gnu::noinline]] inline void mutex_queue::unlock_slowly() noexcept {
-  list woken;
-  pass_on(woken);
-  woken.wake();
+  pass_on().wake();
 }
 
-// Effects: gives the lock, and the line if the caller is busy with it, to whom it is due.
+inline void mutex_queue::handed::wake(waiter* first) const noexcept {
+  waiter* const all[] = {first, next, rival};
+  waiter* list = nullptr;
+  for (int i = 2; i >= 0; --i) {
+    if (all[i] == nullptr) continue;
+    all[i]->next = list;
+    list = all[i];
+  }
+  if (list == nullptr) return;
+  list->next == nullptr ? list->wake() : wake_all(list);
+}
+
+// Effects: gives the lock, and the line if the caller is busy with it, to whom it is due. `self` is
+//          the caller's own node in the line.
 // Preconditions: the caller has the lock, and no run.
-inline void mutex_queue::pass_on(list& woken, ring* line, waiter* self) noexcept {
+inline mutex_queue::handed mutex_queue::pass_on(ring* line, waiter* self) noexcept {
+  handed to;
   ring mine;
-  blocked* rival = nullptr;
   while (true) {
     if (line != nullptr) {
-      if (serve(*line, woken, rival, self)) return;
+      if (serve(*line, to, self)) return to;
       line = nullptr;
     }
     std::uintptr_t seen = look();
@@ -289,18 +283,19 @@ inline void mutex_queue::pass_on(list& woken, ring* line, waiter* self) noexcept
       misuse("async_mutex: unlocked while free; adopt only a mutex that a guard released");
     }
     if ((seen & queued) != 0) {
-      if (!enter_or_delegate(mine)) return;
+      if (!enter_or_delegate(mine)) return to;
       line = &mine;
     } else if (stack_of(seen) != nullptr) {
       // order: acquire/relaxed [mutex_queue.run] pairs with [mutex_queue.push]: sees the newcomers
       if (state_.compare_exchange_weak(seen, seen & flags, std::memory_order_acquire,
                                        std::memory_order_relaxed)) {
-        return woken.add(make_run(stack_of(seen)));
+        to.next = make_run(stack_of(seen));
+        return to;
       }
       // order: release/relaxed [mutex_queue.free] pairs with [mutex_queue.take], [mutex_queue.compete], [mutex_queue.stand]: publishes what this owner did
     } else if (state_.compare_exchange_weak(seen, seen & ~locked, std::memory_order_release,
                                             std::memory_order_relaxed)) {
-      return;
+      return to;
     }
   }
 }
@@ -357,9 +352,9 @@ inline wait_status mutex_queue::block(
   blocked self(losses);
   if (take_or_stand(self, losses != 0)) {
     if (deadline != nullptr && !self.wait_until(*deadline)) {
-      list woken;
-      const bool left = withdraw(self, wait_status::timed_out, woken);
-      woken.wake();
+      handed to;
+      const bool left = withdraw(self, wait_status::timed_out, to);
+      to.wake();
       if (left) {
         how = wait_status::timed_out;
         return true;
