@@ -364,8 +364,8 @@ TEST_CASE("a waiter resumes where its executor says; inline, hand-overs nest") {
 
 TEST_CASE("a million waiters that may leave are granted, cancelled or closed on a small stack") {
   const std::size_t length = support::rounds(1'000'000);
-  enum { unlock, stop_all, close };
-  for (const int how : {unlock, stop_all, close}) {
+  enum { unlocked, stopped, closed };
+  for (const int how : {unlocked, stopped, closed}) {
     async_mutex mutex;
     inplace_stop_source stop;
     std::size_t owners = 0;
@@ -373,8 +373,8 @@ TEST_CASE("a million waiters that may leave are granted, cancelled or closed on 
     const auto ends_it = [&]() -> task<> {
       auto held = co_await mutex.lock();
       co_await reschedule();  // all others queue
-      if (how == stop_all) stop.request_stop();
-      if (how == close) mutex.close();
+      if (how == stopped) stop.request_stop();
+      if (how == closed) mutex.close();
       held.unlock();
     };
     REQUIRE(support::on_small_stack([&] {
@@ -385,8 +385,8 @@ TEST_CASE("a million waiters that may leave are granted, cancelled or closed on 
       }
       sync_wait(when_all(std::move(tasks)));
     }));
-    CHECK(owners == (how == unlock ? length : 0));
-    CHECK(refused == (how == unlock ? 0 : length));
+    CHECK(owners == (how == unlocked ? length : 0));
+    CHECK(refused == (how == unlocked ? 0 : length));
   }
 }
 
