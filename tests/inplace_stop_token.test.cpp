@@ -6,6 +6,7 @@
 #include <interlock/detail/stoppable.hpp>
 
 #include <atomic>
+#include <concepts>
 #include <memory>
 #include <optional>
 #include <string>
@@ -27,6 +28,23 @@ using interlock::inplace_stop_source;
 using interlock::inplace_stop_token;
 using interlock::wait_status;
 
+namespace {
+
+// What C++26 asks of a stop token, [stoptoken.concepts].
+template <template <class> class>
+struct an_alias;
+template <class Token>
+concept stoppable_token =
+    requires(const Token token) {
+      typename an_alias<Token::template callback_type>;
+      { token.stop_requested() } noexcept -> std::same_as<bool>;
+      { token.stop_possible() } noexcept -> std::same_as<bool>;
+      { Token(token) } noexcept;
+    } && std::copyable<Token> && std::equality_comparable<Token> && std::swappable<Token>;
+
+}  // namespace
+
+static_assert(stoppable_token<inplace_stop_token>);
 static_assert(interlock::detail::stop_token_like<inplace_stop_token>);
 static_assert(std::is_trivially_copyable_v<inplace_stop_token>);
 static_assert(std::is_nothrow_default_constructible_v<inplace_stop_token>);
