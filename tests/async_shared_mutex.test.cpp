@@ -10,6 +10,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -17,6 +18,11 @@
 #include <type_traits>
 #include <utility>
 #include <vector>
+#include <version>
+
+#if defined(__cpp_lib_jthread)
+#include <stop_token>
+#endif
 
 #include "support/allocations.hpp"
 #include "support/catch.hpp"
@@ -469,6 +475,48 @@ TEST_CASE("async_shared_mutex: a million readers that one writer lets in need no
   CHECK(entered == many);
   CHECK(is_free(door));
 }
+
+TEST_CASE("async_shared_mutex: it resumes where it is told to") {
+  async_shared_mutex door;
+  story says;
+  const auto there = [](async_shared_mutex& d, story& to, auto post) -> detached {
+    const auto held = co_await d.lock().resume_on(post);
+    to.push_back(held ? "there" : "refused");
+  };
+  const auto inside = [](async_shared_mutex& d, story& to) -> detached {
+    const auto held = co_await d.lock_shared().resume_inline();
+    to.push_back(held ? "inside" : "refused");
+  };
+  std::vector<std::function<void()>> jobs;
+  guard alone = door.try_lock();
+  there(door, says, [&jobs](auto job) { jobs.emplace_back(job); });
+  inside(door, says);
+  alone.unlock();
+  CHECK(says.empty());
+  CHECK(door.held());
+  REQUIRE(jobs.size() == 1);
+  interlock::detail::trampoline::together([&] {
+    jobs[0]();  // its unlock lets the reader in
+    CHECK(says == story{"there", "inside"});
+  });
+}
+
+#if defined(__cpp_lib_jthread)
+TEST_CASE("async_shared_mutex: std::stop_token") {
+  async_shared_mutex door;
+  std::stop_source stop;
+  story says;
+  visitor r1(says, "r1"), w(says, "w"), r2(says, "r2");
+  reads(door, r1, stop.get_token());
+  writes(door, w, stop.get_token());
+  reads(door, r2);
+  std::thread([&] { stop.request_stop(); }).join();
+  CHECK(says.front() == "+r1");
+  CHECK(says.size() == 3);
+  CHECK(w.alone.status() == wait_status::cancelled);
+  CHECK(r2.shared.owns_lock());
+}
+#endif
 
 TEST_CASE("async_shared_mutex: guards move, swap, release and adopt") {
   async_shared_mutex a;
