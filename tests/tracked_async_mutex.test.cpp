@@ -3,6 +3,7 @@
 
 #include <interlock/async_mutex.hpp>
 #include <interlock/inplace_stop_token.hpp>
+#include <interlock/lock_all.hpp>
 #include <interlock/lock_owner.hpp>
 #include <interlock/lock_report.hpp>
 #include <interlock/task.hpp>
@@ -34,6 +35,8 @@
 
 using interlock::async_mutex;
 using interlock::inplace_stop_source;
+using interlock::lock_all;
+using interlock::lock_all_blocking;
 using interlock::lock_owner;
 using interlock::lock_report;
 using interlock::max_waiters;
@@ -42,6 +45,7 @@ using interlock::reschedule;
 using interlock::sync_wait;
 using interlock::task;
 using interlock::tracked_async_mutex;
+using interlock::try_lock_all;
 using interlock::wait_status;
 using interlock::when_all;
 using support::is;
@@ -524,6 +528,81 @@ TEST_CASE("who is lent the guard may let go and lock again") {
   held.unlock();
   CHECK_FALSE(door.held());
   CHECK(told.empty());
+}
+
+TEST_CASE("lock_all of tracked mutexes tells nothing whatever order they are named in") {
+  tracked_async_mutex a("a");
+  tracked_async_mutex b("b");
+  tracked_async_mutex c("c");
+  const reports told;
+  int inside = 0;
+  inplace_stop_source never;
+  const auto all = [&](tracked_async_mutex& x, tracked_async_mutex& y) -> task<> {
+    for (int i = 0; i < 5; ++i) {
+      auto plain = co_await lock_all(x, y, c);
+      co_await reschedule();
+      ++inside;
+      auto moved = std::move(plain);
+      moved.unlock();
+      const auto stoppable = co_await lock_all(y, x, never.get_token());
+      if (stoppable) ++inside;
+    }
+  };
+  std::vector<task<>> tasks;
+  for (int i = 0; i < 10; ++i) tasks.push_back(i % 2 == 0 ? all(a, b) : all(b, a));
+  sync_wait(when_all(std::move(tasks)));
+  CHECK(inside == 100);
+  support::run_threads(3, [&](std::size_t id) {
+    for (int i = 0; i < 100; ++i) {
+      const auto held = id == 0 ? lock_all_blocking(a, b) : lock_all_blocking(b, a);
+      ++inside;
+    }
+  });
+  CHECK(inside == 400);
+  {
+    const auto held = try_lock_all(a, b);
+    CHECK(held);
+    CHECK_FALSE(try_lock_all(b, c));
+  }
+  CHECK_FALSE(a.held());
+  CHECK_FALSE(c.held());
+  CHECK(told.empty());
+}
+
+TEST_CASE("who locks one by one against a lock_all closes a circle") {
+  tracked_async_mutex both[] = {tracked_async_mutex("low"), tracked_async_mutex("high")};
+  const reports told(reports::then::throw_if_certain);
+  bool got_both = false;
+  const auto at_once = [&]() -> task<> {
+    const auto held = co_await lock_all(both[1], both[0]);
+    got_both = held.owns_lock();
+  };
+  const auto one_by_one = [&]() -> task<> {
+    const auto high = co_await both[1].lock();
+    co_await reschedule();
+    try {
+      const auto low = co_await both[0].lock();
+    } catch (const reports::deadlock&) {
+    }
+  };
+  sync_wait(when_all(one_by_one(), at_once()));
+  CHECK(got_both);
+  REQUIRE(told.size() == 1);
+  CHECK(is(told[0], kind::cycle, true));
+  CHECK(names(told[0].parties[0].holds) == list{"high"});
+  CHECK(names(told[0].parties[1].holds) == list{"low"});
+  CHECK(to_string(told[0]).find("asks for \"high\" by lock_all\n") != std::string::npos);
+
+  const auto relock = [&]() -> task<wait_status> {
+    const auto held = co_await lock_all(both[0], both[1]);
+    stopped_clock clock;
+    const auto again = co_await both[0].lock_until(clock, 0);
+    co_return again.status();
+  };
+  CHECK(sync_wait(relock()) == wait_status::timed_out);
+  REQUIRE(told.size() == 2);
+  CHECK(is(told[1], kind::relock, false));
+  CHECK(to_string(told[1]).find("holds \"low\" by lock_all\n") != std::string::npos);
 }
 
 // ---- bad input

@@ -43,6 +43,7 @@
 #include "async_shared_mutex.hpp"
 #include "detail/misuse.hpp"
 #include "detail/ownership.hpp"
+#include "detail/tracked_with_all.hpp"
 #include "detail/waiting.hpp"
 
 namespace interlock {
@@ -187,22 +188,23 @@ struct mutexes_in_order {
     for (std::size_t i = 0; i < count; ++i) {
       const wait_status how = at(all, i, [&](auto* mutex) {
         auto held = lock(*mutex);
-        const wait_status status = held.status();
-        static_cast<void>(held.release());
-        return status;
+        return release_to_all(held);
       });
       if (how == wait_status::acquired) continue;
       unlock_first(i);
       return guard(how);
     }
-    return guard(all);
+    return owned();
   }
   void unlock_first(std::size_t held) const noexcept {
     while (held-- > 0) {
       at(all, held, [](auto* mutex) { guard::unlock_one(*mutex); });
     }
   }
-  guard owned() const noexcept { return guard(all); }
+  guard owned() const noexcept {
+    tell_kept(all);
+    return guard(all);
+  }
   static guard refused(wait_status how) noexcept { return guard(how); }
 
   std::tuple<Mutexes*...> all;
@@ -262,6 +264,7 @@ public:
   }
   bool suspend() noexcept {
     suspended = true;
+    tell_who_asks(steps_, continuation);
     if (go_on_from(0)) return true;
     suspended = false;
     if (status != wait_status::acquired) what_.unlock_first(at_);

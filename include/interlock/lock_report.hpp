@@ -39,7 +39,7 @@ struct lock_report {
 
   struct entry {
     std::string lock;         // its name
-    std::source_location at;  // where it was taken, or asked for
+    std::source_location at;  // where it was taken, or asked for; line 0: by lock_all
     std::string note;         // what else is known, such as "may end by a stop"; often empty
   };
 
@@ -90,7 +90,9 @@ inline std::string place_of(const std::source_location& at) {
 
 // Returns: such as `"door" at transfer.cpp:12 (by try_lock)`.
 inline std::string describe(const lock_report::entry& entry, const char* preposition) {
-  std::string text = '"' + entry.lock + "\" " + preposition + ' ' + place_of(entry.at);
+  std::string text = '"' + entry.lock + '"';
+  text += entry.at.line() != 0 ? std::string(" ") + preposition + ' ' + place_of(entry.at)
+                               : " by lock_all";
   if (!entry.note.empty()) text += " (" + entry.note + ')';
   return text;
 }

@@ -36,9 +36,9 @@
 #include <utility>
 
 #include "async_mutex.hpp"
-#include "detail/exclusive.hpp"
 #include "detail/lock_graph.hpp"
 #include "detail/lock_parties.hpp"
+#include "detail/tracked_operations.hpp"
 #include "lock_owner.hpp"
 #include "lock_report.hpp"
 
@@ -46,79 +46,8 @@ namespace interlock {
 
 namespace detail {
 
-// The operations of async_mutex, for somebody: each takes where it was called as a last argument.
-// Self has target(), the tracked_async_mutex, and asker(), the lock_owner or null.
-template <class Self>
-class tracked_operations {
-  using where = std::source_location;
-
-public:
-  [[nodiscard("the guard unlocks when it is destroyed")]] auto try_lock(
-      where at = where::current()) {
-    return self().target().try_lock_by(self().asker(), at);
-  }
-
-  [[nodiscard("write co_await")]] auto lock(where at = where::current()) {
-    return awaiting(wait_end::never, at, [&](async_mutex& plain) { return plain.lock(); });
-  }
-  template <stop_token_like Token>
-  [[nodiscard("write co_await")]] auto lock(Token stop, where at = where::current()) {
-    return awaiting(wait_end::stop, at,
-                    [&](async_mutex& plain) { return plain.lock(std::move(stop)); });
-  }
-  template <class Timer>
-  [[nodiscard("write co_await")]] auto lock_until(Timer& timer, typename Timer::time_point deadline,
-                                                  where at = where::current()) {
-    return awaiting(wait_end::deadline, at,
-                    [&](async_mutex& plain) { return plain.lock_until(timer, deadline); });
-  }
-  template <class Timer, stop_token_like Token>
-  [[nodiscard("write co_await")]] auto lock_until(Timer& timer, typename Timer::time_point deadline,
-                                                  Token stop, where at = where::current()) {
-    return awaiting(wait_end::deadline, at, [&](async_mutex& plain) {
-      return plain.lock_until(timer, deadline, std::move(stop));
-    });
-  }
-
-  [[nodiscard("the guard unlocks when it is destroyed")]] auto lock_blocking(
-      where at = where::current()) {
-    return self().target().block(self().asker(), wait_end::never, at,
-                                 [](async_mutex& plain) { return plain.lock_blocking(); });
-  }
-  [[nodiscard("the guard unlocks when it is destroyed")]] auto lock_blocking_until(
-      std::chrono::steady_clock::time_point deadline, where at = where::current()) {
-    return self().target().block(self().asker(), wait_end::deadline, at, [&](async_mutex& plain) {
-      return plain.lock_blocking_until(deadline);
-    });
-  }
-
-  template <class F>
-  [[nodiscard("write co_await")]] auto run_exclusive(F f, where at = where::current()) {
-    // As long as it lasts the mutex does: its address, not `this`, is what the coroutine keeps.
-    return run_as_owner(std::move(f), [mutex = &self().target(), by = self().asker(), at] {
-      return mutex->awaiting_of(by, wait_end::never, at,
-                                [](async_mutex& plain) { return plain.lock(); });
-    });
-  }
-  template <class F, stop_token_like Token>
-  [[nodiscard("write co_await")]] auto run_exclusive(F f, Token stop, where at = where::current()) {
-    return run_as_owner(std::move(f), [mutex = &self().target(), by = self().asker(), at, stop] {
-      return mutex->awaiting_of(by, wait_end::stop, at,
-                                [&](async_mutex& plain) { return plain.lock(stop); });
-    });
-  }
-  template <class F>
-  [[nodiscard("empty or false if busy")]] auto try_run_exclusive(F f, where at = where::current()) {
-    return run_if_owner(try_lock(at), std::move(f));
-  }
-
-private:
-  Self& self() noexcept { return static_cast<Self&>(*this); }
-  template <class Make>
-  auto awaiting(wait_end end, where at, Make make) {
-    return self().target().awaiting_of(self().asker(), end, at, make);
-  }
-};
+template <bool Leaves>
+class tracked_place;
 
 }  // namespace detail
 
@@ -154,11 +83,15 @@ public:
   [[nodiscard]] std::size_t waiters_approx() const noexcept { return plain_.waiters_approx(); }
 
   [[nodiscard]] const std::string& name() const noexcept { return node_.name; }
+  // Effects: for lock_all, which has locked it and all others.
+  void kept_by_all() noexcept { detail::lock_graph::instance().kept(node_); }
   [[nodiscard]] owned as_owner(const lock_owner& owner) noexcept;
 
 private:
   template <class>
   friend class detail::tracked_operations;
+  template <bool>
+  friend class detail::tracked_place;
   template <class Plain>
   class awaiting;
 
@@ -214,6 +147,12 @@ public:
     if (held != nullptr) graph().loosen(held->node_);
     static_cast<void>(plain_.release());
     return held;
+  }
+
+  // Effects: as release(), for lock_all, which is still the owner.
+  void release_to_all() noexcept {
+    if (mutex() != nullptr) graph().keep(mutex_->node_);
+    static_cast<void>(plain_.release());
   }
 
   [[nodiscard]] tracked_async_mutex* mutex() const noexcept {
@@ -417,5 +356,57 @@ inline tracked_async_mutex::guard tracked_async_mutex::received(async_mutex::gua
   }
   return guard(std::move(got), *this);
 }
+
+namespace detail {
+
+// How lock_all waits for one of several: as for an async_mutex, but says so.
+template <bool Leaves>
+class tracked_place : public mutex_place<Leaves> {
+public:
+  tracked_place(tracked_async_mutex* mutex, waiter::wake_function function) noexcept
+      : mutex_place<Leaves>(&mutex->plain_, &woken), mutex_(*mutex), function_(function) {
+    wait_.end = mutex->end_of(Leaves ? wait_end::stop : wait_end::never);
+  }
+  ~tracked_place() { lock_graph::instance().end(wait_); }
+
+  void asked_by(std::coroutine_handle<> frame) {
+    wait_.chain.assign(1, party_of_frame(frame.address()));
+  }
+  bool suspend() noexcept {
+    lock_graph::instance().ask(wait_, mutex_.node_);
+    if (mutex_place<Leaves>::suspend()) return true;  // this may be gone
+    over();
+    return false;
+  }
+
+private:
+  static void woken(waiter& node) noexcept {
+    auto& self = static_cast<tracked_place&>(static_cast<coroutine_waiter&>(node));
+    self.over();
+    self.function_(node);
+  }
+  void over() noexcept {
+    if (this->status == wait_status::acquired) {
+      lock_graph::instance().take(wait_, mutex_.node_);
+      lock_graph::instance().keep(mutex_.node_);
+    } else {
+      lock_graph::instance().end(wait_);
+    }
+  }
+
+  tracked_async_mutex& mutex_;
+  waiter::wake_function function_;
+  lock_wait wait_;
+};
+
+// See lock_all.hpp.
+template <class Mutex, bool Leaves>
+struct lock_place_of;
+template <bool Leaves>
+struct lock_place_of<tracked_async_mutex, Leaves> {
+  using type = tracked_place<Leaves>;
+};
+
+}  // namespace detail
 
 }  // namespace interlock

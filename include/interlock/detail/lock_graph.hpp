@@ -72,7 +72,7 @@ public:
       const std::lock_guard inside(mutex_);
       if (wait.turn == 0) found = note_order(held_by(wait), wait, lock);
       leave(wait);
-      own(lock, wait.chain.front(), wait.at, false);
+      own(lock, wait.chain.front(), wait.at, nullptr);
     }
     if (found) tell(*found);
   }
@@ -80,7 +80,7 @@ public:
   // Effects: the lock was free and is now the thread's, or a coroutine's that runs on it.
   void take_at_once(tracked_lock& lock, lock_party thread, std::source_location at) {
     const std::lock_guard inside(mutex_);
-    own(lock, thread, at, thread.what == lock_party::kind::thread);
+    own(lock, thread, at, thread.what == lock_party::kind::thread ? "by try_lock" : nullptr);
   }
 
   // Effects: call it before the lock is let go.
@@ -101,7 +101,7 @@ public:
     std::optional<lock_report> found;
     {
       const std::lock_guard inside(mutex_);
-      own(lock, to, lock.taken, false);
+      own(lock, to, lock.taken, nullptr);
       const auto owner = parties_.find(to);
       if (owner == parties_.end()) return;
       for (const auto& [turn, wait] : owner->second.waits) {
@@ -116,6 +116,17 @@ public:
     const std::lock_guard inside(mutex_);
     if (lock.owner.what != lock_party::kind::named) disown(lock);
     lock.now = tracked_lock::state::loose;
+  }
+
+  // Effects: the same for who keeps it to lock others: it is still its owner's; and once all are
+  //          locked, no longer for certain.
+  void keep(tracked_lock& lock) noexcept {
+    const std::lock_guard inside(mutex_);
+    lock.now = tracked_lock::state::loose;
+  }
+  void kept(tracked_lock& lock) noexcept {
+    const std::lock_guard inside(mutex_);
+    lock.how = "by lock_all";
   }
 
   // Effects: reports if the lock is not loose. Returns: true if it was and is now a guard's.
@@ -168,12 +179,12 @@ private:
 
   // ---- who owns, who waits
 
-  void own(tracked_lock& lock, lock_party owner, std::source_location at, bool tried) {
+  void own(tracked_lock& lock, lock_party owner, std::source_location at, const char* how) {
     disown(lock);
     lock.now = tracked_lock::state::owned;
     lock.owner = lock.taker = owner;
     lock.taken = at;
-    lock.tried = tried;
+    lock.how = how;
     lock.turn = ++last_turn_;
     parties_[owner].holds.emplace(lock.turn, &lock);
   }
@@ -210,9 +221,9 @@ private:
   }
 
   // Returns: whether the lock is let go only after the wait. One that was taken by try_lock may be
-  //          that of another coroutine of the thread, which does not wait.
+  //          that of another coroutine of the thread, and that of a lock_all may have moved.
   static bool waits_as_owner(const lock_wait& wait, const tracked_lock& lock) {
-    const auto end = lock.tried ? wait.chain.begin() + 1 : wait.chain.end();
+    const auto end = lock.how != nullptr ? wait.chain.begin() + 1 : wait.chain.end();
     return std::find(wait.chain.begin(), end, lock.owner) != end;
   }
 
@@ -265,7 +276,7 @@ private:
     labels names;
     for (const lock_wait* wait : circle) {
       report.parties.push_back(asks(*wait, names));
-      if (wait->end != wait_end::never || wait->wanted->tried) report.certain = false;
+      if (wait->end != wait_end::never || wait->wanted->how != nullptr) report.certain = false;
     }
     return report;
   }

@@ -68,7 +68,7 @@ struct tracked_lock {
   lock_party owner;  // nobody: its guard was moved or released, so whose it is is not known
   lock_party taker;
   std::source_location taken;
-  bool tried = false;  // by try_lock: a coroutine of the thread may own it
+  const char* how = nullptr;  // what took it, if that leaves open who owns it; see waits_as_owner()
   bool closed = false;
   std::uint64_t turn = 0;
   std::map<std::uint64_t, lock_wait*> waits;
@@ -105,7 +105,7 @@ private:
 };
 
 inline lock_report::entry held_entry(const tracked_lock& lock, std::string note = {}) {
-  if (lock.tried) note += note.empty() ? "by try_lock" : ", by try_lock";
+  if (lock.how != nullptr && lock.taken.line() != 0) note += (note.empty() ? "" : ", ") + std::string(lock.how);
   return {lock.name, lock.taken, std::move(note)};
 }
 
