@@ -559,6 +559,29 @@ TEST_CASE("A lock that nobody took over is passed on") {
   CHECK(is_free(mutex));
 }
 
+TEST_CASE("a context that is destroyed may be the one of the deadlines, too") {
+  async_mutex mutex;
+  const auto held = mutex.try_lock();
+  result told;
+  {
+    net::io_context io;
+    const asio_timer::time_point far = steady_clock::now() + std::chrono::hours(1);
+    asio_timer timer(io.get_executor());  // gone before the wait that has an alarm of it
+    async_lock_until(mutex, timer, far, into(told, io.get_executor()));
+    async_lock_until(mutex, timer, far, into(told, net::make_strand(io)));
+    io.poll();
+    CHECK(mutex.waiters_approx() == 2);
+  }
+  {
+    net::thread_pool pool(1);
+    asio_timer timer(pool.get_executor());
+    async_lock_until(mutex, timer, steady_clock::now() + std::chrono::hours(1),
+                     into(told, pool.get_executor()));
+  }
+  CHECK(mutex.waiters_approx() == 0);
+  CHECK(told.calls == 0);
+}
+
 TEST_CASE("the set of an auto-reset event that nobody took over is passed on") {
   async_auto_reset_event ready;
   async_manual_reset_event open;
