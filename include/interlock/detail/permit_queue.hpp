@@ -57,13 +57,13 @@ public:
 
   constexpr permit_queue(limit most, std::uint32_t initial, max_waiters room) noexcept
       : limit(most), word_(initial * one), room_(room.count) {}
-  ~permit_queue() = default;  // the object asks expect_empty()
 
+  // For the destructor of the object.
   void expect_empty(const char* sentence) const noexcept { queue_.expect_empty(sentence); }
 
   std::uint32_t most() const noexcept { return limit::most; }
 
-  // Returns: the permits at one moment; 0 while somebody stands in line for fewer than there are.
+  // Returns: the permits at one moment; perhaps they are kept for the first in line.
   // Synchronization: sees what was done before they were given.
   std::uint32_t permits() const noexcept { return permits_in(look()); }
   bool is_closed() const noexcept { return (look() & closed) != 0; }
