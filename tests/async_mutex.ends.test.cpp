@@ -481,3 +481,66 @@ TEST_CASE("a thread gets its turn though coroutines always wait") {
   one.join();
   CHECK(turns_before > 0);
 }
+
+namespace {
+
+// What libcoro does: an unlock hands the lock to the newest of those who wait.
+class newest_first {
+public:
+  class turn : public interlock::detail::coroutine_waiter {
+  public:
+    explicit turn(newest_first& lock) : lock_(lock) {}
+    bool await_ready() const noexcept { return false; }
+    bool await_suspend(std::coroutine_handle<> self) noexcept {
+      if (!std::exchange(lock_.held_, true)) return false;
+      continuation = self;
+      next = std::exchange(lock_.newest_, static_cast<interlock::detail::waiter*>(this));
+      return true;
+    }
+    newest_first* await_resume() const noexcept { return &lock_; }
+
+  private:
+    newest_first& lock_;
+  };
+  turn lock() noexcept { return turn(*this); }
+  void unlock() noexcept {
+    if (newest_ == nullptr) {
+      held_ = false;
+    } else {
+      std::exchange(newest_, newest_->next)->wake();
+    }
+  }
+
+private:
+  bool held_ = false;
+  interlock::detail::waiter* newest_ = nullptr;
+};
+
+// Returns: how many turns the others had had at least when the first of fifty was done.
+template <class Lock, class Unlock>
+std::size_t least_turns(Lock& lock, std::size_t times, Unlock unlock) {
+  std::array<std::size_t, 50> turns{};
+  std::size_t least = times;
+  const auto visit = [&](std::size_t& mine) -> task<> {
+    while (mine < times) {
+      auto held = co_await lock.lock();
+      ++mine;
+      co_await reschedule();
+      if (mine == times) least = std::min(least, *std::min_element(turns.begin(), turns.end()));
+      unlock(held);
+    }
+  };
+  std::vector<task<>> tasks;
+  for (std::size_t& mine : turns) tasks.push_back(visit(mine));
+  sync_wait(when_all(std::move(tasks)));
+  return least;
+}
+
+}  // namespace
+
+TEST_CASE("negative control: a mutex that prefers the newest starves the others") {
+  newest_first naive;
+  CHECK(least_turns(naive, 200, [](newest_first* held) { held->unlock(); }) <= 1);
+  async_mutex ours;
+  CHECK(least_turns(ours, 200, [](async_mutex::guard& held) { held.unlock(); }) == 199);
+}

@@ -261,7 +261,7 @@ auto async_mutex::lock_until(Timer& timer, typename Timer::time_point deadline, 
 
 inline async_mutex::guard async_mutex::blocking(
     const std::chrono::steady_clock::time_point* deadline) noexcept {
-  const wait_status how = queue_.block(deadline);
+  const wait_status how = queue_.take() ? wait_status::acquired : queue_.block(deadline);
   return how == wait_status::acquired ? guard(*this, std::adopt_lock) : guard(how);
 }
 inline async_mutex::guard async_mutex::lock_blocking() noexcept { return blocking(nullptr); }
