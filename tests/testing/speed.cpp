@@ -21,6 +21,8 @@
 #include "front.hpp"
 #if !defined(INTERLOCK_FRONT_B)
 #include <interlock/async_mutex.hpp>
+
+#include "support/detached.hpp"
 #endif
 
 using testing::world;
@@ -169,15 +171,16 @@ void stack(world& w, int threads) {  // Treiber's
 }
 
 #if !defined(INTERLOCK_FRONT_B)
+support::detached section(interlock::async_mutex& door, int& inside) {
+  const auto held = co_await door.lock();
+  ++inside;
+}
 void mutex(world& w, int threads, int rounds) {
   auto* const door = new interlock::async_mutex;
   int inside = 0;
   for (int t = 0; t < threads; ++t) {
     w.thread([&, door, rounds] {
-      for (int i = 0; i < rounds; ++i) {
-        const auto held = door->lock_blocking();
-        ++inside;
-      }
+      for (int i = 0; i < rounds; ++i) section(*door, inside);
     });
   }
   w.finally([&, door] {
