@@ -722,10 +722,6 @@ TEST_CASE("async_shared_mutex: a writer is alone, coroutines of threads that do 
   proved([](world& w) { sections(w, {writing, writing, reading}, 2); });
 }
 
-TEST_CASE("async_shared_mutex: a writer is alone, four", "[.deep]") {
-  proved([](world& w) { sections(w, {writing, writing, reading, reading}, 2); });
-}
-
 TEST_CASE("async_shared_mutex: who is done with it last may destroy it") {
   proved([](world& w) { last_writer_destroys(w, 2); });
   proved([](world& w) { last_writer_destroys(w, 3); });
