@@ -213,7 +213,8 @@ inline void mutex_queue::end(waiter& node, wait_status why) noexcept {
   to.wake(stood ? &node : nullptr);
 }
 
-inline void mutex_queue::abandon(coroutine_waiter& node) noexcept {
+// Out of line: inside each coroutine that waits it costs a hand-over a tenth (GCC 12, -O3).
+[[gnu::noinline]] inline void mutex_queue::abandon(coroutine_waiter& node) noexcept {
   ring line = enter();
   collect(line);
   const bool stood =
