@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // tracked_async_mutex: what it reports, what it does not, and that it is an async_mutex.
 
+#include <interlock/async_condition.hpp>
 #include <interlock/async_mutex.hpp>
 #include <interlock/inplace_stop_token.hpp>
 #include <interlock/lock_all.hpp>
@@ -603,6 +604,32 @@ TEST_CASE("who locks one by one against a lock_all closes a circle") {
   REQUIRE(told.size() == 2);
   CHECK(is(told[1], kind::relock, false));
   CHECK(to_string(told[1]).find("holds \"low\" by lock_all\n") != std::string::npos);
+}
+
+TEST_CASE("async_condition waits with the guard of a tracked mutex") {
+  tracked_async_mutex door("door");
+  interlock::async_condition filled;
+  const reports told;
+  int letters = 0;
+  const auto take = [&]() -> task<int> {
+    auto held = co_await door.lock();
+    const auto how = co_await filled.wait(held, [&] { return letters != 0; });
+    CHECK(how == wait_status::acquired);
+    CHECK(held);
+    co_return letters--;
+  };
+  const auto put = [&]() -> task<int> {
+    const auto held = co_await door.lock();
+    letters += 2;
+    filled.notify_all();
+    co_return 0;
+  };
+  const auto [first, second, none] = sync_wait(when_all(take(), take(), put()));
+  CHECK(first == 2);
+  CHECK(second == 1);
+  CHECK(none == 0);
+  CHECK_FALSE(door.held());
+  CHECK(told.empty());
 }
 
 // ---- bad input
