@@ -70,12 +70,12 @@ auto run_as_owner(F f, Make make) {
   }
 }
 
-// Tells the guard which coroutine has it, if it wants to know.
+// Tells the guard, which wants to know, which coroutine has it.
 template <class Guard>
 struct settle {
   bool await_ready() const noexcept { return false; }
   bool await_suspend(std::coroutine_handle<> self) const noexcept {
-    if constexpr (requires { held.belongs_to(self); }) held.belongs_to(self);
+    held.belongs_to(self);
     return false;
   }
   void await_resume() const noexcept {}
@@ -86,7 +86,9 @@ struct settle {
 template <class Guard, class F>
 std::invoke_result_t<F&> owning_coroutine(Guard held, F f) {
   const Guard until_done = std::move(held);  // a parameter would last as long as the frame
-  co_await settle<Guard>{until_done};
+  if constexpr (requires { until_done.belongs_to(std::coroutine_handle<>()); }) {
+    co_await settle<Guard>{until_done};
+  }
   co_return co_await f();
 }
 

@@ -105,7 +105,10 @@ private:
 };
 
 inline lock_report::entry held_entry(const tracked_lock& lock, std::string note = {}) {
-  if (lock.how != nullptr && lock.taken.line() != 0) note += (note.empty() ? "" : ", ") + std::string(lock.how);
+  if (lock.how != nullptr && lock.taken.line() != 0) {
+    if (!note.empty()) note += ", ";
+    note += lock.how;
+  }
   return {lock.name, lock.taken, std::move(note)};
 }
 
