@@ -5,6 +5,7 @@
 #include <interlock/async_mutex.hpp>
 #include <interlock/inplace_stop_token.hpp>
 #include <interlock/manual_timer.hpp>
+#include <interlock/timer_thread.hpp>
 #include <interlock/task.hpp>
 #include <interlock/when_all.hpp>
 
@@ -50,6 +51,8 @@ using support::detached;
 static_assert(sizeof(async_mutex) <= 32);
 static_assert(sizeof(std::declval<async_mutex&>().lock()) <= 48);
 static_assert(sizeof(std::declval<async_mutex&>().lock(inplace_stop_token())) <= 128);
+static_assert(sizeof(std::declval<async_mutex&>().lock_until(
+                  std::declval<interlock::timer_thread&>(), {})) <= 128);
 #if defined(__cpp_lib_jthread)
 static_assert(sizeof(std::declval<async_mutex&>().lock(std::stop_token())) <= 128);
 #endif

@@ -25,7 +25,8 @@
 // ends are gone before the coroutine goes on: their destructors wait for a call on another thread.
 
 #include <coroutine>
-#include <optional>
+#include <memory>
+#include <new>
 #include <tuple>
 #include <utility>
 
@@ -45,8 +46,8 @@ struct stop_end {
 
   bool due() const noexcept { return token.stop_requested(); }
   template <class F>
-  void arm(std::optional<registration<F>>& at, F f) noexcept {
-    at.emplace(std::move(token), f);  // not asked again: a copy would count references
+  registration<F> arm(F f) noexcept {
+    return registration<F>(std::move(token), f);  // a copy would count references
   }
 
   Token token;
@@ -61,8 +62,8 @@ struct deadline_end {
 
   bool due() const noexcept { return false; }
   template <class F>
-  void arm(std::optional<registration<F>>& at, F f) noexcept {
-    at.emplace(*timer, deadline, f);
+  registration<F> arm(F f) noexcept {
+    return registration<F>(*timer, deadline, f);
   }
 
   Timer* timer;
@@ -124,21 +125,47 @@ struct end_with {
   void operator()() const noexcept { place->end(Why); }  // it and this may be gone behind
 };
 
+// An end, and from await_suspend to await_resume its registration in the same place.
 template <class Place, class End>
-struct armed_end {
-  explicit armed_end(End given) : end(std::move(given)) {}
-  armed_end(armed_end&& other) : end(std::move(other.end)) {}  // not armed yet
-  armed_end& operator=(armed_end&&) = delete;
+class armed_end {
+  using call = end_with<Place, End::why>;
+  using registration = typename End::template registration<call>;
 
+public:
+  explicit armed_end(End given) : end_(std::move(given)) {}
+  armed_end(armed_end&& other) : end_(std::move(other.end_)) {}  // not armed yet
+  armed_end& operator=(armed_end&&) = delete;
+  ~armed_end() {
+    disarm();
+    if (holds_ == what::end) std::destroy_at(&end_);
+  }
+
+  const End& end() const noexcept { return end_; }
   bool due(waiter& node) const noexcept {
-    if (!end.due()) return false;
+    if (!end_.due()) return false;
     node.status = End::why;
     return true;
   }
-  void arm(Place& place) noexcept { end.arm(registration, end_with<Place, End::why>{&place}); }
+  void arm(Place& place) noexcept {
+    End end(std::move(end_));
+    std::destroy_at(&end_);
+    ::new (static_cast<void*>(&registration_)) registration(end.arm(call{&place}));
+    holds_ = what::registration;
+  }
+  void disarm() noexcept {
+    if (holds_ != what::registration) return;
+    holds_ = what::nothing;
+    std::destroy_at(&registration_);
+  }
 
-  End end;
-  std::optional<typename End::template registration<end_with<Place, End::why>>> registration;
+private:
+  enum class what : unsigned char { end, registration, nothing };
+
+  union {
+    End end_;
+    registration registration_;
+  };
+  what holds_ = what::end;
 };
 
 // All of them bases: then those that are empty take no room.
@@ -185,7 +212,7 @@ public:
     return Place::suspend();
   }
   auto await_resume() noexcept(noexcept(std::declval<Place&>().finish())) {
-    std::apply([](auto&... each) { (each.registration.reset(), ...); }, ends());
+    std::apply([](auto&... each) { (each.disarm(), ...); }, ends());
     return Place::finish();
   }
 
@@ -199,7 +226,7 @@ private:
   auto again(Other other) {
     return std::apply(
         [&](const auto&... each) {
-          return waiting<Place, Other, Ends...>(Place::what(), std::move(other), each.end...);
+          return waiting<Place, Other, Ends...>(Place::what(), std::move(other), each.end()...);
         },
         ends());
   }
