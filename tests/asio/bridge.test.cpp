@@ -192,6 +192,9 @@ TEST_CASE("a token may be deferred, give a tuple, or have a default executor") {
 
   async_mutex open;
   CHECK(async_lock(open, net::use_future).get().owns_lock());  // on Asio's system threads
+  static std::promise<bool> owned;
+  async_lock(open, [](error_code, async_mutex::guard got) { owned.set_value(got.owns_lock()); });
+  CHECK(owned.get_future().get());
 }
 
 TEST_CASE("a wait that is first in a composed operation lets the other go") {
@@ -235,7 +238,7 @@ TEST_CASE("readers, permits and events wait as operations") {
   auto writer = book.try_lock();
   auto seated = seats.try_acquire();
   async_lock_shared(book, tells("reader"));
-  async_acquire(seats, 1U, tells("guest"));
+  async_acquire(seats, 1, tells("guest"));
   async_wait(open, tells("event"));
   io.poll();
   CHECK(log.empty());
@@ -253,7 +256,7 @@ TEST_CASE("readers, permits and events wait as operations") {
   writer = book.try_lock();
   seated = seats.try_acquire();
   async_lock_shared_until(book, timer, soon, tells("reader"));
-  async_acquire_until(seats, timer, soon, 1U, tells("guest"));
+  async_acquire_until(seats, timer, soon, 1, tells("guest"));
   async_wait_until(open, timer, soon, tells("event"));
   timer.advance_to(soon);
   io.restart();
@@ -639,7 +642,7 @@ TEST_CASE("a timer of Asio ends waits of any kind") {
   asio_timer timer(io.get_executor());
   const auto held = mutex.try_lock();
   result told;
-  async_lock_until(mutex, timer, steady_clock::now() + std::chrono::milliseconds(1),
+  async_lock_until(mutex, timer, timer.now() + std::chrono::milliseconds(1),
                    into(told, io.get_executor()));
   std::optional<wait_status> plain;
   [](async_mutex& door, asio_timer& clock, std::optional<wait_status>& how) -> support::detached {

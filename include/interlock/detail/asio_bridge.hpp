@@ -73,26 +73,26 @@ struct asio_lock_shared_until {
 
 template <class Net>
 struct asio_acquire {
-  template <class Semaphore, class Amount, class Token>
-    requires requires(Semaphore& s, Amount n, late_stop_token stop) { s.acquire(n, stop); }
-  auto operator()(Semaphore& semaphore, Amount amount, Token&& token) const {
+  template <class Semaphore, class Token>
+    requires requires(Semaphore& s, std::uint64_t n, late_stop_token stop) { s.acquire(n, stop); }
+  auto operator()(Semaphore& semaphore, std::uint64_t n, Token&& token) const {
     return start_asio_wait<Net>(
-        [&semaphore, amount](auto stop) { return semaphore.acquire(amount, stop); },
+        [&semaphore, n](auto stop) { return semaphore.acquire(n, stop); },
         std::forward<Token>(token));
   }
 };
 
 template <class Net>
 struct asio_acquire_until {
-  template <class Semaphore, class Timer, class Amount, class Token>
-    requires requires(Semaphore& s, Timer& t, Amount n, late_stop_token stop) {
+  template <class Semaphore, class Timer, class Token>
+    requires requires(Semaphore& s, Timer& t, std::uint64_t n, late_stop_token stop) {
       s.acquire_until(t, {}, n, stop);
     }
   auto operator()(Semaphore& semaphore, Timer& timer, typename Timer::time_point deadline,
-                  Amount amount, Token&& token) const {
+                  std::uint64_t n, Token&& token) const {
     return start_asio_wait<Net>(
-        [&semaphore, &timer, deadline, amount](auto stop) {
-          return semaphore.acquire_until(timer, deadline, amount, stop);
+        [&semaphore, &timer, deadline, n](auto stop) {
+          return semaphore.acquire_until(timer, deadline, n, stop);
         },
         std::forward<Token>(token));
   }
@@ -202,6 +202,8 @@ public:
 
   explicit basic_asio_timer(typename Net::any_io_executor executor) noexcept
       : executor_(std::move(executor)) {}
+
+  [[nodiscard]] static time_point now() noexcept { return std::chrono::steady_clock::now(); }
 
 private:
   typename Net::any_io_executor executor_;

@@ -142,7 +142,7 @@ private:
   //          it may own anything.
   void dispose() noexcept {
     if (ended_) pass_on();
-    const Handler last = take_handler();
+    [[maybe_unused]] const Handler last = take_handler();
   }
   void pass_on() noexcept {
     const auto result = awaiter_.await_resume();
