@@ -2,6 +2,9 @@
 #pragma once
 
 // interlock/fwd.hpp - names only, for headers that hold or pass these types by reference.
+// (Not the guards: they are members, as async_mutex::guard, and need the type's own header.)
+
+#include <cstdint>
 
 namespace interlock {
 
@@ -16,7 +19,11 @@ class watermark;
 template <class T>
 class versioned;
 class transaction;
+template <class R>
+class transaction_outcome;
 
+enum class wait_status : unsigned char;
+struct max_waiters;
 class inplace_stop_source;
 class inplace_stop_token;
 template <class CallbackFn>
@@ -33,16 +40,35 @@ class async_condition;
 enum class event_reset : unsigned char;
 template <event_reset Reset>
 class async_event;
+using async_manual_reset_event = async_event<event_reset{0}>;
+using async_auto_reset_event = async_event<event_reset{1}>;
+template <class First, class... Rest>
+class guard_of_all;
+template <class R>
+class run_result;
 class tracked_async_mutex;
 class lock_owner;
 struct lock_report;
+using lock_report_handler = void (*)(const lock_report&);
 
 template <class Key, class Response, class Hash, class Equal>
 class idempotency_cache;
+enum class fingerprint : std::uint64_t;
+enum class idempotency_outcome : std::uint8_t;
+struct idempotency_statistics;
 class serial_queue;
 template <class Key, class Hash, class Equal>
 class keyed_serial_queue;
+enum class post_result;
+enum class when_full;
+struct queue_options;
+struct queue_stats;
 template <class Source, class Target>
 class mirror;
+enum class mirror_write_result;
+enum class mirror_flush_result;
+struct mirror_failure;
+struct mirror_options;
+struct mirror_statistics;
 
 }  // namespace interlock
