@@ -120,7 +120,8 @@ public:
   void close() noexcept { queue_.close(); }
   [[nodiscard]] bool closed() const noexcept { return queue_.is_closed(); }
 
-  // Returns: whether somebody owns it, and how many wait for it, at some moment.
+  // Returns: whether somebody owns it, and how many wait for it, at some moment. To count takes as
+  //          long as those who came since the last unlock, or the last count, are many.
   [[nodiscard]] bool held() const noexcept { return queue_.held(); }
   [[nodiscard]] std::size_t waiters_approx() const noexcept { return queue_.waiters(); }
 
@@ -143,7 +144,7 @@ private:
 
   guard blocking(const std::chrono::steady_clock::time_point* deadline) noexcept;
 
-  detail::mutex_queue queue_;
+  mutable detail::mutex_queue queue_;  // whoever counts its waiters collects them
 };
 
 // Owns an async_mutex or nothing, in the manner of std::unique_lock. May be moved between threads.

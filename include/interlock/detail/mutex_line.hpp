@@ -7,6 +7,7 @@
 // collects, and the threads that it looks beyond, are more of them.
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <utility>
 
@@ -105,7 +106,7 @@ inline waiter* mutex_queue::pop_run(ring& line) noexcept {
   }
   last->next = nullptr;
   run_ = first->next;
-  count(outside_, behind);
+  count(in_run_, behind);
   return first;
 }
 
@@ -128,7 +129,6 @@ inline void mutex_queue::collect(ring& line) noexcept {
     waiter& node = *rest;
     rest = node.next;
     push_back(line, node);
-    one_less_outside();
   }
 }
 
@@ -229,6 +229,14 @@ inline void mutex_queue::end(waiter& node, wait_status why) noexcept {
   if (!stood && node.status == wait_status::acquired) unlock();
 }
 
+inline std::size_t mutex_queue::waiters() noexcept {
+  ring line = enter();
+  collect(line);
+  const std::size_t found = counted(in_line_) + (is_bounded() ? 0 : counted(in_run_));
+  leave_or_pass_on(line).wake();
+  return found;
+}
+
 inline void mutex_queue::close() noexcept {
   ring line = enter();
   std::uintptr_t seen = look();
@@ -237,7 +245,6 @@ inline void mutex_queue::close() noexcept {
                                        std::memory_order_relaxed)) {
   }
   waiter* told = stack_of(seen);  // the newest first
-  for (waiter* each = told; each != nullptr; each = each->next) one_less_outside();
   told = reverse(told);
   while (!line.empty()) {
     waiter& last = *line.first()->previous;

@@ -40,7 +40,7 @@ public:
   constexpr mutex_queue() noexcept = default;
   // At most so many wait. All of them stand in the line, where they are counted.
   constexpr explicit mutex_queue(std::uint32_t limit) noexcept
-      : outside_(bounded | std::min(limit, bounded - 1)) {}
+      : in_run_(bounded | std::min(limit, bounded - 1)) {}
   mutex_queue(const mutex_queue&) = delete;
   mutex_queue& operator=(const mutex_queue&) = delete;
   ~mutex_queue();
@@ -57,8 +57,9 @@ public:
   bool looks_free() const noexcept { return look() == 0; }
   bool held() const noexcept { return (look() & locked) != 0; }
   bool is_closed() const noexcept { return (look() & closed) != 0; }
-  // Returns: how many wait. Those who come or go at this moment may be missed.
-  std::size_t waiters() const noexcept;
+  // Returns: how many wait. Puts the newcomers into the line, to count them. One that is being
+  // handed the lock at this moment may be counted or not.
+  std::size_t waiters() noexcept;
 
   // Effects: for a newcomer: takes the lock or queues.
   // Returns: true if queued: it will be woken, and may have been: touch neither it nor this.
@@ -110,7 +111,7 @@ private:
   static constexpr std::uintptr_t busy = 1;
   static constexpr std::uintptr_t unlocked = 2;
 
-  static constexpr std::uint32_t bounded = std::uint32_t{1} << 31;  // in outside_
+  static constexpr std::uint32_t bounded = std::uint32_t{1} << 31;  // in in_run_
   static constexpr std::uint32_t longest_run = 64;      // what is moved while busy
   static constexpr std::uint32_t passed_by = 4 * loss;  // what it is to be passed by coroutines
   static constexpr std::uint32_t patience = 12 * loss;
@@ -127,22 +128,19 @@ private:
     // order: relaxed: a guess that a compare-exchange verifies
     return line_.load(std::memory_order_relaxed);
   }
-  bool is_bounded() const noexcept { return (counted(outside_) & bounded) != 0; }
+  bool is_bounded() const noexcept { return (counted(in_run_) & bounded) != 0; }
   bool is_full() const noexcept {
-    return is_bounded() && counted(in_line_) >= (counted(outside_) & ~bounded);
+    return is_bounded() && counted(in_line_) >= (counted(in_run_) & ~bounded);
   }
   static std::uint32_t counted(const std::atomic<std::uint32_t>& number) noexcept {
     // order: relaxed: the limit never changes; in_line_ is read while busy; the rest is information
     return number.load(std::memory_order_relaxed);
   }
   static void count(std::atomic<std::uint32_t>& number, std::uint32_t value) noexcept {
-    // order: relaxed: as above. What two newcomers count at the same moment counts once, until the next unlock collects them
+    // order: relaxed: as above
     number.store(value, std::memory_order_relaxed);
   }
-  void one_less_outside() noexcept {
-    const std::uint32_t seen = counted(outside_);
-    count(outside_, seen - (seen != 0 ? 1 : 0));
-  }
+  void one_less_in_run() noexcept { count(in_run_, counted(in_run_) - 1); }
 
   ring enter() noexcept;
   ring enter_in_turn() noexcept;
@@ -177,7 +175,7 @@ private:
   std::atomic<std::uintptr_t> state_{0};
   waiter* run_ = nullptr;                  // newcomers in order, singly linked; the owner's
   std::atomic<std::uintptr_t> line_{0};
-  std::atomic<std::uint32_t> outside_{0};  // on the stack and in run_, about; or the limit
+  std::atomic<std::uint32_t> in_run_{0};   // how many are in run_; or the limit
   std::atomic<std::uint32_t> in_line_{0};  // how many stand in line
 };
 
@@ -192,12 +190,6 @@ inline mutex_queue::~mutex_queue() {
   if ((look() & ~closed) != 0 || look_at_line() != 0) {
     misuse("~async_mutex: still owned or waited for; let every guard and every waiter go first");
   }
-}
-
-inline std::size_t mutex_queue::waiters() const noexcept {
-  // Nobody stands outside of a free mutex: what is counted there then was not noticed to go.
-  const std::size_t outside = is_bounded() || !held() ? 0 : counted(outside_);
-  return outside + counted(in_line_);
 }
 
 inline bool mutex_queue::take() noexcept {
@@ -222,7 +214,6 @@ inline bool mutex_queue::take_or_push(waiter& node) noexcept {
     if (is_bounded()) return take_or_stand(node);
     node.next = stack_of(seen);
     node.suspended = true;
-    count(outside_, counted(outside_) + 1);  // once it is pushed, all this may be gone
     // order: release/relaxed [mutex_queue.push] pairs with [mutex_queue.run], [mutex_queue.collect], [mutex_queue.close]: publishes the node
     if (state_.compare_exchange_weak(seen, reinterpret_cast<std::uintptr_t>(&node) | (seen & flags),
                                      std::memory_order_release, std::memory_order_relaxed)) {
@@ -238,7 +229,7 @@ inline bool mutex_queue::take_or_push(waiter& node) noexcept {
     if (is_closed()) return refuse_run();
     waiter* const next = run_;
     run_ = next->next;
-    one_less_outside();
+    one_less_in_run();
     next->wake();
     return;
   }
@@ -312,7 +303,7 @@ inline waiter* mutex_queue::make_run(waiter* newcomers) noexcept {
     ++behind;
   }
   run_ = run;
-  count(outside_, behind);
+  count(in_run_, behind);
   return newcomers;
 }
 
@@ -320,7 +311,7 @@ inline waiter* mutex_queue::make_run(waiter* newcomers) noexcept {
 [[gnu::noinline]] inline void mutex_queue::refuse_run() noexcept {
   waiter* const told = std::exchange(run_, nullptr);
   for (waiter* each = told; each != nullptr; each = each->next) each->status = wait_status::closed;
-  count(outside_, 0);
+  count(in_run_, 0);
   unlock_slowly();
   wake_all(told);
 }
@@ -330,7 +321,7 @@ inline bool mutex_queue::remove_from_run(waiter& node) noexcept {
   while (*at != nullptr && *at != &node) at = &(*at)->next;
   if (*at == nullptr) return false;
   *at = node.next;
-  one_less_outside();
+  one_less_in_run();
   return true;
 }
 
