@@ -412,6 +412,34 @@ TEST_CASE("lock_all: it resumes where it is told to") {
   CHECK(in.says == story{"there acquired"});
 }
 
+TEST_CASE("lock_all: a coroutine that resumes inside the end of its wait may end there") {
+  bank in;
+  inplace_stop_source stop;
+  const auto at_once = [](auto job) { job(); };
+  const auto inside = [](bank& from, inplace_stop_token token) -> detached {
+    const auto held = co_await lock_all(from.a, from.b, token).resume_inline();
+    from.say("inside", held.status());
+  };
+  const auto posted = [](bank& from, auto post, inplace_stop_token token) -> detached {
+    const auto held = co_await lock_all(from.a, from.b, token).resume_on(post);
+    from.say("posted", held.status());
+  };
+  const bool first = GENERATE(true, false);  // which of the two they wait for
+  auto taken = (first ? in.a : in.b).try_lock();
+  inside(in, stop.get_token());
+  SECTION("alone") {
+    stop.request_stop();
+    CHECK(in.says == story{"inside cancelled"});
+  }
+  SECTION("on an executor that runs it at once") {
+    posted(in, at_once, stop.get_token());
+    stop.request_stop();
+    CHECK(in.says.size() == 2);
+  }
+  taken.unlock();
+  CHECK(in.is_free());
+}
+
 TEST_CASE("lock_all stops at misuse with a sentence") {
   using support::death_message;
   CHECK(death_message([] {

@@ -271,7 +271,7 @@ public:
     return false;
   }
   // Each place is told: the one at which it waits, and those to which it has not come; the others
-  // know better. What that wakes goes on when all are told.
+  // know better. What that wakes goes on when all are told: see proceed().
   void end(wait_status why) noexcept {
     trampoline::together([this, why]() noexcept {
       for (std::size_t i = 0; i < request::count; ++i) {
@@ -333,7 +333,7 @@ private:
     } else {
       status = how;
       if (how == wait_status::acquired && go_on_from(at_ + 1)) return;
-      if (status != wait_status::acquired && at_ != 0) {
+      if (status != wait_status::acquired) {  // also with nothing to give back: end() is at it
         phase_ = phase::gives_back;
         return step_at(at_, [](auto& one) { trampoline::resume(one); });
       }
