@@ -30,6 +30,9 @@ using testing::world;
 namespace {
 
 struct mailbox {
+  mailbox() = default;
+  explicit mailbox(interlock::max_waiters bound) : door(bound) {}
+
   async_mutex door;
   async_condition filled;
   int letters = 0;  // plain: a race if two are inside
@@ -217,6 +220,23 @@ void closed_meanwhile(world& w) {
   });
 }
 
+// A bounded mutex lets the coroutine in beside an unlock; the predicate does not hold; the second
+// time it has to stand in line like the first time.
+void notified_twice_at_a_bounded_mutex(world& w) {
+  auto* const box = new mailbox(interlock::max_waiters{8});
+  takes(*box);
+  w.thread([box] { static_cast<void>(box->door.try_lock().owns_lock()); });
+  w.thread([box] {
+    box->filled.notify_one();
+    puts(*box, true);
+  });
+  w.finally([box] {
+    testing::check(box->taken == 1 && box->letters == 0, "the letter was taken");
+    testing::check(!box->door.held(), "nothing is held");
+    delete box;
+  });
+}
+
 // A coroutine that waits is destroyed beside others that come and go.
 support::owned waits_for_ever(mailbox& box) {
   auto held = co_await box.door.lock();
@@ -399,6 +419,10 @@ TEST_CASE("async_condition: a deadline ends the wait of a thread or comes too la
 
 TEST_CASE("async_condition: a mutex that is closed meanwhile") {
   CHECK(joined(seen(proved(closed_meanwhile))) == "0, 1");
+}
+
+TEST_CASE("async_condition: notified twice at a mutex with a bound") {
+  proved(notified_twice_at_a_bounded_mutex);
 }
 
 TEST_CASE("async_condition: a suspended coroutine leaves when it is destroyed") {

@@ -261,6 +261,7 @@ private:
 
   static void ended_by_others(waiter& node) noexcept {
     auto& self = static_cast<condition_place&>(node);
+    self.again_.ended = false;  // a bounded mutex sets it; it may be the second time
     if (self.again_.suspend()) return;  // it may be gone
     self.again_.suspended = true;       // from here on as if it had been
     locked_again(self.again_);
