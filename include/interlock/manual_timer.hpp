@@ -9,7 +9,7 @@
 //             What a coroutine arms while time goes on is called in its turn.
 //             now tells the deadline of the alarm that is being called.
 // Progress    advance_to: calls the alarms. The others: a few steps in turn with each other.
-// Cost        72 bytes; an alarm as that of timer_thread. Nothing is allocated.
+// Cost        64 bytes; an alarm as that of timer_thread. Nothing is allocated.
 // Lifetime    Must outlive its alarms.
 // Resumes on  The thread that calls advance_to(), after the alarms of the same deadline.
 // Cancellation Destroy the alarm.
