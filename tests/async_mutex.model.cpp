@@ -205,6 +205,32 @@ void tries(world& w, bool exclusive) {
   w.finally([&] { w.outcome(got_it); });
 }
 
+// Who counts is busy with the line, so an unlock may leave the mutex to it.
+void counts_who_waits(world& w) {
+  auto* const g = new guarded;
+  auto owner = g->door.try_lock();
+  detached_section(*g);
+  testing::check(g->door.waiters_approx() == 1, "it waits, and stands in the line now");
+  w.thread([&] { owner.unlock(); });
+  w.thread([g] { detached_section(*g); });
+  w.thread([g] { testing::check(g->door.waiters_approx() <= 2, "as many as there are"); });
+  w.finally([g] {
+    testing::check(g->inside == 2 && !g->door.held(), "every section was run");
+    testing::check(g->door.waiters_approx() == 0, "nobody waits");
+    delete g;
+  });
+}
+
+// A guard that was asked, or that owns, is only read by who asks it.
+void many_ask(world& w) {
+  async_mutex door;
+  const auto held = door.try_lock();
+  const auto refused = door.try_lock();
+  testing::check(!refused, "the first one owns it");
+  w.threads(2, [&] { testing::check(held.owns_lock() && !refused, "as before"); });
+  w.finally([] {});
+}
+
 // A guard is moved to another thread, which unlocks; a coroutine waits for it meanwhile.
 void guard_moves(world& w) {
   auto* const g = new guarded;
@@ -379,6 +405,14 @@ TEST_CASE("async_mutex: try_lock and try_run_exclusive see what the last owner d
     const auto report = proved([exclusive](world& w) { tries(w, exclusive); });
     CHECK(joined(seen(report)) == "0, 1");
   }
+}
+
+TEST_CASE("async_mutex: who waits is counted while it is unlocked") {
+  proved(counts_who_waits, whole_waits());
+}
+
+TEST_CASE("async_mutex: many may ask one guard") {
+  proved(many_ask);
 }
 
 TEST_CASE("async_mutex: a guard moves to another thread, which unlocks") {

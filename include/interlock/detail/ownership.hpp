@@ -29,14 +29,14 @@ public:
 
   // Returns: true if it owns. False: see status().
   [[nodiscard]] bool owns_lock() const noexcept {
-    unasked_ = false;
+    now_asked();
     return owned_ != nullptr;
   }
   explicit operator bool() const noexcept { return owns_lock(); }
 
   // Returns: how the wait ended that gave this guard. It stays when the guard lets go.
   [[nodiscard]] wait_status status() const noexcept {
-    unasked_ = false;
+    now_asked();
     return status_;
   }
 
@@ -61,6 +61,11 @@ protected:
   Owned* owned_ = nullptr;
 
 private:
+  // No write if it was asked before, or owns: many may ask a guard that they only read.
+  void now_asked() const noexcept {
+    if (unasked_) unasked_ = false;
+  }
+
   wait_status status_ = wait_status::acquired;
   mutable bool unasked_ = false;
 };

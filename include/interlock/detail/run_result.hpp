@@ -25,13 +25,13 @@ class asked_refusal {
 public:
   // Returns: true if the callable ran.
   [[nodiscard]] bool ran() const noexcept {
-    unasked_ = false;
+    now_asked();
     return status_ == wait_status::acquired;
   }
   explicit operator bool() const noexcept { return ran(); }
   // Returns: how the wait ended.
   [[nodiscard]] wait_status status() const noexcept {
-    unasked_ = false;
+    now_asked();
     return status_;
   }
 
@@ -55,6 +55,10 @@ protected:
   }
 
 private:
+  // No write if it was asked before, or ran: many may ask a result that they only read.
+  void now_asked() const noexcept {
+    if (unasked_) unasked_ = false;
+  }
   void expect_asked() const noexcept {
     if (!unasked_) return;
     misuse(
