@@ -16,9 +16,10 @@
 // Cost        24 bytes. A wait for a set event: a load, and if auto-reset a compare-and-swap; set:
 //             both. A wait that ends early leaves in O(1).
 // Lifetime    May be destroyed when nobody waits, by who was let in too, unless another set(),
-//             reset() or close() still runs. A coroutine that waits may be destroyed where nobody
-//             can end its wait meanwhile, or on the thread that is about to resume it: a set that
-//             it had been given alone goes to the next.
+//             reset() or close() still runs, or another who was let in or refused has not gone on:
+//             its ends look at the event until then. A coroutine that waits may be destroyed where
+//             nobody can end its wait meanwhile, or on the thread that is about to resume it: a set
+//             that it had been given alone goes to the next.
 // Resumes on  The thread that sets, stops or closes: when the coroutine that runs there suspends,
 //             or inside the call if none does, as on a plain thread. Or where .resume_on(executor)
 //             puts it.

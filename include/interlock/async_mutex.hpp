@@ -11,16 +11,20 @@
 //             that throws inside run_exclusive leaves the mutex unlocked.
 // Progress    try_lock, lock() without ends, unlock: lock-free, never block; but see Resumes on.
 //             With a stop token, a deadline or a bound: to begin or end the wait may take until
-//             another thread has changed the queue, a few instructions. lock_blocking: blocking.
+//             another thread has changed the queue, a few instructions, and some for each who has
+//             queued since. lock_blocking: blocking.
 // Cost        32 bytes. Free: one CAS each way. Taken: one CAS to queue; handed on by a plain pop,
 //             or by two atomic operations when newcomers have to be collected. A wait that may end
-//             early: two to queue, one to hand on to it, two to end it, however many others wait.
-// Lifetime    May be destroyed once the last guard has let go, by its owner too. A coroutine that
-//             waits may be destroyed where nobody unlocks or ends its wait meanwhile, or on the
-//             thread that is about to resume it.
+//             early: two to queue, three if nobody else is there; one and a store to hand on to
+//             it, two to end it, however many others wait.
+// Lifetime    May be destroyed once the last guard has let go, by its owner too, and those who were
+//             refused, as by close(), have gone on: their ends look at the mutex until then. A
+//             coroutine that waits may be destroyed where nobody unlocks or ends its wait
+//             meanwhile, or on the thread that is about to resume it.
 // Resumes on  The unlocking thread: when the coroutine that runs there (see sync_wait) suspends, or
 //             inside unlock() if none does, as on a plain thread; with all that it makes ready. So
-//             for a stop, a deadline, close(). lock().resume_on(executor): there.
+//             for a stop, a deadline, close() and, if one unlocks meanwhile, waiters_approx().
+//             lock().resume_on(executor): there.
 // Cancellation By stop token, deadline or close(): whoever takes the waiter off the queue decides,
 //             so it is granted or refused, never both. A lock that is held is never revoked.
 // Not for     Recursive locking. Exclusion among threads alone, where std::mutex is faster.
@@ -74,7 +78,7 @@ public:
   ~async_mutex() = default;
 
   // Effects: takes the mutex if it is free. Never blocks or suspends.
-  // Returns: a guard; one that timed out if the mutex was not free.
+  // Returns: a guard; one that timed out, or `closed`, if the mutex was not free: ask it, as all.
   [[nodiscard("the guard unlocks when it is destroyed")]] guard try_lock() noexcept;
 
   // Effects: co_await lock() takes the mutex, or suspends the coroutine until its turn; or until
