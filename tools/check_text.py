@@ -9,7 +9,8 @@ Rules
   host          a package registry or mirror: where packages come from is the user's choice
   about-itself  text about how the project came about, not about the project
   long-line     more than 100 columns in a header (comments on memory orders excepted)
-  bare-await    co_await in a condition without a name for the result: GCC 12 miscompiles it
+  bare-await    co_await in a condition without a name for the result, or in an arm of ?: :
+                GCC 12 miscompiles it
 """
 
 import re
@@ -58,18 +59,28 @@ def check_file(name, text, findings):
             findings.append(Finding(name, number, "long-line", f"{len(line)} columns"))
 
 
+def until_closed(code, start, ends=""):
+    """The text up to the bracket that closes what was open at its start, or to one of the ends."""
+    depth = 0
+    for at in range(start, len(code)):
+        depth += (code[at] in "([{") - (code[at] in ")]}")
+        if depth < 0 or (depth == 0 and code[at] in ends):
+            return code[start:at]
+    return code[start:]
+
+
 def check_awaits(name, text, findings):
+    def look(start, inside, advice):
+        if re.search(r"(?<!operator )\bco_await\b", inside):
+            findings.append(Finding(name, line_of(text, start), "bare-await", advice))
+
     code = blank(text)
     for start in CONDITION.finditer(code):
-        depth, at = 1, start.end()
-        while depth and at < len(code):
-            depth += {"(": 1, ")": -1}.get(code[at], 0)
-            at += 1
-        inside = code[start.end():at - 1]
-        rest = NAMED.sub("", inside)
-        if re.search(r"(?<!operator )\bco_await\b", rest):
-            findings.append(Finding(name, line_of(text, start.start()), "bare-await",
-                                    "name the result first: const auto x = co_await ..."))
+        look(start.start(), NAMED.sub("", until_closed(code, start.end())),
+             "name the result first: const auto x = co_await ...")
+    for start in re.finditer(r"\?", code):
+        look(start.start(), until_closed(code, start.end(), ";,?"),
+             "in an arm of ?: it destroys its result twice: write if and else")
 
 
 def is_code(name, text):

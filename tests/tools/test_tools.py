@@ -364,13 +364,16 @@ class Text(Tree):
         for line in ("if (co_await f()) return;", "if (!co_await f()) return;", "while (!(co_await f())) {}",
                      "do {} while (g(1) && co_await f());", "switch (co_await f()) {}",
                      "for (; co_await f();) {}", "if (x == co_await f()) {}", "if (g(\n  co_await f())) {}",
-                     "if (const bool x = g(); x && co_await f()) {}"):
+                     "if (const bool x = g(); x && co_await f()) {}",
+                     "auto x = c ? co_await f() : co_await g();", "auto x = c ? f{1} : co_await g();",
+                     "auto x = h(c ?\n co_await f() : g());"):
             with self.subTest(line):
                 self.assert_found({DETAIL: WORD + line + "\n"}, "bare-await")
         for line in ("const bool x = co_await f(); if (x) {}", "if (x) co_await f();",
                      "if (const bool x = co_await f(); x) {}", "if (auto* const x = co_await f()) {}",
                      "for (const auto& x : co_await f()) {}", "// if (co_await f())", "if (a.operator co_await()) {}",
-                     "co_await f() ? 1 : 2;"):
+                     "co_await f() ? 1 : 2;", "if (c ? f() : g()) { co_await h(); }", "h(c ? 1 : 2) + co_await f();",
+                     "const char a = '?'; co_await f();"):
             with self.subTest(line):
                 self.assert_clean({DETAIL: WORD + line + "\n"})
 
