@@ -264,6 +264,7 @@ void thread_and_close(world& w) {
   w.thread([&] { owner.unlock(); });
   w.finally([&, s] {
     w.outcome(told);
+    testing::check(s->door.closed(), "for ever: who takes it at that moment leaves it closed");
     expect_free(*s, 1 - told);
     delete s;
   });
