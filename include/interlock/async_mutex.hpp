@@ -206,6 +206,7 @@ class mutex_place : public std::conditional_t<Leaves, coroutine_waiter, newcomer
 
 public:
   using request = async_mutex*;
+  static constexpr bool owns = true;
 
   mutex_place(async_mutex* mutex, waiter::wake_function function) noexcept
       : base(function), mutex_(mutex) {

@@ -231,6 +231,7 @@ template <bool Leaves, class... Mutexes>
 class lock_all_place : public coroutine_waiter {
 public:
   using request = mutexes_in_order<Mutexes...>;
+  static constexpr bool owns = true;
 
   lock_all_place(const request& what, wake_function function) noexcept
       : lock_all_place(what, function, std::index_sequence_for<Mutexes...>()) {}

@@ -173,7 +173,7 @@ public:
   bool suspend() noexcept {
     return !try_now() && this->suspend_in(what_.mark->waiters_, [this] { return !try_now(); });
   }
-  void end(wait_status) noexcept { this->end_in(what_.mark->waiters_); }
+  void end(wait_status why) noexcept { this->end_in(what_.mark->waiters_, why); }
   auto finish() noexcept {
     this->suspended = false;
     if constexpr (MayEnd) return try_now();

@@ -28,6 +28,7 @@
 #include "support/allocations.hpp"
 #include "support/catch.hpp"
 #include "support/detached.hpp"
+#include "support/owned.hpp"
 #include "support/permits.hpp"
 #include "support/threads.hpp"
 
@@ -724,4 +725,23 @@ TEST_CASE("resume_on takes a plain coroutine to an executor of Asio") {
   });
   io.run();
   CHECK(log == std::vector<std::string>{"after unlock", "in the loop"});
+}
+
+TEST_CASE("a coroutine that a destroyed context has dropped may be destroyed, and its lock goes on") {
+  async_mutex mutex;
+  bool went_on = false;
+  support::owned waits{};
+  {
+    net::io_context io;
+    auto held = mutex.try_lock();
+    waits = [](async_mutex& door, net::io_context& loop, bool& is_on) -> support::owned {
+      const auto got = co_await door.lock().resume_on(asio_executor(loop.get_executor()));
+      is_on = got.owns_lock();
+    }(mutex, io, went_on);
+    held.unlock();
+    CHECK(mutex.held());
+  }
+  waits.handle.destroy();
+  CHECK_FALSE(went_on);
+  CHECK_FALSE(mutex.held());
 }

@@ -12,8 +12,10 @@
 #include <chrono>
 #include <coroutine>
 #include <functional>
+#include <memory>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -41,6 +43,33 @@ struct later {
   void execute(F f) const {
     jobs->push_back(f);
   }
+};
+
+// One that moves what it is given, and may drop it.
+struct mover {
+  using moves_what_it_runs = void;
+  template <class F>
+  void execute(F f) const {
+    static_assert(!std::is_copy_constructible_v<F>);
+    if (full) throw std::runtime_error("full");
+    *job = std::make_unique<F>(std::move(f));
+  }
+  std::unique_ptr<il::resumption>* job;
+  bool full = false;
+};
+
+// Counts the callbacks that are registered, of which it calls none.
+struct counting_token {
+  template <class F>
+  struct callback_type {
+    callback_type(const counting_token& token, F) : registered(token.registered) { ++*registered; }
+    callback_type(const callback_type&) = delete;
+    callback_type& operator=(const callback_type&) = delete;
+    ~callback_type() { --*registered; }
+    int* registered;
+  };
+  bool stop_requested() const noexcept { return false; }
+  int* registered;
 };
 
 template <class Wait>
@@ -138,6 +167,31 @@ TEST_CASE("an end that comes later does not change how a wait ended") {
   CHECK(log == std::vector<std::string>{"a acquired"});
 }
 
+TEST_CASE("no end looks at an object once all who waited for it are woken") {
+  manual_timer timer;
+  int registered = 0;
+  std::vector<std::string> log;
+  std::vector<std::function<void()>> jobs;
+  const auto wait = [&](permits& from, std::string name) {
+    logs([&] { return from.take_until(timer, at(1ms), counting_token{&registered})
+                   .resume_on(later{&jobs}); },
+         log, std::move(name));
+  };
+  {
+    permits from;
+    wait(from, "a");
+    wait(from, "b");
+    CHECK(registered == 2);
+    from.give();
+    CHECK(registered == 1);
+    from.close();
+    CHECK(registered == 0);
+  }
+  timer.advance_to(at(2ms));
+  for (const auto& job : jobs) job();
+  CHECK(log == std::vector<std::string>{"a acquired", "b closed"});
+}
+
 TEST_CASE("waits allocate nothing and are small") {
   permits from(1);
   inplace_stop_source source;
@@ -189,6 +243,42 @@ TEST_CASE("a coroutine that another thread is about to resume is not destroyed s
           from.give();  // the executor has it
           a.handle.destroy();
         }).find("destroyed while another thread was about to resume it") != std::string::npos);
+}
+
+TEST_CASE("a coroutine that its executor has dropped may be destroyed: it passes on what it has") {
+  permits from;
+  std::unique_ptr<il::resumption> job;
+  const auto wait = [&](std::string& told, mover on) -> support::owned {
+    const wait_status how = co_await from.take().resume_on(on);
+    told = to_string(how);
+  };
+  std::string told;
+  const support::owned dropped = wait(told, mover{&job});
+  from.give();
+  CHECK(from.free() == 0);
+  job = nullptr;
+  dropped.handle.destroy();
+  CHECK(told.empty());
+  CHECK(from.free() == 1);
+
+  const support::owned run = wait(told, mover{&job});  // need not wait
+  CHECK(std::exchange(told, {}) == "acquired");
+  run.handle.destroy();
+  const support::owned ran = wait(told, mover{&job});
+  from.give();
+  (*job)();
+  CHECK(std::exchange(told, {}) == "acquired");
+  job = nullptr;
+  ran.handle.destroy();
+  CHECK(from.free() == 0);
+
+  const support::owned refused = wait(told, mover{&job, true});
+  il::trampoline::together([&] {
+    from.give();
+    refused.handle.destroy();  // it was to go on here
+  });
+  CHECK(told.empty());
+  CHECK(from.free() == 1);
 }
 
 TEST_CASE("by default nobody goes on inside another coroutine") {

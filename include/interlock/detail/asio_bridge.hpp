@@ -180,6 +180,8 @@ typename Net::error_code asio_error(wait_status status) noexcept {
 template <class Net, class Executor>
 class basic_asio_executor {
 public:
+  using moves_what_it_runs = void;  // so a coroutine knows when its context has dropped it
+
   explicit basic_asio_executor(Executor executor) noexcept : executor_(std::move(executor)) {}
 
   template <class F>

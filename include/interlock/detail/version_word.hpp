@@ -308,7 +308,7 @@ public:
     }
     return false;
   }
-  void end(wait_status) noexcept { end_in(word_.waiters_); }
+  void end(wait_status why) noexcept { end_in(word_.waiters_, why); }
 
 protected:
   version_type seen() const noexcept { return seen_; }

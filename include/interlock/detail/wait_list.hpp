@@ -224,7 +224,7 @@ public:
   // The coroutine may be destroyed while it is suspended: by whoever keeps all changes away that
   // could resume it, or on the thread that is about to resume it.
   ~coroutine_place() {
-    if (!suspended || place_.leave() || trampoline::forget(*this)) return;
+    if (!suspended || trampoline::forget(*this) || place_.leave()) return;
     misuse(
         "a coroutine was destroyed while another thread was about to resume it; destroy it "
         "where no change that it waits for can happen meanwhile");
@@ -240,12 +240,14 @@ protected:
 
   // Effects: keeps the coroutine out of the list from now on. If it is in, wakes it: then it and
   //          this place may be gone.
-  void end_in(wait_list<Height>& list) noexcept {
+  void end_in(wait_list<Height>& list, wait_status why) noexcept {
     const auto keep_out = [this] {
       // order: relaxed: the list's lock orders it
       stopped_.store(true, std::memory_order_relaxed);
     };
-    if (place_.leave(list, keep_out)) wake();
+    if (!place_.leave(list, keep_out)) return;
+    status = why;
+    wake();
   }
 
   bool stopped() const noexcept {

@@ -39,6 +39,7 @@ public:
   wait_status status = wait_status::acquired;    // written by whoever ends the wait, before wake()
   bool suspended = false;                        // from await_suspend to await_resume
   bool ended = false;                            // not to be listed any more; under the list's lock
+  bool dropped = false;                          // by the executor that was to resume it
 
   using wake_function = void (*)(waiter&) noexcept;
 
@@ -129,8 +130,9 @@ public:
 
   // Effects: takes back a coroutine that is ready on this thread, for one that is destroyed before
   //          its turn. No effect if it is not among them. Complexity: the coroutines before it.
-  // Returns: true if it was among them.
+  // Returns: true if it was among them, or an executor has dropped it: nobody resumes it.
   [[gnu::noinline]] static bool forget(coroutine_waiter& gone) noexcept {
+    if (gone.dropped) return true;
     trampoline& here = of_this_thread();
     waiter* before = nullptr;
     waiter** at = &here.first_;

@@ -15,14 +15,18 @@
 //     bool suspend();           // true: listed; wake() comes, or came: touch nothing any more
 //                               // false: `status` says how it ended, and `ended` is set since the
 //                               // decision (locked::settle), or a late end would overwrite it
-//     void end(wait_status);    // on any thread, also before and during suspend(), not after
-//                               // wake(): keeps the coroutine out of the list (`ended`) and, if it
-//                               // is in, wakes it with this status; then this may be gone
+//     void end(wait_status);    // on any thread, also before and during suspend(), not when wake()
+//                               // has returned: keeps the coroutine out of the list (`ended`) and,
+//                               // if it is in, wakes it, with this `status`; this may be gone then
 //     auto finish();            // the result of co_await, from `status`
-//   };
+//     static constexpr bool owns = true;           // optional: what it acquired keeps the object
+//   };                                             // alive, so that an end may be late
 //
-// Who decides: whoever takes the node off the list. An end that comes too late does nothing. The
-// ends are gone before the coroutine goes on: their destructors wait for a call on another thread.
+// Who decides: whoever takes the node off the list. An end that comes too late does nothing. wake()
+// lets go of the ends that did not call it, and waits for a call on another thread: so whoever has
+// woken all may destroy the object, even if a coroutine goes on much later. The end that did is let
+// go by the coroutine, which waits for its call: what that touches behind wake() is still there. So
+// are all ends of a coroutine that owns: who unlocks should not wait for a call that lets others in.
 
 #include <coroutine>
 #include <memory>
@@ -86,6 +90,26 @@ struct in_place {
     static_cast<coroutine_waiter&>(self).continuation.resume();
   }
 };
+// What an executor is given that moves it and never copies it. If it is destroyed instead of called,
+// with the executor's context say, the coroutine stays suspended. It may be destroyed then.
+class resumption {
+public:
+  explicit resumption(coroutine_waiter& node) noexcept : node_(&node) {}
+  resumption(resumption&& other) noexcept : node_(std::exchange(other.node_, nullptr)) {}
+  resumption& operator=(resumption&&) = delete;
+  ~resumption() {
+    if (node_ != nullptr) node_->dropped = true;
+  }
+  void operator()() noexcept {
+    const std::coroutine_handle<> continuation = std::exchange(node_, nullptr)->continuation;
+    trampoline::together([continuation] { continuation.resume(); });
+  }
+
+private:
+  coroutine_waiter* node_;
+};
+
+// Executors of anybody get what they may copy; an executor of ours says that it moves.
 template <class Executor>
 struct by_executor {
   template <class Waiting>
@@ -93,18 +117,26 @@ struct by_executor {
     auto& self = static_cast<Waiting&>(static_cast<coroutine_waiter&>(node));
     // The frame, and what is in it, may be gone before execute() returns.
     Executor executor = std::move(self.by_executor::executor_);
-    const auto resume = [continuation = self.continuation]() noexcept {
-      trampoline::together([continuation] { continuation.resume(); });
-    };
 #if defined(__cpp_exceptions)
     try {
-      execute(executor, resume);
+      hand_on(executor, self);
     } catch (...) {
+      node.dropped = false;
       coroutine_waiter::resume_soon(node);
     }
 #else
-    execute(executor, resume);
+    hand_on(executor, self);
 #endif
+  }
+
+  static void hand_on(Executor& executor, coroutine_waiter& node) {
+    if constexpr (requires { typename Executor::moves_what_it_runs; }) {
+      executor.execute(resumption(node));
+    } else {
+      execute(executor, [continuation = node.continuation]() noexcept {
+        trampoline::together([continuation] { continuation.resume(); });
+      });
+    }
   }
   template <class F>
   static void execute(Executor& executor, F f) {
@@ -157,6 +189,9 @@ public:
     holds_ = what::nothing;
     std::destroy_at(&registration_);
   }
+  void disarm_unless(wait_status how) noexcept {
+    if (End::why != how) disarm();
+  }
 
 private:
   enum class what : unsigned char { end, registration, nothing };
@@ -177,13 +212,13 @@ class [[nodiscard("write co_await")]] waiting : private Place,
 
 public:
   explicit waiting(const request& what, Resumption resumption = {}, Ends... ends)
-      : Place(what, &Resumption::template go_on<waiting>),
+      : Place(what, &go_on),
         Resumption(std::move(resumption)),
         std::tuple<armed_end<Place, Ends>...>(std::move(ends)...) {}
   // Preconditions: not awaited yet. For coroutine types whose await_transform passes it on, where
   // GCC 12 moves it into the frame, and for those who take an awaitable by value, such as senders.
   waiting(waiting&& other)
-      : Place(other.what(), &Resumption::template go_on<waiting>),
+      : Place(other.what(), &go_on),
         Resumption(static_cast<Resumption&&>(other)),
         std::tuple<armed_end<Place, Ends>...>(std::move(other.ends())) {}
   waiting& operator=(waiting&&) = delete;
@@ -219,6 +254,18 @@ public:
 private:
   template <class>
   friend struct by_executor;
+
+  // What wake() does.
+  static void go_on(waiter& node) noexcept {
+    if constexpr (sizeof...(Ends) != 0) {
+      auto& self = static_cast<waiting&>(static_cast<coroutine_waiter&>(node));
+      const bool owns = requires { Place::owns; } && node.status == wait_status::acquired;
+      if (!owns) {
+        std::apply([&](auto&... each) { (each.disarm_unless(node.status), ...); }, self.ends());
+      }
+    }
+    Resumption::template go_on<waiting>(node);
+  }
 
   std::tuple<armed_end<Place, Ends>...>& ends() noexcept { return *this; }
 
