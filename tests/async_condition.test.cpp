@@ -425,5 +425,6 @@ TEST_CASE("async_condition stops at misuse with a sentence") {
           auto q = std::make_unique<queue>();
           waits(*q, "a");
           q.reset();
-        }) == "interlock: ~async_condition: somebody waits for it; notify_all() first\n");
+        }) == "interlock: ~async_condition: somebody waits for it; notify_all(), and let every wait "
+                "end\n");
 }

@@ -19,6 +19,7 @@
 #include "support/one_alarm.hpp"
 #include "support/owned.hpp"
 #include "support/stopping.hpp"
+#include "testing/last_user.hpp"
 
 namespace detail = interlock::detail;
 using interlock::async_auto_reset_event;
@@ -351,6 +352,27 @@ void destroyed_after_a_stop(world& w) {
   w.finally([] {});
 }
 
+// One set lets two in, one of whom may be stopped, wherever they go on: the last one destroys it.
+void last_one_destroys(world& w) {
+  auto* const shared = used_by<gate>::make(2);
+  support::stop_source source;
+  const auto unless = [](used_by<gate>* event,
+                         support::stop_source::token stop) -> support::detached {
+    const wait_status how = co_await (*event)->wait(stop);
+    testing::check(how == wait_status::acquired || how == wait_status::cancelled, "ended");
+    event->leave();
+  };
+  const auto waits = [](used_by<gate>* event) -> support::detached {
+    testing::check(co_await (*event)->wait() == wait_status::acquired, "let in");
+    event->leave();
+  };
+  unless(shared, source.get_token());
+  waits(shared);
+  w.thread([shared] { (*shared)->set(); });
+  w.thread([&] { source.request_stop(); });
+  w.finally([] {});
+}
+
 // ---- what others do -----------------------------------------------------------------------------
 
 // An auto-reset event of which a waiter that is stopped leaves in its own time: the set finds it
@@ -508,6 +530,7 @@ TEST_CASE("async_event: who is let in may destroy it") {
   proved(destroyed_after_the_event);
   proved(destroyed_after_a_stop<bell>);
   proved(destroyed_after_a_stop<gate>);
+  proved(last_one_destroys);
 }
 
 TEST_CASE("async_event: a set that a stopped waiter swallows is found") { failing(swallows); }

@@ -276,9 +276,24 @@ TEST_CASE("What was done before a set is visible to whoever is let in afterwards
   publishes<bell>();
 }
 
-TEST_CASE("Whoever is let in by the last set may destroy the event at once") {
+TEST_CASE("The last one that a set lets in may destroy the event at once") {
   destroyed_when_let_in<gate>();
   destroyed_when_let_in<bell>();
+
+  auto event = std::make_unique<gate>();  // one set lets three in
+  manual_timer timer;
+  inplace_stop_source stop;
+  int waiting = 3;
+  const auto last_destroys = [](std::unique_ptr<gate>& mine, manual_timer& clock,
+                                inplace_stop_source& end, int& left) -> detached {
+    const wait_status how = co_await mine->wait_until(clock, clock.now() + 1s, end.get_token());
+    end.request_stop();  // too late for those that were let in
+    clock.advance_to(clock.now() + 2s);
+    if (how == wait_status::acquired && --left == 0) mine.reset();
+  };
+  for (int i = 0; i < 3; ++i) last_destroys(event, timer, stop, waiting);
+  event->set();
+  CHECK(event == nullptr);
 }
 
 TEST_CASE("Waiting for an event and setting it allocate nothing") {

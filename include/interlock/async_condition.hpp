@@ -14,7 +14,8 @@
 // Progress    notify: a few steps in turn with those who begin or end a wait. wait_blocking:
 //             blocking.
 // Cost        8 bytes. A notified coroutine queues at the mutex without being resumed.
-// Lifetime    Nobody may wait. The mutex outlives the waits.
+// Lifetime    May be destroyed when each wait has given its result: to be notified is not enough.
+//             The mutex outlives the waits.
 // Resumes on  The thread that hands it the mutex, as async_mutex::lock(). Predicates run there too,
 //             in turn with the coroutines of that thread.
 // Cancellation By a stop token or a deadline, on any thread; it queues at the mutex then, and owns
@@ -73,7 +74,8 @@ public:
   async_condition& operator=(const async_condition&) = delete;
   // Preconditions: nobody waits.
   ~async_condition() {
-    waiting_.expect_empty("~async_condition: somebody waits for it; notify_all() first");
+    waiting_.expect_empty(
+        "~async_condition: somebody waits for it; notify_all(), and let every wait end");
   }
 
   // Effects: co_await wait(held) unlocks the mutex, suspends the coroutine until it is notified,
@@ -82,7 +84,8 @@ public:
   //                same mutex.
   // Returns: an awaitable of a wait_status: acquired if it was notified, else cancelled or
   //          timed_out. The guard owns the mutex again; unless that refused, which the status and
-  //          the guard say: closed, or overloaded if it has a bound.
+  //          the guard say: closed, or overloaded if it has a bound. A notification that ends so is
+  //          used up. The guard then wants to be asked, as any that was refused: if (!held).
   template <detail::stop_token_like... Token>
   [[nodiscard("write co_await")]] auto wait(guard& held, Token... stop) {
     return wait_with(held, detail::any_notification(),

@@ -9,15 +9,14 @@
 //             A set of an auto-reset event lets exactly one in and is kept if nobody waits.
 //             A wait that is cancelled or too late takes no set along.
 //             What was done before a set is visible to whoever is let in afterwards.
-//             Whoever is let in by the last set may destroy the event at once.
+//             The last one that a set lets in may destroy the event at once.
 //             Waiting for an event and setting it allocate nothing.
 // Progress    set while nobody waits, reset, is_set, try_wait: lock-free. set with waiters: a few
 //             instructions in turn for each that it lets in. wait_blocking: blocking.
 // Cost        24 bytes. A wait for a set event: a load, and if auto-reset a compare-and-swap; set:
 //             both. A wait that ends early leaves in O(1).
-// Lifetime    May be destroyed when nobody waits, by who was let in too, unless another set(),
-//             reset() or close() still runs, or another who was let in or refused has not gone on:
-//             its ends look at the event until then. A coroutine that waits may be destroyed where
+// Lifetime    May be destroyed when nobody waits, by the last who was let in too, unless another
+//             set(), reset() or close() still runs. A coroutine that waits may be destroyed where
 //             nobody can end its wait meanwhile, or on the thread that is about to resume it: a set
 //             that it had been given alone goes to the next.
 // Resumes on  The thread that sets, stops or closes: when the coroutine that runs there suspends,

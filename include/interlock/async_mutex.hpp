@@ -17,10 +17,10 @@
 //             or by two atomic operations when newcomers have to be collected. A wait that may end
 //             early: two to queue, three if nobody else is there; one and a store to hand on to
 //             it, two to end it, however many others wait.
-// Lifetime    May be destroyed once the last guard has let go, by its owner too, and those who were
-//             refused, as by close(), have gone on: their ends look at the mutex until then. A
-//             coroutine that waits may be destroyed where nobody unlocks or ends its wait
-//             meanwhile, or on the thread that is about to resume it.
+// Lifetime    May be destroyed when the last guard has let go, by its owner too, unless somebody
+//             waits or another thread is in close(). A coroutine that waits may be destroyed where
+//             nobody unlocks or ends its wait meanwhile, or on the thread that is about to resume
+//             it.
 // Resumes on  The unlocking thread: when the coroutine that runs there (see sync_wait) suspends, or
 //             inside unlock() if none does, as on a plain thread; with all that it makes ready. So
 //             for a stop, a deadline, close() and, if one unlocks meanwhile, waiters_approx().

@@ -16,9 +16,9 @@
 //             instructions in turn. acquire_blocking: blocking.
 // Cost        32 bytes; a guard has 16. With enough there and nobody waiting: a load and a
 //             compare-and-swap each way. A cancelled wait leaves the line in O(1).
-// Lifetime    May be destroyed when no guard holds permits and nobody waits, also by the last who
-//             was let in: a release() touches nothing once those that it lets in can go on.
-//             Who was refused, as by close(), waits until it has gone on.
+// Lifetime    May be destroyed when no guard holds permits, nobody waits and no close() runs, also
+//             by the last who was let in: a release() touches nothing once those that it lets in
+//             can go on.
 //             A coroutine that waits may be destroyed where nobody can end its wait meanwhile, or
 //             on the thread that is about to resume it; permits that it had been given go on.
 // Resumes on  The thread that gives back, stops or closes: when the coroutine that runs there

@@ -16,7 +16,8 @@
 // Progress    try_lock, try_lock_shared, a free lock: lock-free. Else a few steps in turn with
 //             those who begin, end or give up a wait. lock_blocking: blocking.
 // Cost        24 bytes. Free, or shared by readers: one compare-and-swap each way.
-// Lifetime    May be destroyed once the last guard has let go, by its owner too. Nobody may wait.
+// Lifetime    May be destroyed once the last guard has let go, by its owner too, and each wait has
+//             given its result.
 // Resumes on  The unlocking thread: when the coroutine that runs there (see sync_wait) suspends, or
 //             inside unlock() if none does, as on a plain thread. Or the thread that ends its wait.
 // Cancellation By a stop token or a deadline, on any thread: the guard owns nothing and says why. A

@@ -26,7 +26,7 @@
 // lets go of the ends that did not call it, and waits for a call on another thread: so whoever has
 // woken all may destroy the object, even if a coroutine goes on much later. The end that did is let
 // go by the coroutine, which waits for its call: what that touches behind wake() is still there. So
-// are all ends of a coroutine that owns: who unlocks should not wait for a call that lets others in.
+// are all ends of one that owns: who unlocks should not wait for a call that lets others in.
 
 #include <coroutine>
 #include <memory>
@@ -90,8 +90,8 @@ struct in_place {
     static_cast<coroutine_waiter&>(self).continuation.resume();
   }
 };
-// What an executor is given that moves it and never copies it. If it is destroyed instead of called,
-// with the executor's context say, the coroutine stays suspended. It may be destroyed then.
+// What an executor is given that moves it and never copies it. Destroyed instead of called, with
+// the executor's context say, it leaves the coroutine suspended, which may be destroyed then.
 class resumption {
 public:
   explicit resumption(coroutine_waiter& node) noexcept : node_(&node) {}
