@@ -37,18 +37,17 @@
 //             }
 
 #include <chrono>
-#include <coroutine>
 #include <cstddef>
 #include <mutex>
-#include <optional>
 #include <type_traits>
 #include <utility>
 
+#include "detail/exclusive.hpp"
 #include "detail/mutex_line.hpp"
 #include "detail/mutex_queue.hpp"
 #include "detail/ownership.hpp"
-#include "detail/run_result.hpp"
 #include "detail/waiting.hpp"
+#include "run_result.hpp"
 #include "timer.hpp"
 #include "wait_status.hpp"
 
@@ -135,16 +134,6 @@ private:
   template <bool Leaves, class... Ends>
   using lock_wait =
       detail::waiting<detail::mutex_place<Leaves>, detail::by_trampoline, Ends...>;
-  template <class F, class Wait>
-  class exclusive_call;
-
-  template <class F, class... Stop>
-  auto exclusive(F f, Stop... stop);
-  template <class Coroutine, class F, class... Stop>
-  static typename detail::with_result<Coroutine>::type exclusive_coroutine(async_mutex& mutex, F f,
-                                                                           Stop... stop);
-  template <class F>
-  static std::invoke_result_t<F&> owning_coroutine(guard held, F f);
 
   guard blocking(const std::chrono::steady_clock::time_point* deadline) noexcept;
 
@@ -276,87 +265,19 @@ inline async_mutex::guard async_mutex::lock_blocking_until(
   return blocking(&deadline);
 }
 
-template <class F, class Wait>
-class [[nodiscard("write co_await")]] async_mutex::exclusive_call {
-public:
-  static_assert(!detail::awaitable_function<F>, "make f a coroutine that awaits this itself");
-  static_assert(alignof(F) <= __STDCPP_DEFAULT_NEW_ALIGNMENT__,
-                "compilers do not over-align coroutine frames: capture a pointer instead");
-
-  template <class... Args>
-  explicit exclusive_call(F f, Args&&... args)
-      : wait_(std::forward<Args>(args)...), f_(std::move(f)) {}
-
-  bool await_ready() noexcept { return wait_.await_ready(); }
-  bool await_suspend(std::coroutine_handle<> self) noexcept { return wait_.await_suspend(self); }
-  auto await_resume() {
-    const guard held = wait_.await_resume();
-    return held ? detail::ran(f_) : run_result<std::invoke_result_t<F&>>(held.status());
-  }
-
-private:
-  Wait wait_;
-  F f_;
-};
-
-template <class Coroutine, class F, class... Stop>
-typename detail::with_result<Coroutine>::type async_mutex::exclusive_coroutine(async_mutex& mutex,
-                                                                               F f, Stop... stop) {
-  using result = typename detail::with_result<Coroutine>::result;
-  const guard held = co_await mutex.lock(std::move(stop)...);
-  if (!held) co_return result(held.status());
-  if constexpr (std::is_same_v<result, run_result<void>>) {
-    co_await f();
-    co_return result();
-  } else {
-    co_return result(co_await f());
-  }
-}
-
-template <class F>
-std::invoke_result_t<F&> async_mutex::owning_coroutine(guard held, F f) {
-  const guard until_done = std::move(held);  // a parameter would last as long as the frame
-  co_return co_await f();
-}
-
-template <class F, class... Stop>
-auto async_mutex::exclusive(F f, Stop... stop) {
-  using result = std::invoke_result_t<F&>;
-  if constexpr (detail::coroutine_function<F>) {
-    static_assert(requires { typename detail::with_result<result>::type; },
-                  "f gives a coroutine that is no kind<result, ...>: use lock() and a guard");
-    return exclusive_coroutine<result>(*this, std::move(f), std::move(stop)...);
-  } else if constexpr (sizeof...(Stop) == 0) {
-    return exclusive_call<F, lock_wait<false>>(std::move(f), this);
-  } else {
-    return exclusive_call<F, lock_wait<true, detail::stop_end<Stop>...>>(
-        std::move(f), this, detail::by_trampoline{}, detail::stop_end<Stop>{std::move(stop)}...);
-  }
-}
 template <class F>
 auto async_mutex::run_exclusive(F f) {
-  return exclusive(std::move(f));
+  return detail::run_as_owner(std::move(f), [this] { return lock(); });
 }
 template <class F, detail::stop_token_like Token>
 auto async_mutex::run_exclusive(F f, Token stop) {
-  return exclusive(std::move(f), std::move(stop));
+  return detail::run_as_owner(std::move(f), [this, stop = std::move(stop)]() mutable {
+    return lock(std::move(stop));
+  });
 }
-
 template <class F>
 auto async_mutex::try_run_exclusive(F f) {
-  using result = std::invoke_result_t<F&>;
-  static_assert(detail::coroutine_function<F> || !detail::awaitable_function<F>,
-                "make f a coroutine that awaits this itself");
-  guard held = try_lock();
-  if constexpr (std::is_void_v<result>) {
-    if (held) f();
-    return held.owns_lock();
-  } else if constexpr (detail::coroutine_function<F>) {
-    return held ? std::optional<result>(owning_coroutine(std::move(held), std::move(f)))
-                : std::nullopt;
-  } else {
-    return held ? std::optional<result>(f()) : std::nullopt;
-  }
+  return detail::run_if_owner(try_lock(), std::move(f));
 }
 
 }  // namespace interlock

@@ -18,6 +18,7 @@
 #include "lock_report.hpp"
 #include "manual_timer.hpp"
 #include "mirror.hpp"
+#include "run_result.hpp"
 #include "serial_queue.hpp"
 #include "snapshot.hpp"
 #include "striped_bounded_counter.hpp"

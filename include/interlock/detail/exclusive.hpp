@@ -9,9 +9,39 @@
 #include <type_traits>
 #include <utility>
 
-#include "run_result.hpp"
+#include "../run_result.hpp"
+#include "awaitable.hpp"
 
 namespace interlock::detail {
+
+// A callable whose result is a coroutine.
+template <class F>
+concept coroutine_function =
+    requires { typename std::coroutine_traits<std::invoke_result_t<F&>>::promise_type; };
+
+// A callable whose result is something else to await, which would outlive the lock.
+template <class F>
+concept awaitable_function = awaitable<std::invoke_result_t<F&>>;
+
+// task<R> to task<run_result<R>>, for every kind of coroutine that names its result first.
+template <class Coroutine>
+struct with_result {};
+template <template <class...> class Kind, class R, class... Rest>
+struct with_result<Kind<R, Rest...>> {
+  using result = run_result<R>;
+  using type = Kind<result, Rest...>;
+};
+
+// Returns: what f gave; for void, that it ran.
+template <class F>
+run_result<std::invoke_result_t<F&>> ran(F& f) {
+  if constexpr (std::is_void_v<std::invoke_result_t<F&>>) {
+    f();
+    return {};
+  } else {
+    return run_result<std::invoke_result_t<F&>>(f());
+  }
+}
 
 // Awaits the guard and calls f, which gives nothing that is to be awaited.
 template <class F, class Wait>
@@ -43,8 +73,10 @@ private:
 };
 
 // Awaits the guard and then what f gives. Coroutine: of f; ours is of the same kind.
-template <class Coroutine, class F, class Make>
-typename with_result<Coroutine>::type exclusive_coroutine(F f, Make make) {
+// make() comes first: behind an f without captures it would cost the frame a word, and a call on a
+// free lock a tenth (GCC 12).
+template <class Coroutine, class Make, class F>
+typename with_result<Coroutine>::type exclusive_coroutine(Make make, F f) {
   using result = typename with_result<Coroutine>::result;
   const auto held = co_await make();
   if (!held) co_return result(held.status());
@@ -64,7 +96,7 @@ auto run_as_owner(F f, Make make) {
     static_assert(
         requires { typename with_result<coroutine>::type; },
         "f gives a coroutine that is no kind<result, ...>: use lock() and a guard");
-    return exclusive_coroutine<coroutine>(std::move(f), std::move(make));
+    return exclusive_coroutine<coroutine>(std::move(make), std::move(f));
   } else {
     return exclusive_call<F, decltype(make())>(std::move(f), std::move(make));
   }

@@ -1,21 +1,19 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// interlock/detail/run_result.hpp - what a callable gave that had to wait for its turn, or how the
-// wait ended without it.
+// interlock/run_result.hpp - what a callable gave that had to wait for its turn, or how the wait
+// ended without it: the result of run_exclusive().
 //
 // A callable that did not run must not look as if it had. So a refusal that nobody asks about ends
-// the program with a sentence, as a guard's does (see ownership.hpp).
+// the program with a sentence, as a guard's does (see detail/ownership.hpp).
 
-#include <coroutine>
 #include <memory>
 #include <optional>
 #include <type_traits>
 #include <utility>
 
-#include "../wait_status.hpp"
-#include "awaitable.hpp"
-#include "misuse.hpp"
+#include "detail/misuse.hpp"
+#include "wait_status.hpp"
 
 namespace interlock {
 
@@ -115,38 +113,5 @@ public:
   run_result() = default;
   explicit run_result(wait_status refused) noexcept : asked_refusal(refused) {}
 };
-
-namespace detail {
-
-// A callable whose result is a coroutine.
-template <class F>
-concept coroutine_function =
-    requires { typename std::coroutine_traits<std::invoke_result_t<F&>>::promise_type; };
-
-// A callable whose result is something else to await, which would outlive the lock.
-template <class F>
-concept awaitable_function = awaitable<std::invoke_result_t<F&>>;
-
-// task<R> to task<run_result<R>>, for every kind of coroutine that names its result first.
-template <class Coroutine>
-struct with_result {};
-template <template <class...> class Kind, class R, class... Rest>
-struct with_result<Kind<R, Rest...>> {
-  using result = run_result<R>;
-  using type = Kind<result, Rest...>;
-};
-
-// Returns: what f gave; for void, that it ran.
-template <class F>
-run_result<std::invoke_result_t<F&>> ran(F& f) {
-  if constexpr (std::is_void_v<std::invoke_result_t<F&>>) {
-    f();
-    return {};
-  } else {
-    return run_result<std::invoke_result_t<F&>>(f());
-  }
-}
-
-}  // namespace detail
 
 }  // namespace interlock
