@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "support/awaiters.hpp"
 #include "support/stopping.hpp"
 #include "testing/ferry.hpp"
 
@@ -27,6 +28,7 @@ using interlock::reschedule;
 using interlock::sync_wait;
 using interlock::task;
 using interlock::when_all;
+using support::counted;
 using testing::world;
 
 namespace {
@@ -304,14 +306,6 @@ struct never {
   bool await_ready() const noexcept { return false; }
   void await_suspend(std::coroutine_handle<>) const noexcept {}
   void await_resume() const noexcept {}
-};
-
-struct counted {
-  explicit counted(int& n) : alive(n) { ++alive; }
-  ~counted() { --alive; }
-  counted(const counted&) = delete;
-  counted& operator=(const counted&) = delete;
-  int& alive;
 };
 
 task<> inner_wait(int& alive) {

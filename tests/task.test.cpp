@@ -25,6 +25,7 @@
 #endif
 
 #include "support/allocations.hpp"
+#include "support/awaiters.hpp"
 #include "support/catch.hpp"
 #include "support/death.hpp"
 #include "support/detached.hpp"
@@ -51,7 +52,10 @@ static_assert(sizeof(task<std::string>) == sizeof(void*));
 static_assert(std::is_same_v<decltype(sync_wait(std::declval<task<int&>>())), int&>);
 static_assert(std::is_same_v<decltype(sync_wait(std::declval<task<>>())), void>);
 
+using support::counted;
 using support::detached;
+using support::park_in;
+using support::ready_with;
 
 namespace {
 
@@ -81,12 +85,6 @@ private:
   std::thread& thread_;
 };
 
-struct ready_with {
-  int value;
-  bool await_ready() const noexcept { return true; }
-  void await_suspend(std::coroutine_handle<>) const noexcept {}
-  int await_resume() const noexcept { return value; }
-};
 struct through_member {
   ready_with operator co_await() const noexcept { return {1}; }
 };
@@ -150,22 +148,6 @@ struct foreign_with_token {
 foreign_with_token see_token(inplace_stop_token, inplace_stop_token& to) {
   to = co_await token_at(2);
 }
-
-// Suspends until somebody resumes the handle.
-struct park_in {
-  std::coroutine_handle<>& to;
-  bool await_ready() const noexcept { return false; }
-  void await_suspend(std::coroutine_handle<> self) const noexcept { to = self; }
-  void await_resume() const noexcept {}
-};
-
-struct counted {
-  explicit counted(int& n) : alive(n) { ++alive; }
-  ~counted() { --alive; }
-  counted(const counted&) = delete;
-  counted& operator=(const counted&) = delete;
-  int& alive;
-};
 
 task<> stay(int& alive, std::coroutine_handle<>& to) {
   const counted here(alive);

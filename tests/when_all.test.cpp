@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "support/allocations.hpp"
+#include "support/awaiters.hpp"
 #include "support/catch.hpp"
 #include "support/detached.hpp"
 #include "support/owned.hpp"
@@ -37,7 +38,10 @@ using interlock::task;
 using interlock::when_all;
 using interlock::with_stop_token;
 
+using support::counted;
 using support::detached;
+using support::park_in;
+using support::ready_with;
 
 namespace {
 
@@ -101,12 +105,6 @@ task<int> fail_when_stopped(std::string who, std::vector<std::string>& log) {
   throw std::runtime_error("a consequence");
 }
 
-struct ready_with {
-  int value;
-  bool await_ready() const noexcept { return true; }
-  void await_suspend(std::coroutine_handle<>) const noexcept {}
-  int await_resume() const noexcept { return value; }
-};
 struct through_member {
   int value;
   ready_with operator co_await() const noexcept { return {value}; }
@@ -122,20 +120,6 @@ struct pinned : ready_with {
   pinned& operator=(const pinned&) = delete;
 };
 
-// Suspends for good, and counts itself.
-struct park_in {
-  std::coroutine_handle<>& to;
-  bool await_ready() const noexcept { return false; }
-  void await_suspend(std::coroutine_handle<> self) const noexcept { to = self; }
-  void await_resume() const noexcept {}
-};
-struct counted {
-  explicit counted(int& n) : alive(n) { ++alive; }
-  ~counted() { --alive; }
-  counted(const counted&) = delete;
-  counted& operator=(const counted&) = delete;
-  int& alive;
-};
 task<> stay(int& alive, std::coroutine_handle<>& to) {
   const counted here(alive);
   co_await park_in{to};

@@ -72,6 +72,15 @@ void let_go(lock& held) {
 
 using list = std::vector<std::string>;
 
+// One party takes the first, then the second.
+void both(lock& first, lock& second) {
+  asker a({thread(1)});
+  a.take(first);
+  a.take(second);
+  let_go(second);
+  let_go(first);
+}
+
 }  // namespace
 
 TEST_CASE("Who waits for what it owns is a circle of one") {
@@ -244,13 +253,6 @@ TEST_CASE("What a named owner has stays its own when the guard moves") {
 TEST_CASE("Two orders are told once though nobody waits") {
   const support::reports reports;
   lock x("x"), y("y");
-  const auto both = [](lock& first, lock& second) {
-    asker a({thread(1)});
-    a.take(first);
-    a.take(second);
-    let_go(second);
-    let_go(first);
-  };
   both(x, y);
   both(x, y);
   CHECK(reports.empty());
@@ -272,13 +274,6 @@ TEST_CASE("Two orders are told once though nobody waits") {
 TEST_CASE("A circle of three orders is told") {
   const support::reports reports;
   lock x("x"), y("y"), z("z");
-  const auto both = [](lock& first, lock& second) {
-    asker a({thread(1)});
-    a.take(first);
-    a.take(second);
-    let_go(second);
-    let_go(first);
-  };
   both(x, y);
   both(y, z);
   CHECK(reports.empty());
