@@ -203,6 +203,22 @@ void destroyed_while_suspended(world& w, bool leaver) {
   });
 }
 
+// Who was refused needs the mutex no more, even if it is destroyed instead of resumed.
+void mutex_is_gone_first(world& w, bool leaver) {
+  w.thread([leaver] {
+    auto* const s = new shared;
+    auto owner = s->door.try_lock();
+    const support::owned refused = waits(*s, leaver);
+    detail::trampoline::together([&]() noexcept {  // as in a coroutine: who is told goes on later
+      s->door.close();
+      owner.unlock();
+      delete s;
+      refused.handle.destroy();
+    });
+  });
+  w.finally([] {});
+}
+
 // The coroutine that gets the mutex last destroys it, while its own end comes too late.
 struct last_one {
   async_mutex door;
@@ -423,6 +439,11 @@ TEST_CASE("async_mutex: a deadline that passes while the wait begins") {
 TEST_CASE("async_mutex: a coroutine is destroyed while it waits") {
   proved([](world& w) { destroyed_while_suspended(w, false); }, whole_waits());
   proved([](world& w) { destroyed_while_suspended(w, true); }, whole_waits());
+}
+
+TEST_CASE("async_mutex: it is gone before a coroutine that it refused") {
+  proved([](world& w) { mutex_is_gone_first(w, false); }, whole_waits());
+  proved([](world& w) { mutex_is_gone_first(w, true); }, whole_waits());
 }
 
 TEST_CASE("async_mutex: the last owner destroys it while its stop comes too late") {

@@ -213,20 +213,23 @@ inline void mutex_queue::end(waiter& node, wait_status why) noexcept {
   to.wake(stood ? &node : nullptr);
 }
 
+// Who is about to be resumed has its answer. If that is a refusal, the mutex may be gone.
 // Out of line: inside each coroutine that waits it costs a hand-over a tenth (GCC 12, -O3).
 [[gnu::noinline]] inline void mutex_queue::abandon(coroutine_waiter& node) noexcept {
+  if (trampoline::forget(node)) {
+    if (node.status == wait_status::acquired) unlock();
+    return;
+  }
   ring line = enter();
   collect(line);
   const bool stood =
       take_off(line, node) || (node.amount == newcomer && remove_from_run(node));
-  const handed to = leave_or_pass_on(line);
-  if (!stood && !trampoline::forget(node)) {
+  leave_or_pass_on(line).wake();
+  if (!stood) {
     misuse(
         "async_mutex: a coroutine was destroyed while another thread was about to resume it; "
         "destroy it where nobody can end its wait meanwhile");
   }
-  to.wake();
-  if (!stood && node.status == wait_status::acquired) unlock();
 }
 
 inline std::size_t mutex_queue::waiters() noexcept {
