@@ -9,6 +9,7 @@
 #include <chrono>
 #include <coroutine>
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <utility>
 
@@ -217,6 +218,32 @@ void mutex_is_gone_first(world& w, bool leaver) {
     });
   });
   w.finally([] {});
+}
+
+// Nor does its end look at it, though the coroutine goes on much later.
+support::detached waits_elsewhere(async_mutex& door, one_deadline& timer, ending& told,
+                                  std::function<void()>& job) {
+  const auto held = co_await door.lock_until(timer, 1).resume_on([&job](auto f) { job = f; });
+  told.set(held.status());
+}
+void goes_on_when_it_is_gone(world& w) {
+  auto* const door = new async_mutex;
+  one_deadline timer;
+  ending told;
+  std::function<void()> job;
+  auto owner = door->try_lock();
+  waits_elsewhere(*door, timer, told, job);
+  w.thread([&, door] {
+    door->close();
+    owner.unlock();
+    delete door;
+  });
+  w.thread([&] { timer.passed.request_stop(); });
+  w.finally([&] {
+    testing::check(job != nullptr, "it was told");
+    job();
+    w.outcome(told.how);
+  });
 }
 
 // The coroutine that gets the mutex last destroys it, while its own end comes too late.
@@ -444,6 +471,11 @@ TEST_CASE("async_mutex: a coroutine is destroyed while it waits") {
 TEST_CASE("async_mutex: it is gone before a coroutine that it refused") {
   proved([](world& w) { mutex_is_gone_first(w, false); }, whole_waits());
   proved([](world& w) { mutex_is_gone_first(w, true); }, whole_waits());
+}
+
+TEST_CASE("async_mutex: it is gone before a coroutine goes on that it refused") {
+  const auto report = proved(goes_on_when_it_is_gone, whole_waits());
+  CHECK(joined(seen(report)) == "2, 3");
 }
 
 TEST_CASE("async_mutex: the last owner destroys it while its stop comes too late") {
