@@ -70,6 +70,7 @@ public:
 
   constexpr async_mutex() noexcept = default;
   // At most so many wait; one more is refused at once, as overloaded. Costs every wait some more.
+  // A thread that was woken and finds the mutex taken again waits on, over the bound if need be.
   constexpr explicit async_mutex(max_waiters limit) noexcept : queue_(limit.count) {}
   async_mutex(const async_mutex&) = delete;
   async_mutex& operator=(const async_mutex&) = delete;
