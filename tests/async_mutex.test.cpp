@@ -334,6 +334,10 @@ TEST_CASE("run_exclusive gives what the callable gives") {
   CHECK(**sync_wait(mutex.run_exclusive([p = std::make_unique<int>(4)]() mutable {
     return std::move(p);
   })) == 4);
+  const auto named = sync_wait(mutex.run_exclusive([] { return std::string("five"); }));
+  CHECK(*named == "five");
+  CHECK(named->size() == 4);
+  static_assert(std::is_same_v<decltype(*named), const std::string&>);
   CHECK(is_free(mutex));
 }
 

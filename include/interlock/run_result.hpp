@@ -83,8 +83,13 @@ public:
     expect_ran();
     return *value_;
   }
+  const R& operator*() const& noexcept {
+    expect_ran();
+    return *value_;
+  }
   R&& operator*() && noexcept { return std::move(**this); }
   R* operator->() noexcept { return std::addressof(**this); }
+  const R* operator->() const noexcept { return std::addressof(**this); }
 
 private:
   std::optional<R> value_;
