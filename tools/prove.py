@@ -8,6 +8,7 @@ on a shared machine is no verdict.
 """
 
 import argparse
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -91,6 +92,12 @@ class Catch:
             print(self.output[-3000:], flush=True)
 
 
+def at_once(function, items):
+    """[function(item)], as many at a time as there are processors."""
+    with concurrent.futures.ThreadPoolExecutor(os.cpu_count() or 1) as pool:
+        return list(pool.map(function, items))
+
+
 def total(results, name):
     return sum(getattr(result, name) for result in results)
 
@@ -105,7 +112,7 @@ def human(number):
 def kit(table, programs):
     """The explorer, judged by what is known of its answers."""
     names = sorted(p for p in programs.glob("testing.*.model*") if os.access(p, os.X_OK))
-    results = {p.name: Catch(p, [], 300) for p in names}
+    results = dict(zip((p.name for p in names), at_once(lambda p: Catch(p, [], 300), names)))
     fronts = [[r for n, r in results.items() if n.endswith(".b") == b] for b in (False, True)]
     table.add("the kit's own cases, std::atomic as it is", "all",
               f"{total(fronts[0], 'cases')} cases, {human(total(fronts[0], 'executions'))} "
@@ -125,7 +132,7 @@ def types(table, programs, quick, minutes):
     """Our types: what each says of itself, in every execution."""
     names = sorted(p for p in programs.glob("*.model")
                    if not p.name.startswith(("testing.", "example.")) and os.access(p, os.X_OK))
-    results = [Catch(p, [], 300) for p in names]
+    results = at_once(lambda p: Catch(p, [], 300), names)
     for name, result in zip(names, results):
         print(f"    {name.name:<32}{result.cases:>4} cases {human(result.executions):>9} executions")
     table.add(f"{len(names)} programs for our types, all executions", "all",
@@ -140,7 +147,7 @@ def types(table, programs, quick, minutes):
     # A case may explore more than one body; each may use all that one case has.
     budget = int(minutes * 60_000 / max(1, sum(counts)))
     deep = []
-    for program, count in zip(names, counts):
+    for program, count in zip(names, counts):  # one at a time: each takes all processors
         if count == 0:
             continue
         deep.append(Catch(program, ["[.deep]"], 60 + 4 * count * budget / 1000, budget))
