@@ -156,6 +156,48 @@ void two_cancels(world& w) {
   });
 }
 
+// Two wait, and each thread calls an end of both, in opposite orders, while the owner closes it or
+// unlocks: whoever tells one waits for no call that waits for him.
+void ends_cross(world& w, bool close) {
+  struct pair {
+    async_mutex door;
+    int inside = 0;
+    support::stop_source stops[2];
+    one_deadline deadlines[2];
+    ending told[2];
+  };
+  auto* const s = new pair;
+  auto owner = s->door.try_lock();
+  const auto wait = [](pair& p, int i) -> support::detached {
+    const auto held = co_await p.door.lock_until(p.deadlines[i], 1, p.stops[i].get_token());
+    p.told[i].set(held.status());
+    if (held) ++p.inside;
+  };
+  wait(*s, 0);
+  wait(*s, 1);
+  w.thread([s] {
+    s->stops[0].request_stop();
+    s->deadlines[1].passed.request_stop();
+  });
+  w.thread([s, close] {
+    if (close) s->stops[1].request_stop();
+    s->deadlines[0].passed.request_stop();
+  });
+  w.thread([s, close, &owner] {
+    if (close) s->door.close();
+    owner.unlock();
+  });
+  w.finally([s] {
+    int acquired = 0;
+    for (const ending& each : s->told) {
+      testing::check(each.how >= 0, "both are told");
+      acquired += each.is(wait_status::acquired) ? 1 : 0;
+    }
+    testing::check(s->inside == acquired && !s->door.held(), "all who got it were inside");
+    delete s;
+  });
+}
+
 // The end comes while the coroutine arms it, lists itself, and is let in.
 void deadline_against_grant(world& w) {
   auto* const s = new shared;
@@ -456,6 +498,13 @@ TEST_CASE("async_mutex: a stop, a deadline and a grant: one of them decides") {
 TEST_CASE("async_mutex: two cancels and an unlock") {
   const auto report = proved(two_cancels, whole_waits());
   CHECK(joined(seen(report)) == "0 0, 0 1, 1 0, 1 1");
+}
+
+TEST_CASE("async_mutex: the ends of two cross") {
+  proved([](world& w) { ends_cross(w, false); }, whole_waits());
+}
+TEST_CASE("async_mutex: the ends of two cross while it is closed", "[.deep]") {
+  proved([](world& w) { ends_cross(w, true); }, whole_waits());
 }
 
 TEST_CASE("async_mutex: a deadline that passes while the wait begins") {
