@@ -10,8 +10,10 @@
 #include <array>
 #include <chrono>
 #include <coroutine>
+#include <functional>
 #include <initializer_list>
 #include <string>
+#include <thread>
 #include <type_traits>
 #include <vector>
 
@@ -373,6 +375,39 @@ void last_one_destroys(world& w) {
   w.finally([] {});
 }
 
+// Whoever has let all in destroys the event, before the one who was let in goes on elsewhere, and
+// while a stop comes too late, or in between.
+template <class Event>
+void destroyed_by_the_setter(world& w) {
+  auto* const event = new Event;
+  support::stop_source source;
+  std::function<void()> job;
+  std::atomic<std::thread::id> handed_on_by{};
+  wait_status how{};
+  const auto elsewhere = [&](auto go_on) {
+    job = go_on;
+    handed_on_by.store(std::this_thread::get_id(), rlx);
+  };
+  const auto waits = [](Event* at, support::stop_source::token stop, auto executor,
+                        wait_status& status) -> support::detached {
+    status = co_await at->wait(stop).resume_on(executor);
+  };
+  bool gone = false;
+  waits(event, source.get_token(), elsewhere, how);
+  w.thread([&, event] {
+    event->set();
+    gone = handed_on_by.load(rlx) == std::this_thread::get_id();
+    if (gone) delete event;
+  });
+  w.thread([&] { source.request_stop(); });
+  w.finally([&, event] {
+    job();
+    testing::check(how == (gone ? wait_status::acquired : wait_status::cancelled), "one of both");
+    if (!gone) delete event;
+    w.outcome(gone ? 1 : 0);
+  });
+}
+
 // ---- what others do -----------------------------------------------------------------------------
 
 // An auto-reset event of which a waiter that is stopped leaves in its own time: the set finds it
@@ -531,6 +566,8 @@ TEST_CASE("async_event: who is let in may destroy it") {
   proved(destroyed_after_a_stop<bell>);
   proved(destroyed_after_a_stop<gate>);
   proved(last_one_destroys);
+  CHECK(joined(seen(proved(destroyed_by_the_setter<bell>))) == "0, 1");
+  CHECK(joined(seen(proved(destroyed_by_the_setter<gate>))) == "0, 1");
 }
 
 TEST_CASE("async_event: a set that a stopped waiter swallows is found") { failing(swallows); }
