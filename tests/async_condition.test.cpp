@@ -17,6 +17,7 @@
 
 #include "support/allocations.hpp"
 #include "support/catch.hpp"
+#include "support/counting_token.hpp"
 #include "support/death.hpp"
 #include "support/detached.hpp"
 #include "support/owned.hpp"
@@ -402,6 +403,27 @@ TEST_CASE("async_condition: it resumes where it is told to") {
   REQUIRE(jobs.size() == 1);
   jobs[0]();
   CHECK(q.says == story{"there"});
+}
+
+TEST_CASE("async_condition: who unlocks the mutex does not wait for a stop that comes too late") {
+  queue q;
+  int registered = 0;
+  const auto waits_there = [](queue& from, int* count, auto post) -> detached {
+    auto held = co_await from.door.lock();
+    const auto how =
+        co_await from.filled.wait(held, support::counting_token{count}).resume_on(post);
+    from.says.emplace_back(to_string(how));
+  };
+  std::vector<std::function<void()>> jobs;
+  waits_there(q, &registered, [&jobs](auto job) { jobs.emplace_back(job); });
+  auto owner = q.door.lock_blocking();
+  q.filled.notify_one();
+  owner.unlock();
+  REQUIRE(jobs.size() == 1);
+  CHECK(registered == 1);  // to unregister may wait for another thread
+  jobs[0]();
+  CHECK(registered == 0);
+  CHECK(q.says == story{"acquired"});
 }
 
 TEST_CASE("async_condition stops at misuse with a sentence") {

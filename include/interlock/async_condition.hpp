@@ -183,6 +183,7 @@ public:
     async_mutex::guard* held;
     Predicate holds;
   };
+  static constexpr bool owns = true;  // the mutex; and the condition outlives the wait
 
   condition_place(const request& what, wake_function function)
       : coroutine_waiter(&ended_by_others), what_(what), go_on_(function), again_(*this) {}

@@ -21,6 +21,7 @@
 
 #include "support/allocations.hpp"
 #include "support/catch.hpp"
+#include "support/counting_token.hpp"
 #include "support/death.hpp"
 #include "support/detached.hpp"
 #include "support/owned.hpp"
@@ -56,20 +57,6 @@ struct mover {
   }
   std::unique_ptr<il::resumption>* job;
   bool full = false;
-};
-
-// Counts the callbacks that are registered, of which it calls none.
-struct counting_token {
-  template <class F>
-  struct callback_type {
-    callback_type(const counting_token& token, F) : registered(token.registered) { ++*registered; }
-    callback_type(const callback_type&) = delete;
-    callback_type& operator=(const callback_type&) = delete;
-    ~callback_type() { --*registered; }
-    int* registered;
-  };
-  bool stop_requested() const noexcept { return false; }
-  int* registered;
 };
 
 template <class Wait>
@@ -173,7 +160,7 @@ TEST_CASE("no end looks at an object once all who waited for it are woken") {
   std::vector<std::string> log;
   std::vector<std::function<void()>> jobs;
   const auto wait = [&](permits& from, std::string name) {
-    logs([&] { return from.take_until(timer, at(1ms), counting_token{&registered})
+    logs([&] { return from.take_until(timer, at(1ms), support::counting_token{&registered})
                    .resume_on(later{&jobs}); },
          log, std::move(name));
   };
