@@ -335,6 +335,19 @@ TEST_CASE("a handler that throws leaves run and not the lock") {
   CHECK(is_free(mutex));
 }
 
+TEST_CASE("a handler that leaves the guard where it is may own the mutex") {
+  net::io_context io;
+  auto mutex = std::make_unique<async_mutex>();
+  async_mutex& door = *mutex;
+  bool owns = false;
+  async_lock(door, net::bind_executor(io, [&owns, own = std::move(mutex)](error_code,
+                                                                          const auto& got) {
+    owns = got.owns_lock();
+  }));
+  io.run();
+  CHECK(owns);
+}
+
 TEST_CASE("a handler may own what it waits for, and cannot be copied") {
   net::io_context io;
   auto mutex = std::make_unique<async_mutex>();

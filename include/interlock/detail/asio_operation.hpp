@@ -204,7 +204,8 @@ private:
     if constexpr (std::is_same_v<decltype(result), wait_status>) {
       std::move(handler)(error);
     } else {
-      std::move(handler)(error, std::move(result));
+      auto given = std::move(result);  // goes before the handler, which may own what it is of
+      std::move(handler)(error, std::move(given));
     }
   }
 
