@@ -727,6 +727,30 @@ TEST_CASE("an alarm may be destroyed by its own call") {
   CHECK_FALSE(ring);
 }
 
+TEST_CASE("a coroutine that the call of an alarm lets in goes on when the call is over") {
+  net::io_context io;
+  asio_timer timer(io.get_executor());
+  async_mutex mutex;
+  auto held = mutex.try_lock();
+  std::vector<std::string> log;
+  struct unlocks {
+    async_mutex::guard* held;
+    std::vector<std::string>* log;
+    void operator()() const noexcept {
+      held->unlock();
+      log->emplace_back("called");
+    }
+  };
+  [](async_mutex& door, std::vector<std::string>& told) -> support::detached {
+    const auto got = co_await door.lock();
+    told.emplace_back("coroutine");
+  }(mutex, log);
+  const asio_timer::alarm<unlocks> ring(timer, timer.now() + std::chrono::milliseconds(1),
+                                        unlocks{&held, &log});
+  io.run();
+  CHECK(log == std::vector<std::string>{"called", "coroutine"});
+}
+
 TEST_CASE("resume_on takes a plain coroutine to an executor of Asio") {
   net::io_context io;
   async_mutex mutex;

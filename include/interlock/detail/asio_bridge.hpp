@@ -18,6 +18,7 @@
 #include "../wait_status.hpp"
 #include "asio_operation.hpp"
 #include "parking.hpp"
+#include "waiter.hpp"
 
 namespace interlock::detail {
 
@@ -244,10 +245,13 @@ private:
                                          std::memory_order_relaxed)) {
         return;
       }
-      f();  // the alarm may be gone now
-      // order: release [asio_alarm.done] pairs with [asio_alarm.call_off], [asio_alarm.wait]: publishes what the call did
-      state.store(over, std::memory_order_release);
-      unpark_one(&state);
+      // Coroutines that it lets in go on behind it: nobody who waits for it waits for them.
+      trampoline::together([this]() noexcept {
+        f();  // the alarm may be gone now
+        // order: release [asio_alarm.done] pairs with [asio_alarm.call_off], [asio_alarm.wait]: publishes what the call did
+        state.store(over, std::memory_order_release);
+        unpark_one(&state);
+      });
     }
 
     // Returns: false if the call was or is being made; then it is not at it on another thread.
