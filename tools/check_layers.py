@@ -69,7 +69,7 @@ MAY_SAY = {
 ASIO = {f"{name}.hpp" for name in """any_io_executor associated_allocator
 associated_cancellation_slot associated_executor async_result cancellation_type error
 execution/context execution_context executor_work_guard post query recycling_allocator steady_timer
-version""".split()}
+strand version""".split()}
 # Only one branch of a platform switch is ever compiled, so only the first counts.
 OTHER_BRANCH = {"detail/parking_portable.hpp", "detail/restartable_none.hpp",
                 "detail/restartable_aarch64.hpp"}
@@ -82,7 +82,7 @@ PLATFORM = {
 
 # Header -> (lines that its closure may have, why).
 MORE_LINES = {
-    "asio.hpp": (1200, "operations, their contexts, stop tokens, alarms, and the names of Asio"),
+    "asio.hpp": (1230, "operations, their contexts, stop tokens, alarms, and the names of Asio"),
     "async_mutex.hpp": (1580, "coroutines that may leave, threads, and what a wait gives"),
     "async_condition.hpp": (1950, "all that async_mutex is, and a queue"),
     "lock_all.hpp": (2430, "both mutexes that it locks"),

@@ -43,6 +43,7 @@
 #include <boost/asio/query.hpp>
 #include <boost/asio/recycling_allocator.hpp>
 #include <boost/asio/steady_timer.hpp>
+#include <boost/asio/strand.hpp>
 #include <boost/asio/version.hpp>
 
 #include <utility>
@@ -66,6 +67,9 @@ struct boost_asio {
   using error_category = boost::system::error_category;
   template <class Executor>
   using work_guard = boost::asio::executor_work_guard<Executor>;
+  using context_property = boost::asio::execution::context_t;
+  template <class Executor>
+  using strand = boost::asio::strand<Executor>;
 
   template <class Handler>
   static auto executor_of(const Handler& handler) noexcept {

@@ -20,6 +20,7 @@
 #include <asio/query.hpp>
 #include <asio/recycling_allocator.hpp>
 #include <asio/steady_timer.hpp>
+#include <asio/strand.hpp>
 #include <asio/version.hpp>
 
 #include <system_error>
@@ -44,6 +45,9 @@ struct standalone_asio {
   using error_category = std::error_category;
   template <class Executor>
   using work_guard = ::asio::executor_work_guard<Executor>;
+  using context_property = ::asio::execution::context_t;
+  template <class Executor>
+  using strand = ::asio::strand<Executor>;
 
   template <class Handler>
   static auto executor_of(const Handler& handler) noexcept {

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: BSL-1.0
 // The bridge under threads: two run the loop, others lock and unlock, signals are emitted on threads
-// of their own, and loops are destroyed while plain threads let their operations in.
+// of their own, and loops are destroyed while plain threads let their operations in or end them.
 
 #include "which_asio.hpp"
 
 #include <interlock/async_mutex.hpp>
 #include <interlock/task.hpp>
+#include <interlock/timer_thread.hpp>
 
+#include <array>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -119,6 +121,45 @@ TEST_CASE("a loop is destroyed while other threads let its operations in") {
       } else {
         held.unlock();
         const auto mine = mutex.lock_blocking();
+      }
+    });
+    REQUIRE(handlers.use_count() == 1);
+    REQUIRE_FALSE(mutex.held());
+    REQUIRE(mutex.waiters_approx() == 0);
+  }
+}
+
+TEST_CASE("a loop is destroyed while signals and deadlines end its waits") {
+  interlock::timer_thread own;
+  net::thread_pool pool(1);
+  asio_timer rings(pool.get_executor());
+  for (std::size_t i = 0; i < support::rounds(3'000); ++i) {
+    async_mutex mutex;
+    std::array<net::cancellation_signal, 4> cancel;
+    auto handlers = std::make_shared<int>();
+    auto loop = std::make_unique<net::io_context>();
+    auto held = mutex.try_lock();
+    const auto soon = steady_clock::now() + std::chrono::microseconds(i % 100);
+    for (std::size_t n = 0; n < cancel.size(); ++n) {
+      const auto ends = [handlers](error_code, async_mutex::guard) {};
+      const auto slot = cancel[n].slot();
+      if (n % 2 == 0) {
+        async_lock_until(mutex, own, soon,
+                         net::bind_cancellation_slot(slot, net::bind_executor(*loop, ends)));
+      } else {
+        const auto strand = net::make_strand(*loop);
+        async_lock_until(mutex, rings, soon,
+                         net::bind_cancellation_slot(slot, net::bind_executor(strand, ends)));
+      }
+    }
+    support::run_threads(3, [&](std::size_t id) {
+      if (id == 0) {
+        for (std::size_t spin = 0; spin < i % 64; ++spin) static_cast<void>(mutex.held());
+        loop.reset();
+      } else if (id == 1) {
+        for (auto& each : cancel) each.emit(net::cancellation_type::total);
+      } else {
+        held.unlock();
       }
     });
     REQUIRE(handlers.use_count() == 1);

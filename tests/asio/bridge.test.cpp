@@ -626,21 +626,57 @@ TEST_CASE("the set of an auto-reset event that nobody took over is passed on") {
   CHECK_FALSE(open.reset());
 }
 
+TEST_CASE("a strand that is destroyed with its context may have let in any number") {
+  const std::size_t many = support::rounds(200'000);
+  async_mutex mutex;
+  auto alive = std::make_shared<int>();
+  {
+    net::io_context io;
+    auto held = mutex.try_lock();
+    async_lock(mutex, net::bind_executor(io, [](error_code, async_mutex::guard) {}));
+    const auto strand = net::make_strand(io);  // made after the first wait
+    for (std::size_t i = 0; i < many; ++i) {
+      async_lock(mutex, net::bind_executor(strand, [alive](error_code, async_mutex::guard) {
+        FAIL("its context is gone");
+      }));
+    }
+    held.unlock();
+    CHECK(io.poll_one() == 1);  // lets in the first of the strand
+  }
+  CHECK(alive.use_count() == 1);
+  CHECK(is_free(mutex));
+}
+
+namespace {
+
+struct begins_another {
+  ~begins_another() {
+    if (mutex != nullptr) {
+      async_lock(*mutex, net::bind_executor(executor, [](error_code, async_mutex::guard) {}));
+    }
+  }
+  begins_another(async_mutex& at, const net::any_io_executor& on) : mutex(&at), executor(on) {}
+  begins_another(begins_another&& other) noexcept
+      : mutex(std::exchange(other.mutex, nullptr)), executor(other.executor) {}
+  async_mutex* mutex;
+  net::any_io_executor executor;
+};
+
+}  // namespace
+
+TEST_CASE("a handler that is destroyed with its context may begin its first wait") {
+  async_mutex mutex;
+  const auto held = mutex.try_lock();
+  {
+    net::io_context io;
+    net::post(io, [at_end = begins_another(mutex, io.get_executor())] {});
+  }
+  CHECK(mutex.waiters_approx() == 0);
+}
+
 TEST_CASE("a handler that is destroyed with its context may own the lock and begin a wait") {
   async_mutex first;
   async_mutex second;
-  struct begins_another {
-    ~begins_another() {
-      if (mutex != nullptr) {
-        async_lock(*mutex, net::bind_executor(executor, [](error_code, async_mutex::guard) {}));
-      }
-    }
-    begins_another(async_mutex& at, const net::any_io_executor& on) : mutex(&at), executor(on) {}
-    begins_another(begins_another&& other) noexcept
-        : mutex(std::exchange(other.mutex, nullptr)), executor(other.executor) {}
-    async_mutex* mutex;
-    net::any_io_executor executor;
-  };
   {
     const auto held = first.try_lock();
     const auto also = second.try_lock();

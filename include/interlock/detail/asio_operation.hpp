@@ -23,8 +23,22 @@
 
 namespace interlock::detail {
 
+// An executor for a strand that runs nothing.
+template <class Net>
+struct asio_nowhere {
+  typename Net::execution_context* home;
+
+  typename Net::execution_context& query(typename Net::context_property) const noexcept {
+    return *home;
+  }
+  template <class F>
+  void execute(F&&) const noexcept {}
+  friend bool operator==(const asio_nowhere&, const asio_nowhere&) = default;
+};
+
 // The waits of one execution_context. Its services are shut down when it is destroyed, before any
-// of them is destroyed.
+// of them is destroyed, the newest first. The strands' service must be older than this: it drops
+// what it has, and must not be posted to meanwhile, as only the shutdown of this one ensures.
 template <class Net>
 class asio_waits : public Net::execution_context::service {
   using service = typename Net::execution_context::service;
@@ -33,7 +47,12 @@ public:
   using key_type = asio_waits;
   inline static typename Net::execution_context::id id;
 
-  explicit asio_waits(typename Net::execution_context& context) : service(context) {}
+  explicit asio_waits(typename Net::execution_context& context) : service(context) {
+    const asio_nowhere<Net> here{&context};
+    const typename Net::template strand<asio_nowhere<Net>> makes_their_service(here);
+  }
+  // Services that a shutdown brings about, by a handler that it destroys, are not shut down.
+  ~asio_waits() { waits.shut_down(); }
 
   context_waits waits;
 
