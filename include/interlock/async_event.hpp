@@ -16,7 +16,8 @@
 // Cost        24 bytes. A wait for a set event: a load, and if auto-reset a compare-and-swap; set:
 //             both. A wait that ends early leaves in O(1).
 // Lifetime    May be destroyed when nobody waits, by the last who was let in too, unless another
-//             set(), reset() or close() still runs. A coroutine that waits may be destroyed where
+//             set(), reset() or close() still runs, or a thread is in wait_blocking_until(), which
+//             looks at the event at its deadline. A coroutine that waits may be destroyed where
 //             nobody can end its wait meanwhile, or on the thread that is about to resume it: a set
 //             that it had been given alone goes to the next.
 // Resumes on  The thread that sets, stops or closes: when the coroutine that runs there suspends,
