@@ -46,6 +46,11 @@ struct small_asio {
     execution_context* context;
   };
   using any_io_executor = executor;
+  struct context_property {};
+  template <class Executor>
+  struct strand {
+    explicit strand(const Executor&) {}
+  };
   template <class Executor>
   struct work_guard {
     explicit work_guard(const Executor& of) : of_(of) {}
