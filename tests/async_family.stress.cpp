@@ -99,7 +99,8 @@ public:
   struct executor {
     using moves_what_it_runs = void;
     hold_back* where;
-    void execute(detail::resumption f) const {
+    template <class F>
+    void execute(F f) const {
       where->held_.emplace(std::move(f));
       where->has_it_.count_down();
     }
