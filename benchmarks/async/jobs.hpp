@@ -44,7 +44,7 @@ inline const std::string a_child = "async/call a coroutine and wait for it/";
 inline const std::string a_yield = "async/a yield, no lock/";
 
 constexpr int visitors = 50;
-constexpr int visits = 200;
+constexpr int visits = 400;  // so many that making and starting the crowd hardly counts
 constexpr int turns_each = 5000;
 
 // Effects: registers a coroutine that repeats something: make(state) returns the task, whose loop
