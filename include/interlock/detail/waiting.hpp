@@ -90,6 +90,7 @@ struct in_place {
     static_cast<coroutine_waiter&>(self).continuation.resume();
   }
 };
+
 // What an executor is given that moves it and never copies it. Destroyed instead of called, with
 // the executor's context say, it leaves the coroutine suspended, which may be destroyed then.
 class resumption {
