@@ -10,6 +10,7 @@
 #include "async_shared_mutex.hpp"
 #include "bounded_counter.hpp"
 #include "counter.hpp"
+#include "executor.hpp"
 #include "idempotency_cache.hpp"
 #include "inplace_stop_token.hpp"
 #include "keyed_serial_queue.hpp"

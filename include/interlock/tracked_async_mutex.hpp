@@ -266,9 +266,9 @@ public:
     if (asked_) detail::lock_graph::instance().end(wait_);
   }
 
-  template <class Executor>
-  auto resume_on(Executor executor)&& {
-    return again([&](auto&&) { return std::move(plain_).resume_on(std::move(executor)); });
+  template <executor Executor>
+  auto resume_on(Executor&& on)&& {
+    return again([&](auto&&) { return std::move(plain_).resume_on(std::forward<Executor>(on)); });
   }
   auto resume_inline()&& {
     return again([&](auto&&) { return std::move(plain_).resume_inline(); });

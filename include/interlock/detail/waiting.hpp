@@ -34,6 +34,7 @@
 #include <tuple>
 #include <utility>
 
+#include "../executor.hpp"
 #include "../timer.hpp"
 #include "../wait_status.hpp"
 #include "stoppable.hpp"
@@ -110,13 +111,13 @@ private:
   coroutine_waiter* node_;
 };
 
-// Executors of anybody get what they may copy; an executor of ours says that it moves.
-template <class Executor>
+// `Executor` is what is kept of one: see executor.hpp.
+template <class Executor, bool Moves>
 struct by_executor {
   template <class Waiting>
   static void go_on(waiter& node) noexcept {
     auto& self = static_cast<Waiting&>(static_cast<coroutine_waiter&>(node));
-    // The frame, and what is in it, may be gone before execute() returns.
+    // The frame, and what is in it, may be gone before the executor returns.
     Executor executor = std::move(self.by_executor::executor_);
 #if defined(__cpp_exceptions)
     try {
@@ -131,20 +132,12 @@ struct by_executor {
   }
 
   static void hand_on(Executor& executor, coroutine_waiter& node) {
-    if constexpr (requires { typename Executor::moves_what_it_runs; }) {
-      executor.execute(resumption(node));
+    if constexpr (Moves) {
+      hand_to(executor, resumption(node));
     } else {
-      execute(executor, [continuation = node.continuation]() noexcept {
+      hand_to(executor, [continuation = node.continuation]() noexcept {
         trampoline::together([continuation] { continuation.resume(); });
       });
-    }
-  }
-  template <class F>
-  static void execute(Executor& executor, F f) {
-    if constexpr (requires { executor.execute(f); }) {
-      executor.execute(f);
-    } else {
-      executor(f);
     }
   }
 
@@ -224,11 +217,13 @@ public:
         std::tuple<armed_end<Place, Ends>...>(std::move(other.ends())) {}
   waiting& operator=(waiting&&) = delete;
 
-  // Effects: instead, the coroutine resumes where the executor runs what it is given:
-  //          executor.execute(f) or executor(f). Preconditions: not awaited yet.
-  template <class Executor>
-  auto resume_on(Executor executor) && {
-    return again(by_executor<Executor>{std::move(executor)});
+  // Effects: instead, the coroutine resumes where the executor runs what it is given.
+  // Preconditions: not awaited yet.
+  template <executor Executor>
+  auto resume_on(Executor&& on) && {
+    using kept = kept_executor<Executor>;
+    using by = by_executor<typename kept::type, kept::moves>;
+    return again(by{kept::of(std::forward<Executor>(on))});
   }
   // Effects: instead, the coroutine resumes inside the call that lets it in.
   auto resume_inline() && { return again(in_place{}); }
@@ -253,7 +248,7 @@ public:
   }
 
 private:
-  template <class>
+  template <class, bool>
   friend struct by_executor;
 
   // What wake() does.
