@@ -196,7 +196,7 @@ TEST_CASE("a token may be deferred, give a tuple, or have a default executor") {
   static std::promise<bool> owned;
   async_lock(open, [](error_code, async_mutex::guard got) {
     const bool owns = got.owns_lock();
-    got.unlock();  // the mutex is gone as soon as the test knows
+    got.unlock();  // before `open` may go
     owned.set_value(owns);
   });
   CHECK(owned.get_future().get());
@@ -802,6 +802,35 @@ TEST_CASE("resume_on takes a plain coroutine to an executor of Asio") {
   });
   io.run();
   CHECK(log == std::vector<std::string>{"after unlock", "in the loop"});
+}
+
+TEST_CASE("Asio's executors are executors as they are") {
+  net::io_context loop;
+  net::thread_pool pool(1);
+  STATIC_REQUIRE(interlock::executor<net::io_context::executor_type>);
+  STATIC_REQUIRE(interlock::executor<net::thread_pool::executor_type>);
+  STATIC_REQUIRE(interlock::executor<net::any_io_executor>);
+  STATIC_REQUIRE(interlock::executor<net::strand<net::any_io_executor>>);
+  STATIC_REQUIRE(!interlock::executor<net::io_context>);
+  async_manual_reset_event event;
+  std::promise<std::thread::id> there;
+  bool resumed = false;
+  const auto on_loop = [&](net::any_io_executor on) -> support::detached {
+    co_await event.wait().resume_on(on);
+    resumed = true;
+  };
+  const auto on_pool = [&]() -> support::detached {
+    co_await event.wait().resume_on(pool.get_executor());
+    there.set_value(std::this_thread::get_id());
+  };
+  on_loop(loop.get_executor());
+  on_pool();
+  event.set();
+  CHECK_FALSE(resumed);
+  CHECK(loop.run() == 1);
+  CHECK(resumed);
+  CHECK(there.get_future().get() != std::this_thread::get_id());
+  pool.join();
 }
 
 TEST_CASE("a coroutine that a destroyed context has dropped may be destroyed, and its lock goes on") {
