@@ -38,7 +38,12 @@ void await(const std::atomic<int>& flag, int value) {
   while (flag.load(acq) < value) testing::spin_hint();
 }
 
-struct book {
+// Of executions that were cut short something may be left.
+struct fresh_waits {
+  fresh_waits() { new (&interlock::detail::lane_waits::instance()) interlock::detail::lane_waits(); }
+};
+
+struct book : fresh_waits {
   explicit book(queue_options how = {}) : queue(std::move(how)) { entries.reserve(8); }
   std::vector<int> entries;  // plain: a race if two tasks run at once
   serial_queue queue;        // last: its destructor runs tasks
@@ -416,7 +421,8 @@ void two_cancel(world& w) {
 }
 
 // A submitted coroutine suspends inside the queue: nothing else starts before it has ended.
-struct trip {
+struct trip : fresh_waits {
+  explicit trip(queue_options how = {}) : queue(std::move(how)) {}
   serial_queue queue;
   ferry over;
   int inside = 0;
@@ -490,7 +496,7 @@ support::detached submits(trip& t, int& done) {
 void role_comes_back(world& w, bool to_coroutine) {
   queue_options how;
   how.quantum = 1;
-  auto* const t = new trip{serial_queue(how), {}, 0};
+  auto* const t = new trip(how);
   std::atomic<int> busy{0}, queued{0};
   int done = 0;
   w.thread([&, t, to_coroutine] {

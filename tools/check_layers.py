@@ -84,23 +84,24 @@ PLATFORM = {
 # Header -> (lines that its closure may have, why).
 MORE_LINES = {
     "asio.hpp": (1270, "operations, their contexts, stop tokens, alarms, and the names of Asio"),
-    "async_mutex.hpp": (1630, "coroutines that may leave, threads, and what a wait gives"),
+    "async_mutex.hpp": (1640, "coroutines that may leave, threads, and what a wait gives"),
     "async_condition.hpp": (2020, "all that async_mutex is, and a queue"),
-    "lock_all.hpp": (2480, "both mutexes that it locks"),
-    "async_shared_mutex.hpp": (1220, "who is in and who waits, the awaiter with its ends, two guards"),
+    "lock_all.hpp": (2490, "both mutexes that it locks"),
+    "async_shared_mutex.hpp": (1230, "who is in and who waits, the awaiter with its ends, two guards"),
     "tracked_async_mutex.hpp": (2820, "async_mutex, and the graph of locks behind it"),
-    "async_event.hpp": (1070, "the line of waiters, and the ends that a wait may have"),
-    "async_semaphore.hpp": (1200, "the same, and guards"),
+    "async_event.hpp": (1080, "the line of waiters, and the ends that a wait may have"),
+    "async_semaphore.hpp": (1210, "the same, and guards"),
     "idempotency_cache.hpp": (820, "its table, and threads and coroutines that join"),
-    "transaction.hpp": (2585, "its log on top of all that a cell is"),
-    "watermark.hpp": (940, "threads and coroutines wait for a height, with ends"),
-    "versioned.hpp": (1660, "threads and coroutines wait for a version, with ends"),
+    "transaction.hpp": (2595, "its log on top of all that a cell is"),
+    "watermark.hpp": (950, "threads and coroutines wait for a height, with ends"),
+    "versioned.hpp": (1670, "threads and coroutines wait for a version, with ends"),
     "striped_bounded_counter.hpp": (850, "both forms of slots, their memory, a lock"),
     "task.hpp": (960, "stop tokens, and the threads that wait for them"),
     "when_all.hpp": (1140, "task, and results of two shapes"),
     "with_deadline.hpp": (990, "task, stop tokens and timers together"),
-    "snapshot.hpp": (1810, "the turns of transactions on top of all that a cell is"),
-    "serial_queue.hpp": (960, "both kinds of waiter: threads in the lane, coroutines on the trampoline"),
+    "snapshot.hpp": (1820, "the turns of transactions on top of all that a cell is"),
+    "keyed_serial_queue.hpp": (1200, "executors of any type, and blocks for tasks"),
+    "serial_queue.hpp": (3150, "the lane, its bounds and line, who waits in which way, executors, numbers"),
 }
 
 # Header -> (headers that its closure may have, why).
@@ -123,6 +124,8 @@ MORE_HEADERS = {
     "task.hpp": (10, "stop tokens, and the threads that wait for them"),
     "when_all.hpp": (11, "task and what it needs"),
     "with_deadline.hpp": (11, "task, stop tokens and timers together"),
+    "serial_queue.hpp": (22, "the lane, its bounds and line, who waits in which way, executors: a file each"),
+    "keyed_serial_queue.hpp": (7, "executors of any type, and blocks for tasks"),
     "snapshot.hpp": (13, "the turns of transactions on top of all that a cell is"),
 }
 

@@ -361,13 +361,21 @@ private:
     }
     try {
       const auto executor = options_.executor;  // ours may go with the queue while it is called
-      executor([this, &e] { serve(e, nullptr, options_.quantum, ending::none); });
+      e.queue = this;
+      executor.execute({&actions, &e});
       return true;
     } catch (...) {
       detail::report_error(options_);
       return false;
     }
   }
+
+  static void run_job(void* key) noexcept {
+    auto& e = *static_cast<entry*>(key);
+    auto& self = *static_cast<keyed_serial_queue*>(e.queue);
+    self.serve(e, nullptr, self.options_.quantum, ending::none);
+  }
+  static constexpr detail::job_actions actions{&run_job, nullptr};
 
   static constexpr unsigned shard_bits = 5;
 

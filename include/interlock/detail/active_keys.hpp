@@ -21,6 +21,7 @@ struct active_key {
   std::optional<Key> key;
   std::uint64_t hash = 0;
   std::unique_ptr<active_key> next{};  // in the bucket, or in the spare list
+  void* queue = nullptr;               // for the job that an executor does
   active_key* next_ready = nullptr;    // in the list of keys that wait for a worker
   work* first = nullptr;               // queued, oldest first
   work* last = nullptr;                // meaningful while first is not null

@@ -16,7 +16,7 @@ namespace interlock::detail {
 
 class futex_mutex {
 public:
-  futex_mutex() = default;
+  constexpr futex_mutex() noexcept = default;
   futex_mutex(const futex_mutex&) = delete;
   futex_mutex& operator=(const futex_mutex&) = delete;
 

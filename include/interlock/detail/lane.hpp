@@ -9,28 +9,44 @@
 // that fails if more has arrived. Nothing is ever half-linked, and work runs as it was pushed.
 //
 // The role of runner also changes hands: to a thread that waits for its own work, to a job of an
-// executor, to a suspended coroutine. Giving it away, like leaving, is the last touch of the lane.
+// executor, to a suspended coroutine. What the runner has taken and not done goes with the role, so
+// the lane itself is the word. Giving the role away, like leaving, is the last touch of the lane.
+//
+// Who may leave before its turn (a stop, a deadline) stands in the host's line instead, a ring with
+// a lock; `line_bit` says that it is not empty. What was pushed before it goes into the line with
+// it, and what is pushed later stays in the stack. So the order is: batch, line, stack.
 //
 // Sources: CAF's lifo_inbox (the word), LLVM libc's LambdaLock (nodes on the waiters' stacks, the
 // hand-over), libdispatch (run on the caller when idle), asio's and folly's strands (the quantum).
 
-#include <memory>
+#include <optional>
+#include <utility>
 
+#include "lane_waits.hpp"
 #include "lane_work.hpp"
+#include "waiter.hpp"
 
 namespace interlock::detail {
 
+// Host derives from it and has, all noexcept:
+//   ending perform(work&)          does what was queued, with what has to be done around it
+//   void count(ending)             of what ended; called by the runner
+//   std::uint32_t help() const     how much a caller does for others
+//   bool schedule(batch&)          true: an executor has the role from now on, with the batch
+//   void settle()                  called before the role goes or the runner looks for more
+//   void take_from_line(batch&)    called if line_bit is set
+//   bool strict() const
+template <class Host>
 class lane {
 public:
-  // Preconditions: the options outlive the lane. Without an executor the callers do the work.
-  explicit lane(const queue_options& options) noexcept : options_(options) {}
+  lane() = default;
   lane(const lane&) = delete;
   lane& operator=(const lane&) = delete;
 
   template <class F>
   std::invoke_result_t<F> run(F&& f) {
     refuse_coroutine<F>();
-    if (enter()) return run_here(std::forward<F>(f));
+    if (enter() || enter_soon()) return run_here(std::forward<F>(f));
     called_work<F> node(f);
     if (!push_and_wait(node, closed_bit)) throw_closed();
     return node.outcome.take();
@@ -49,62 +65,9 @@ public:
     }
   }
 
-  template <class F>
-  post_result post(F&& f) {
-    using task = std::decay_t<F>;
-    refuse_coroutine<task>();
-    if (!options_.executor && enter()) {
-      turn mine{*this};
-      const inside here(this);
-      task now(std::forward<F>(f));
-      count(ending::none);
-      mine.how = attempt(now, options_);
-      return post_result::accepted;
-    }
-    auto node = std::make_unique<posted_work<task>>(std::forward<F>(f));
-    if (!take_place()) {
-      if (closed()) return post_result::closed;
-      if (options_.full == when_full::reject) return post_result::full;
-      node->what = work::kind::called;  // so this thread waits for it, and it needs no place
-      return push_and_wait(*node, closed_bit) ? post_result::accepted : post_result::closed;
-    }
-    const std::uintptr_t before = push(*node, closed_bit);
-    if ((before & closed_bit) != 0) {
-      free_place();
-      return post_result::closed;
-    }
-    node.release();  // it frees itself once it is done
-    if ((before & running_bit) == 0) serve(nullptr, help());
-    return post_result::accepted;
-  }
-
-  // Returns: true if the awaited work has ended already, and is not to be resumed; else it may be
-  // gone by now. Throws: system_error if the lane is closed.
-  bool submit(work& awaited) {
-    if (!options_.executor && enter()) {
-      turn mine{*this};
-      const inside here(this);
-      count(ending::none);
-      mine.how = awaited.perform(awaited, &options_, work::step::run);
-      return mine.how != ending::suspended;
-    }
-    const std::uintptr_t before = push(awaited, closed_bit);
-    if ((before & closed_bit) != 0) throw_closed();
-    if ((before & running_bit) == 0) serve(nullptr, help());
-    return false;
-  }
-
-  // Effects: goes on after a coroutine that had suspended inside the lane and has now ended.
-  void finish(work& awaited, ending how) noexcept {
-    count(how);
-    serve(nullptr, help(), &awaited);
-  }
-
-  void serve_job() noexcept { serve(nullptr, options_.quantum); }
-
   // Effects: waits for all that was pushed before; afterwards no other thread is the runner.
   void drain() {
-    work barrier(work::kind::barrier, nullptr);
+    barrier_work barrier;
     push_and_wait(barrier, 0);
   }
 
@@ -112,36 +75,50 @@ public:
     // order: relaxed: one word has one order, so later pushes see the bit; it publishes nothing
     word_.fetch_or(closed_bit, std::memory_order_relaxed);
   }
-  bool closed() const noexcept {
-    // order: relaxed: asks for the bit only
-    return (word_.load(std::memory_order_relaxed) & closed_bit) != 0;
-  }
+  bool closed() const noexcept { return (look() & closed_bit) != 0; }
 
-  void cancel_pending() noexcept {
-    // order: relaxed: who pushes later reads the new number, and so does the runner of that push
-    generation_.fetch_add(1, std::memory_order_relaxed);
-  }
+  // Returns: what `inside` and lane_waits know it by.
+  const void* identity() const noexcept { return this; }
 
-  queue_stats stats() const noexcept { return {number(0), number(1), number(2), number(3)}; }
-
-private:
+protected:
   // word_:
-  //   0                             idle
-  //   running_bit [ | newest work]  a runner, and a stack of what it has not taken yet
-  //   ... | closed_bit              nothing enters any more
+  //   0                              idle
+  //   running_bit [| newest work]    a runner, and a stack of what it has not taken yet
+  //   watched_bit [| newest work]    no runner: a thread that watches the word becomes it when it
+  //                                  sees work; without work anybody may
+  //   offered                        a runner that has done its quantum: whoever comes from outside
+  //                                  of tasks waits for the role
+  //   running or watched | line_bit  somebody stands in the line
+  //   ... | closed_bit               nothing enters any more
   static constexpr std::uintptr_t running_bit = 1;
   static constexpr std::uintptr_t closed_bit = 2;
+  static constexpr std::uintptr_t watched_bit = 4;
+  static constexpr std::uintptr_t offered = running_bit | watched_bit;
+  static constexpr std::uintptr_t line_bit = 8;
+  static constexpr std::uintptr_t flags = 15;
 
   static work* newest(std::uintptr_t word) noexcept {
-    return reinterpret_cast<work*>(word & ~(running_bit | closed_bit));
+    return reinterpret_cast<work*>(word & ~flags);
+  }
+  static bool has_work(std::uintptr_t word) noexcept {
+    return newest(word) != nullptr || (word & line_bit) != 0;
+  }
+  static bool is_unattended(std::uintptr_t word) noexcept {
+    return (word & (running_bit | watched_bit)) == 0;
+  }
+  static bool is_offered(std::uintptr_t word) noexcept { return (~word & offered) == 0; }
+
+  std::uintptr_t look() const noexcept {
+    // order: relaxed: asks for a bit, or is a guess that an exchange verifies
+    return word_.load(std::memory_order_relaxed);
   }
 
   // The role of a thread that has entered an idle lane; gives it up at the end.
   struct turn {
     ~turn() {
       if (how == ending::suspended) return;  // the coroutine has the role
-      if (how != ending::none) where.count(how);
-      if (!where.leave()) where.serve(nullptr, where.help());
+      if (how != ending::none) where.self().count(how);
+      if (!where.leave(0)) where.serve({}, nullptr, where.self().help());
     }
     lane& where;
     ending how = ending::none;
@@ -151,7 +128,6 @@ private:
   std::invoke_result_t<F> run_here(F&& f) {
     turn mine{*this, ending::completed};
     const inside here(this);
-    count(ending::none);
     try {
       return std::invoke(std::forward<F>(f));
     } catch (...) {
@@ -160,179 +136,264 @@ private:
     }
   }
 
+  // Returns: true if the lane was idle and this thread is its runner now.
   bool enter() noexcept {
     std::uintptr_t seen = 0;
-    // order: acquire/relaxed [lane.enter] pairs with [lane.leave]: sees what the last runner did
+    // order: acquire/relaxed [lane.enter] pairs with [lane.leave], [lane.watch]: sees what the last runner did
+    if (word_.compare_exchange_strong(seen, running_bit, std::memory_order_acquire,
+                                      std::memory_order_relaxed)) [[likely]] {
+      return true;
+    }
+    if (seen != watched_bit) return false;
+    // order: acquire/relaxed [lane.enter.watched] pairs with [lane.leave]: as above
     return word_.compare_exchange_strong(seen, running_bit, std::memory_order_acquire,
                                          std::memory_order_relaxed);
   }
 
+  // Effects: as enter(), but looks a few times. It is not in line meanwhile: but nobody is, or it
+  //          gives up. What two threads take in turn that way costs one of them no transfer.
+  [[gnu::noinline]] bool enter_soon() noexcept {
+    if (self().strict()) return false;
+    for (unsigned round = 0; round < spins_before_queueing; ++round) {
+      spin_hint(round);
+      const std::uintptr_t seen = look();
+      if ((seen & closed_bit) != 0 || has_work(seen)) return false;
+      if ((seen & running_bit) == 0 && enter()) return true;
+    }
+    return false;
+  }
+
+  // Effects: the runner leaves; `left` is what remains in the word but for closed_bit.
   // Returns: false, and this thread stays the runner, if work has arrived.
-  bool leave() noexcept {
+  bool leave(std::uintptr_t left) noexcept {
     std::uintptr_t seen = running_bit;
     do {
-      if (newest(seen) != nullptr) return false;
-      // order: release/relaxed [lane.leave] pairs with [lane.enter], [lane.push]: publishes what was done
-    } while (!word_.compare_exchange_weak(seen, seen & closed_bit, std::memory_order_release,
-                                          std::memory_order_relaxed));
+      if (has_work(seen)) return false;
+      // order: release/relaxed [lane.leave] pairs with [lane.enter], [lane.enter.watched], [lane.push], [lane.watch], [lane.stand]: publishes what was done
+    } while (!word_.compare_exchange_weak(seen, (seen & closed_bit) | left,
+                                          std::memory_order_release, std::memory_order_relaxed));
     return true;
   }
 
-  // Returns: the word before. With a refusing bit in it the work was not pushed; without a runner
-  // in it this thread is the runner now; else the work may be done and the lane gone.
-  std::uintptr_t push(work& w, std::uintptr_t refusing) noexcept {
-    // order: relaxed: see cancel_pending()
-    w.generation = generation_.load(std::memory_order_relaxed);
-    // order: relaxed: a guess that the exchange below verifies
-    std::uintptr_t seen = word_.load(std::memory_order_relaxed);
+  // Effects: pushes the work, and behind it, in one step, what this thread waits on, if anything.
+  // Returns: the word before. With a refusing bit in it the work was not pushed; if unattended this
+  // thread is the runner now; else the work may be done and the lane gone.
+  std::uintptr_t push(work& w, std::uintptr_t refusing, work* behind = nullptr) noexcept {
+    work* const top = behind == nullptr ? &w : behind;
+    if (behind != nullptr) behind->next = &w;
+    std::uintptr_t seen = look();
     std::uintptr_t pushed = 0;
     do {
       if ((seen & refusing) != 0) return seen;
       w.next = newest(seen);
-      pushed = reinterpret_cast<std::uintptr_t>(&w) | (seen & closed_bit) | running_bit;
-      // order: acq_rel/relaxed [lane.push] pairs with [lane.collect], [lane.leave]: publishes the work; sees what the last runner did
+      pushed = reinterpret_cast<std::uintptr_t>(top) | (seen & flags) |
+               (is_unattended(seen) ? running_bit : 0);
+      // order: acq_rel/relaxed [lane.push] pairs with [lane.collect], [lane.leave], [lane.watch], [lane.stand]: publishes the work; sees what the last runner did
     } while (!word_.compare_exchange_weak(seen, pushed, std::memory_order_acq_rel,
                                           std::memory_order_relaxed));
     return seen;
   }
 
   // Returns: false if the lane refused the node, true once it is done.
-  bool push_and_wait(work& node, std::uintptr_t refusing) {
-    inside::refuse_to_wait_for(this);
+  // Throws: if it would wait for itself.
+  bool push_and_wait(heir_work& node, std::uintptr_t refusing) {
+    const blocked_inside listed(this, node.news, false);
+    self().note(node);
     const std::uintptr_t before = push(node, refusing);
-    if ((before & refusing) != 0) return false;
-    if ((before & running_bit) == 0) serve(&node, help());
-    while (node.wait_for_role()) serve(&node, help());
+    if ((before & refusing) != 0) {
+      self().forget(node);
+      return false;
+    }
+    if (is_unattended(before)) serve({}, &node, self().help());
+    while (node.wait_for_role()) serve(node.inherited, &node, self().help());
+    return true;
+  }
+
+  // Effects: pushes what nobody waits for, and does the work if nobody else does. If the runner has
+  //          done its quantum this thread waits for the role, unless it is inside of a task.
+  // Returns: false if the lane refused it.
+  bool push_and_attend(work& w) noexcept {
+    if (is_offered(look()) && inside::innermost == nullptr) return push_and_take_over(w);
+    const std::uintptr_t before = push(w, closed_bit);
+    if ((before & closed_bit) != 0) return false;
+    if (is_unattended(before)) serve({}, nullptr, self().help());
     return true;
   }
 
   // Preconditions: this thread is the runner. It stays so until `own` is done and the budget spent
-  // on others, then passes the role on; it leaves when there is no more work. After that it wakes
-  // the coroutines whose work is done, `ready` and those served here: they may use the lane again.
-  void serve(work* own, std::uint32_t budget, work* ready = nullptr) noexcept {
-    work** end = ready == nullptr ? &ready : &ready->next;
-    while (work* const w = take(own, budget)) {
+  // on others, then passes the role on; it leaves when there is no more work. The coroutines that
+  // it has made ready go on after that: they may use the lane again.
+  void serve(batch todo, work* own, std::uint32_t budget, std::uintptr_t left = 0) noexcept {
+    trampoline::together([&] { serve_now(todo, own, budget, left); });
+  }
+
+  // Effects: goes on after a coroutine that had suspended inside the lane and has now ended.
+  void finish(heir_work& awaited, ending how) noexcept {
+    trampoline::together([&] {
+      self().count(how);
+      batch todo = awaited.inherited;
+      awaited.perform(awaited, nullptr, work::step::resume);
+      serve_now(todo, nullptr, self().help(), 0);
+    });
+  }
+
+  // Effects: for a thread that has left watched_bit behind: looks for work, with longer and longer
+  //          pauses, so that what comes fast comes together.
+  // Returns: true if this thread is the runner. Else the lane may be gone.
+  bool watch() noexcept {
+    for (unsigned round = 0;; ++round) {
+      std::uintptr_t seen = look();
+      while ((seen & watched_bit) != 0) {  // nobody else has become the runner
+        if (!has_work(seen) && round < watch_rounds) break;
+        const bool runs = has_work(seen);
+        const std::uintptr_t after = (seen & ~watched_bit) | (runs ? running_bit : 0);
+        // order: acq_rel/relaxed [lane.watch] pairs with [lane.push], [lane.leave], [lane.enter]: sees what a runner in between did; publishes what was done by this one
+        if (word_.compare_exchange_weak(seen, after, std::memory_order_acq_rel,
+                                        std::memory_order_relaxed)) {
+          return runs;
+        }
+      }
+      if ((seen & watched_bit) == 0) return false;
+      spin_hint(round < 5 ? round : 5);
+    }
+  }
+
+  // Effects: with the line locked: makes what has been pushed stand in the line, and this behind;
+  //          if the lane is unattended, only if `anyway`.
+  // Returns: the word before: as of push().
+  std::uintptr_t stand(ring_of<work>& line, work& w, std::uintptr_t refusing,
+                       bool anyway) noexcept {
+    std::uintptr_t seen = look();
+    std::uintptr_t after = 0;
+    do {
+      if ((seen & refusing) != 0) return seen;
+      after = (seen & flags) | (is_unattended(seen) ? running_bit : line_bit) |
+              (anyway ? line_bit : 0);
+      // order: acq_rel/relaxed [lane.stand] pairs with [lane.push], [lane.leave]: sees the work as it was pushed, or what the last runner did
+    } while (!word_.compare_exchange_weak(seen, after, std::memory_order_acq_rel,
+                                          std::memory_order_relaxed));
+    for (work* each = in_order(newest(seen)).first; each != nullptr;) {
+      work& one = *std::exchange(each, each->next);
+      line.push_back(one);
+    }
+    if ((after & line_bit) != 0) line.push_back(w);
+    return seen;
+  }
+  // Effects: by the runner, with the line locked: nobody stands in it any more. Who leaves the line
+  //          does not do it: it would touch the lane when the runner may have gone.
+  void line_is_empty() noexcept {
+    // order: relaxed: the line has a lock; and the runner leaves behind this
+    word_.fetch_and(~line_bit, std::memory_order_relaxed);
+  }
+
+private:
+  Host& self() noexcept { return static_cast<Host&>(*this); }
+  const Host& self() const noexcept { return static_cast<const Host&>(*this); }
+
+  void serve_now(batch& todo, work* own, std::uint32_t budget, std::uintptr_t left) noexcept {
+    while (work* const w = take(todo, own, budget, left)) {
       const work::kind what = w->what;
+      if (what == work::kind::awaited) static_cast<heir_work*>(w)->inherited = todo;
       if (what != work::kind::barrier) {
-        const ending how = perform(*w);
-        if (how == ending::suspended) break;
-        count(how);
+        const ending how = self().perform(*w);
+        if (how == ending::suspended) return;
+        self().count(how);
       }
       if (what == work::kind::awaited) {
-        *end = w;
-        end = &w->next;
+        w->perform(*w, nullptr, work::step::resume);
       } else if (what != work::kind::posted) {
         if (w == own) own = nullptr;
         w->tell(work::done);
       }
       if (own == nullptr && budget != 0) --budget;
     }
-    *end = nullptr;
-    while (work* const w = ready) {
-      ready = w->next;
-      w->perform(*w, nullptr, work::step::resume);
-    }
-  }
-
-  ending perform(work& w) noexcept {
-    count(ending::none);
-    if (w.what == work::kind::posted) free_place();
-    // order: relaxed: see cancel_pending()
-    const bool current = w.generation == generation_.load(std::memory_order_relaxed);
-    const inside here(this);
-    return w.perform(w, &options_, current ? work::step::run : work::step::cancel);
   }
 
   // Returns: the work to do next; nullptr if this thread is no longer the runner.
-  work* take(const work* own, std::uint32_t budget) noexcept {
-    while (pending_ == nullptr) {
-      if (leave()) return nullptr;
-      collect();
+  work* take(batch& todo, const work* own, std::uint32_t budget, std::uintptr_t left) noexcept {
+    for (;;) {
+      if (todo.first == nullptr) {
+        self().settle();
+        if (leave(left)) return nullptr;
+      }
+      if (own == nullptr && budget == 0 && pass_on(todo)) return nullptr;
+      if (todo.first != nullptr) break;
+      refill(todo);
     }
-    if (own == nullptr && budget == 0 && pass_on()) return nullptr;
-    work* const first = pending_;
+    work* const first = todo.first;
     if (first->what == work::kind::barrier && first != own) {
-      first->tell(work::role);  // only its own thread passes it, so that it may destroy the lane
+      self().settle();
+      hand(*first, todo);  // only its own thread passes it, so that it may destroy the lane
       return nullptr;
     }
-    if (first->has_thread()) --pending_threads_;
-    pending_ = first->next;
+    if (first->has_thread()) --todo.threads;
+    todo.first = first->next;
     return first;
   }
 
-  // Effects: moves what has arrived to the end of pending_, in the order of its arrival.
-  void collect() noexcept {
-    // order: acquire [lane.collect] pairs with [lane.push]: sees the work as it was pushed
-    work* w = newest(word_.fetch_and(running_bit | closed_bit, std::memory_order_acquire));
-    work* const last = w;
-    work* first = nullptr;
-    while (w != nullptr) {
-      if (w->has_thread()) ++pending_threads_;
-      first = std::exchange(w, std::exchange(w->next, first));
+  [[gnu::noinline]] bool push_and_take_over(work& w) noexcept {
+    barrier_work role;
+    const std::uintptr_t before = push(w, closed_bit, &role);
+    if ((before & closed_bit) != 0) return false;
+    if (is_unattended(before)) serve({}, &role, self().help());
+    while (role.wait_for_role()) serve(role.inherited, &role, self().help());
+    return true;
+  }
+
+  void refill(batch& todo) noexcept {
+    if ((look() & line_bit) != 0) {
+      self().take_from_line(todo);
+    } else {
+      collect(todo);
     }
-    if (first == nullptr) return;
-    (pending_ == nullptr ? pending_ : pending_last_->next) = first;
-    pending_last_ = last;
+  }
+
+  // Effects: adds what has been pushed, in the order of its arrival.
+  void collect(batch& todo) noexcept {
+    // order: acquire [lane.collect] pairs with [lane.push]: sees the work as it was pushed
+    const batch more = in_order(newest(word_.fetch_and(flags, std::memory_order_acquire)));
+    if (more.first == nullptr) return;
+    todo.append(more.first, more.last);
+    todo.threads += more.threads;
+  }
+
+  static batch in_order(work* stack) noexcept {
+    batch all{nullptr, stack, 0};
+    while (stack != nullptr) {
+      if (stack->has_thread()) ++all.threads;
+      all.first = std::exchange(stack, std::exchange(stack->next, all.first));
+    }
+    return all;
   }
 
   // Returns: true, and the lane may be gone, if somebody else is the runner now.
-  bool pass_on() noexcept {
-    if (options_.executor) {
-      try {
-        const auto executor = options_.executor;  // ours may go with the lane while it is called
-        executor([this] { serve_job(); });
-        return true;
-      } catch (...) {
-        report_error(options_);
-        return false;  // so the work is done here
-      }
+  bool pass_on(batch& todo) noexcept {
+    self().settle();
+    if (self().schedule(todo)) return true;
+    const std::uintptr_t seen = look();
+    if ((seen & line_bit) == 0) collect(todo);  // whoever has come to wait can take over
+    if (todo.threads == 0) {
+      // order: relaxed: asks for somebody, who pushes
+      if (!is_offered(seen)) word_.fetch_or(offered, std::memory_order_relaxed);
+      return false;
     }
-    collect();  // whoever has come to wait can take over
-    if (pending_threads_ == 0) return false;
-    work* heir = pending_;
+    // order: relaxed: nobody asks any more
+    if (is_offered(seen)) word_.fetch_and(~watched_bit, std::memory_order_relaxed);
+    work* heir = todo.first;
     while (!heir->has_thread()) heir = heir->next;
-    heir->tell(work::role);
+    hand(*heir, todo);
     return true;
   }
 
-  // How much a thread does for others once its own work is done: nothing, with an executor.
-  std::uint32_t help() const noexcept { return options_.executor ? 0 : options_.quantum; }
-
-  bool take_place() noexcept {
-    // order: relaxed: a guess that the exchange below verifies
-    std::size_t taken = waiting_posts_.load(std::memory_order_relaxed);
-    do {
-      if (taken >= options_.capacity) return false;
-      // order: relaxed/relaxed: a number only
-    } while (!waiting_posts_.compare_exchange_weak(taken, taken + 1, std::memory_order_relaxed,
-                                                   std::memory_order_relaxed));
-    return true;
-  }
-  void free_place() noexcept {
-    // order: relaxed: a number only
-    waiting_posts_.fetch_sub(1, std::memory_order_relaxed);
+  static void hand(work& heir, const batch& todo) noexcept {
+    static_cast<heir_work&>(heir).inherited = todo;
+    heir.tell(work::role);
   }
 
-  std::uint64_t number(std::size_t which) const noexcept {
-    // order: relaxed: one number, right by itself
-    return numbers_[which].load(std::memory_order_relaxed);
-  }
-  void count(ending which) noexcept {
-    const auto index = static_cast<std::size_t>(which);
-    // order: relaxed: only the runner writes, and handing over the role orders the runners
-    numbers_[index].store(number(index) + 1, std::memory_order_relaxed);
-  }
+  static constexpr unsigned spins_before_queueing = 5;
+  static constexpr unsigned watch_rounds = 12;
 
-  const queue_options& options_;
   std::atomic<std::uintptr_t> word_{0};
-  std::atomic<std::size_t> waiting_posts_{0};
-  std::atomic<std::uint32_t> generation_{0};  // work of an older generation is cancelled
-
-  // The runner's own. numbers_ counts the endings; that of `none`, all work that was begun.
-  std::uint32_t pending_threads_ = 0;  // how many nodes of pending_ a thread waits for
-  work* pending_ = nullptr;            // taken from word_ and not done, oldest first
-  work* pending_last_ = nullptr;       // meaningful while pending_ is not null
-  std::atomic<std::uint64_t> numbers_[4]{};
 };
 
 }  // namespace interlock::detail

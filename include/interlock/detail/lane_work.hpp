@@ -4,47 +4,56 @@
 // interlock/detail/lane_work.hpp - the words that the queues share, and what a lane runs.
 
 #include <atomic>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <new>
 #include <optional>
 #include <stdexcept>
 #include <system_error>
 #include <type_traits>
 #include <utility>
 
+#include "any_executor.hpp"
+#include "block_cache.hpp"
 #include "parking.hpp"
 
 namespace interlock {
 
-// What became of a posted task.
-enum class post_result { accepted, full, closed };
+// What became of a posted task. The last two: of a wait for room, which ended.
+enum class post_result { accepted, full, closed, cancelled, timed_out };
 
-// What post() does when the queue is full: refuse, or wait until its task has run.
-enum class when_full { reject, block };
+// What post() does when the queue is full: refuse; wait; or take the place of the oldest task that
+// was posted as droppable and has not begun, and refuse if there is none.
+enum class when_full { reject, block, drop_oldest };
 
 struct queue_options {
   std::size_t capacity = SIZE_MAX;     // posted tasks that may wait in line; run, submit may always
   when_full full = when_full::reject;  // what post() does beyond that
   std::uint32_t quantum = 64;          // tasks that a thread does for others before it hands over
   std::size_t workers = 0;             // threads of the queue's own that do what is queued
-  // Or this has the work done: it runs the job once, on some thread, not within the call, which
-  // may come from inside a task and would nest once for each quantum. Neither: the callers do it.
-  std::function<void(std::function<void()>)> executor{};
-  // Gets what posted tasks throw, and what the executor throws if it does not take a job: then the
-  // thread that asked does the work. Without it such an exception ends the program.
+  // Or this has the work done: any executor, see executor.hpp. One that throws, drops the job or
+  // runs it within the call has not taken it: then who asked does the work. Neither this nor
+  // workers: the callers do it.
+  any_executor executor{};
+  // Gets what posted tasks throw, and what the executor throws. Without it such an exception ends
+  // the program.
   std::function<void(std::exception_ptr)> on_error{};
+  bool strict = false;   // run() queues at once where it else looks a few times if it can get in
+  bool metrics = false;  // queue_metrics: two atomic additions and a time for each queued task
 };
 
-// When nothing is queued or running: accepted == completed + failed + cancelled. Before that each
-// number is right by itself. A task counts as accepted once a runner has picked it up
+// When nothing is queued or running: accepted == completed + failed + cancelled + dropped. Before
+// that each number is right by itself. A task counts as accepted once a runner has picked it up
 // (serial_queue) or as soon as it is in the line of its key (keyed_serial_queue).
 struct queue_stats {
   std::uint64_t accepted = 0;
   std::uint64_t completed = 0;  // returned
   std::uint64_t failed = 0;     // threw
-  std::uint64_t cancelled = 0;  // never ran, because of cancel_pending()
+  std::uint64_t cancelled = 0;  // never ran, because of cancel_pending() or its stop token
+  std::uint64_t dropped = 0;    // never ran, because a newer one took its place
 };
 
 namespace detail {
@@ -60,6 +69,34 @@ template <class F>
 constexpr void refuse_coroutine() noexcept {
   static_assert(!looks_awaitable<std::invoke_result_t<F>>,
                 "interlock: nothing would await what f returns here; use serial_queue::submit()");
+}
+
+// The stop token of a call that has none.
+struct never_stopped {
+  template <class F>
+  struct callback_type {
+    callback_type(never_stopped, F) noexcept {}
+    ~callback_type() {}  // NOLINT: not trivial, so that nobody calls a variable of it unused
+  };
+  static constexpr bool stop_requested() noexcept { return false; }
+};
+template <class Stop>
+inline constexpr bool can_stop = !std::is_same_v<Stop, never_stopped>;
+
+// Throws: std::invalid_argument for an empty std::function and for a null pointer to a function.
+template <class F>
+void refuse_nothing(const F& f) {
+  bool empty = false;
+  if constexpr (std::is_pointer_v<F>) {
+    empty = f == nullptr;
+  } else if constexpr (requires { f.operator bool(); }) {
+    empty = !f;
+  }
+  if (empty) {
+    throw std::invalid_argument(
+        "interlock: an empty function was posted, which nobody could call; post one that does "
+        "something");
+  }
 }
 
 [[noreturn]] inline void throw_closed() {
@@ -85,7 +122,7 @@ inline queue_options checked(queue_options options, std::size_t most_workers) {
 enum class ending : std::uint8_t { none, completed, failed, cancelled, suspended };
 
 // A piece of work: on the heap (post), on its thread's stack (run), in a coroutine frame (submit).
-struct alignas(8) work {  // a lane keeps flags in the three low bits of the address
+struct alignas(16) work {  // a lane keeps flags in the four low bits of the address
   enum class kind : std::uint8_t { posted, called, awaited, barrier };
   enum class step : std::uint8_t { run, cancel, resume };  // resume: awaited work, off the lane
   using performer = ending (*)(work&, const queue_options*, step) noexcept;
@@ -94,12 +131,18 @@ struct alignas(8) work {  // a lane keeps flags in the three low bits of the add
   bool has_thread() const noexcept { return what == kind::called || what == kind::barrier; }
 
   // Returns: true when this thread has been made the runner, false when the work is done.
-  bool wait_for_role() noexcept {
+  bool wait_for_role() noexcept { return wait(nullptr) == role; }
+
+  // Effects: waits for news, or until past the deadline, if there is one.
+  // Returns: done; role, of which this thread has taken note; or waiting: it is late.
+  std::uint32_t wait(const std::chrono::steady_clock::time_point* deadline) noexcept {
+    bool late = false;
     for (unsigned round = 0;; ++round) {
       // order: acquire [work.wait] pairs with [work.tell]: sees the result, or the lane as its last runner left it
       std::uint32_t seen = news.load(std::memory_order_acquire);
-      if (seen == done) return false;
+      if (seen == done) return done;
       if (seen == role) break;
+      if (late) return waiting;
       if (round < spin_rounds) {
         spin_hint(round);
         continue;
@@ -107,27 +150,62 @@ struct alignas(8) work {  // a lane keeps flags in the three low bits of the add
       // order: relaxed/relaxed: announces the parking; news that came first is read above
       news.compare_exchange_strong(seen, parked, std::memory_order_relaxed,
                                    std::memory_order_relaxed);
-      if (seen <= parked) park(news, parked);
+      if (seen > parked) continue;
+      if (deadline == nullptr) {
+        park(news, parked);
+      } else {
+        late = !park_until(news, parked, *deadline);
+      }
     }
     // order: relaxed: only the runner tells, and that is this thread now
     news.store(waiting, std::memory_order_relaxed);
-    return true;
+    return role;
   }
 
   // Effects: tells the thread that waits: the last touch of the node, and with `role` of the lane.
   void tell(std::uint32_t what_happened) noexcept {
     const park_word* const address = &news;
-    // order: release [work.tell] pairs with [work.wait]: publishes the result and the lane
+    // order: release [work.tell] pairs with [work.wait], [lane_waits.over]: publishes the result and the lane
     if (news.exchange(what_happened, std::memory_order_release) == parked) unpark_one(address);
   }
 
   static constexpr std::uint32_t waiting = 0, parked = 1, done = 2, role = 3;
   work* next = nullptr;
-  const performer perform;  // posted work frees itself
+  work* previous = nullptr;  // null while in no ring (see ring.hpp)
+  const performer perform;   // posted work frees itself
+  std::int64_t since = 0;    // when it was queued, in nanoseconds, if somebody wants to know
   std::uint32_t generation = 0;
   park_word news{waiting};
   kind what;
+  bool may_leave = false;  // it stands in a line, from which a stop or a deadline takes it
+  bool droppable = false;
+  bool sampled = false;  // for the metrics
 };
+
+// What a runner has taken and not done, oldest first. It goes with the role.
+struct batch {
+  void append(work* chain, work* its_last) noexcept {
+    (first == nullptr ? first : last->next) = chain;
+    last = its_last;
+  }
+  work* first = nullptr;
+  work* last = nullptr;       // meaningful while first is not null
+  std::uint32_t threads = 0;  // how many nodes a thread waits for
+};
+
+// Work that the role can go to, with what its last holder had.
+struct heir_work : work {
+  using work::work;
+  batch inherited;
+};
+
+[[noreturn]] inline void throw_would_deadlock() {
+  throw_error(std::errc::resource_deadlock_would_occur,
+              "interlock: a task waits for the queue that runs it, itself or through tasks of "
+              "other queues, which never ends; call the function directly, or post() it to run "
+              "afterwards; on the worker of a serial_queue, outside its tasks, co_await submit() "
+              "instead");
+}
 
 // The lanes that this thread does the work of, innermost first.
 struct inside {
@@ -139,11 +217,7 @@ struct inside {
   // Throws: if this thread would wait for work that only it can get on with.
   static void refuse_to_wait_for(const void* lane) {
     for (const inside* i = innermost; i != nullptr; i = i->outer) {
-      if (i->which != lane) continue;
-      throw_error(std::errc::resource_deadlock_would_occur,
-                  "interlock: a task waits for the queue that runs it, which never ends; call the "
-                  "function directly, or post() it to run afterwards; on the worker of a "
-                  "serial_queue, outside its tasks, co_await submit() instead");
+      if (i->which == lane) throw_would_deadlock();
     }
   }
 
@@ -192,16 +266,22 @@ private:
   std::exception_ptr error_;
 };
 
+struct barrier_work : heir_work {
+  barrier_work() noexcept : heir_work(kind::barrier, nullptr) {}
+};
+
 template <class F>
-struct called_work : work {
-  explicit called_work(F& f) noexcept : work(kind::called, &perform_it), function(f) {}
+struct called_work : heir_work {
+  explicit called_work(F& f) noexcept : heir_work(kind::called, &perform_it), function(f) {}
 
   static ending perform_it(work& self, const queue_options*, step what_to_do) noexcept {
     auto& node = static_cast<called_work&>(self);
-    if (what_to_do == step::cancel) return node.outcome.cancel();
+    node.cancelled = what_to_do == step::cancel;
+    if (node.cancelled) return node.outcome.cancel();
     return node.outcome.run(std::forward<F>(node.function));
   }
   F& function;
+  bool cancelled = false;
   result<std::invoke_result_t<F>> outcome;
 };
 
@@ -223,7 +303,7 @@ ending attempt(Task& task, const queue_options& options) noexcept {
 }
 
 template <class Task>
-struct posted_work : work {
+struct posted_work : work, cached_block {
   template <class F>
   explicit posted_work(F&& f) : work(kind::posted, &perform_it), task(std::forward<F>(f)) {}
 

@@ -19,6 +19,8 @@
 //                               // has returned: keeps the coroutine out of the list (`ended`) and,
 //                               // if it is in, wakes it, with this `status`; this may be gone then
 //     auto finish();            // the result of co_await, from `status`
+//     void comes_from(std::coroutine_handle<Promise>);  // optional, may throw: who is coming
+//     static constexpr bool never_inline = true;   // optional: wake() comes where that would harm
 //     static constexpr bool owns = true;           // optional: what it acquired keeps the object
 //   };                                             // alive, so that an end may be late
 //
@@ -204,6 +206,10 @@ class [[nodiscard("write co_await")]] waiting : private Place,
                                                 private std::tuple<armed_end<Place, Ends>...> {
   using request = typename Place::request;
 
+  template <class Promise>
+  static constexpr bool asks_who =
+      requires(Place& place, std::coroutine_handle<Promise> self) { place.comes_from(self); };
+
 public:
   explicit waiting(const request& what, Resumption resumption = {}, Ends... ends)
       : Place(what, &go_on),
@@ -226,7 +232,11 @@ public:
     return again(by{kept::of(std::forward<Executor>(on))});
   }
   // Effects: instead, the coroutine resumes inside the call that lets it in.
-  auto resume_inline() && { return again(in_place{}); }
+  auto resume_inline() &&
+    requires(!requires { Place::never_inline; })
+  {
+    return again(in_place{});
+  }
 
   bool await_ready() noexcept {
     if constexpr (sizeof...(Ends) == 0) {
@@ -236,8 +246,10 @@ public:
              Place::try_now();
     }
   }
-  bool await_suspend(std::coroutine_handle<> self) noexcept {
+  template <class Promise>
+  bool await_suspend(std::coroutine_handle<Promise> self) noexcept(!asks_who<Promise>) {
     this->continuation = self;
+    if constexpr (asks_who<Promise>) Place::comes_from(self);
     // An end that is due ends it here: then suspend() lists nothing.
     std::apply([&](auto&... each) { (each.arm(*this), ...); }, ends());
     return Place::suspend();

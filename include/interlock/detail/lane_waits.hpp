@@ -1,0 +1,151 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// interlock/detail/lane_waits.hpp - which lanes are held by whom that waits for which lane.
+//
+// A task that waits for a lane keeps its own lanes meanwhile. If what holds the wanted lane waits
+// for one of these, whatever the number of steps, nobody gets on. Such waits alone are listed
+// here, so a wait outside of tasks costs nothing.
+//
+// Why a circle is certain: a wait is listed before it begins and, of a work that has ended, not
+// counted: `news` says so before the next work of that lane begins.
+
+#include <atomic>
+#include <coroutine>
+#include <mutex>
+#include <vector>
+
+#include "futex_mutex.hpp"
+#include "lane_work.hpp"
+#include "ring.hpp"
+
+namespace interlock::detail {
+
+// A lane that a coroutine keeps from its first line to its last, on whatever threads.
+struct lane_holding {
+  const void* lane = nullptr;
+  const void* frame = nullptr;  // of the coroutine that awaits it on behalf of the lane
+  lane_holding* next = nullptr;
+  lane_holding* previous = nullptr;
+};
+
+struct lane_wait {
+  bool holds(const void* lane) const noexcept {
+    for (const inside* i = thread; i != nullptr; i = i->outer) {
+      if (i->which == lane) return true;
+    }
+    for (const void* const each : lanes) {
+      if (each == lane) return true;
+    }
+    return false;
+  }
+
+  const void* wanted = nullptr;
+  const park_word* news = nullptr;  // of the work that is waited for
+  bool ends = false;                // perhaps without the lane: by a stop or a deadline
+  const inside* thread = nullptr;   // what the thread that blocks is inside of
+  std::vector<const void*> lanes;   // what the coroutine that waits holds
+  lane_wait* next = nullptr;
+  lane_wait* previous = nullptr;
+};
+
+class lane_waits {
+public:
+  static lane_waits& instance() noexcept {
+    static constinit lane_waits one;
+    return one;
+  }
+
+  // Effects: lists the wait, unless it would never end. Returns: true if it was listed.
+  bool begin(lane_wait& wait) {
+    const std::lock_guard lock(mutex_);
+    if (closes_circle(wait)) return false;
+    waits_.push_back(wait);
+    return true;
+  }
+  void end(lane_wait& wait) noexcept {
+    if (wait.wanted == nullptr) return;
+    const std::lock_guard lock(mutex_);
+    waits_.remove(wait);
+  }
+
+  void hold(lane_holding& by) noexcept {
+    const std::lock_guard lock(mutex_);
+    holdings_.push_back(by);
+    // order: relaxed: whoever holds a lane, or was called by who does, sees that
+    held_.store(holds() + 1, std::memory_order_relaxed);
+  }
+  void let_go(lane_holding& by) noexcept {
+    const std::lock_guard lock(mutex_);
+    // order: relaxed: as above
+    if (holdings_.remove(by)) held_.store(holds() - 1, std::memory_order_relaxed);
+  }
+  // Returns: whether some coroutine holds a lane: of its own this one knows.
+  bool any_held() const noexcept { return holds() != 0; }
+
+  // Effects: adds the lanes that the coroutine with this frame holds.
+  void add_held_by(const void* frame, std::vector<const void*>& lanes) {
+    const std::lock_guard lock(mutex_);
+    for (const lane_holding* h = holdings_.first(); h != nullptr; h = holdings_.after(*h)) {
+      if (h->frame == frame) lanes.push_back(h->lane);
+    }
+  }
+
+private:
+  std::size_t holds() const noexcept {
+    // order: relaxed: written under the mutex; elsewhere a hint, see hold()
+    return held_.load(std::memory_order_relaxed);
+  }
+
+  // Complexity: the waits, times the lanes on the way.
+  bool closes_circle(const lane_wait& wait) const {
+    std::vector<const void*> way{wait.wanted};
+    for (std::size_t at = 0; at < way.size(); ++at) {
+      if (wait.holds(way[at])) return true;
+      for (const lane_wait* w = waits_.first(); w != nullptr; w = waits_.after(*w)) {
+        if (w->ends || !w->holds(way[at]) || is_over(*w) || known(way, w->wanted)) continue;
+        way.push_back(w->wanted);
+      }
+    }
+    return false;
+  }
+  static bool is_over(const lane_wait& wait) noexcept {
+    // order: acquire [lane_waits.over] pairs with [work.tell], [submission.over]: of a work that ended before a task that holds its lane began, this sees it
+    return wait.news->load(std::memory_order_acquire) == work::done;
+  }
+  static bool known(const std::vector<const void*>& way, const void* lane) noexcept {
+    for (const void* const each : way) {
+      if (each == lane) return true;
+    }
+    return false;
+  }
+
+  futex_mutex mutex_;
+  ring_of<lane_wait> waits_;
+  ring_of<lane_holding> holdings_;
+  std::atomic<std::size_t> held_{0};
+};
+
+// The wait of a thread, if it is inside of tasks, for as long as this lives.
+class blocked_inside {
+public:
+  // Throws: if it would never end.
+  blocked_inside(const void* lane, const park_word& news, bool ends) {
+    if (inside::innermost == nullptr) return;
+    wait_.wanted = lane;
+    wait_.news = &news;
+    wait_.ends = ends;
+    wait_.thread = inside::innermost;
+    if (lane_waits::instance().begin(wait_)) return;
+    wait_.wanted = nullptr;
+    throw_would_deadlock();
+  }
+  blocked_inside(const blocked_inside&) = delete;
+  blocked_inside& operator=(const blocked_inside&) = delete;
+  ~blocked_inside() { lane_waits::instance().end(wait_); }
+
+private:
+  lane_wait wait_;
+};
+
+}  // namespace interlock::detail

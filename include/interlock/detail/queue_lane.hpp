@@ -1,0 +1,395 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// interlock/detail/queue_lane.hpp - the lane of a serial_queue: bounds, a line for those who may
+// leave, executors, counts.
+//
+// A place is a permit of a posted task: taken before it is queued, given back when it begins, is
+// withdrawn or dropped. Who waits for one waits in the line of the permits (see permit_queue.hpp).
+// Where there are many places the runner gives them back some at a time, or each of them would
+// wake somebody.
+
+#include <algorithm>
+#include <memory>
+
+#include "lane.hpp"
+#include "permit_queue.hpp"
+#include "queue_numbers.hpp"
+#include "stoppable.hpp"
+
+namespace interlock::detail {
+
+class queue_lane : public lane<queue_lane> {
+  using base = lane<queue_lane>;
+  friend base;
+
+public:
+  explicit queue_lane(queue_options options)
+      : options_(std::move(options)),
+        line_({most_places()}, most_places(), {~0U}),
+        metrics_(options_.metrics ? std::make_unique<queue_recorder>() : nullptr) {}
+
+  const queue_options& options() const noexcept { return options_; }
+  bool elsewhere() const noexcept { return static_cast<bool>(options_.executor); }
+
+  // ---- posted tasks
+
+  template <class F>
+  post_result post(F&& f) {
+    using task = std::decay_t<F>;
+    refuse_coroutine<task>();
+    refuse_nothing(f);
+    if (!elsewhere() && enter()) {
+      turn mine{*this};
+      const inside here(this);
+      task now(std::forward<F>(f));
+      mine.how = attempt(now, options_);
+      return post_result::accepted;
+    }
+    auto node = std::make_unique<posted_work<task>>(std::forward<F>(f));
+    const post_result room = find_room();
+    return room == post_result::accepted ? push_placed(std::move(node)) : room;
+  }
+
+  // Effects: queues a task that has its place.
+  template <class Node>
+  post_result push_placed(std::unique_ptr<Node> node) {
+    note(*node);
+    Node* const queued = node.release();  // it frees itself once it is done
+    if (push_and_attend(*queued)) return post_result::accepted;
+    node.reset(queued);
+    forget(*node);
+    give_places(1);
+    return post_result::closed;
+  }
+  // Effects: the same for a task that may leave the line, unless begin(node) says no.
+  template <class Node, class Begin>
+  post_result stand_placed(std::unique_ptr<Node> node, Begin begin) {
+    // Once it is listed it may be gone.
+    Node* const standing = node.release();
+    const entry how = stand_in_line(*standing, elsewhere(), closed_bit,
+                                    [&]() noexcept { return begin(*standing); });
+    if (how == entry::runner) serve_first(*standing);
+    if (how == entry::runner || how == entry::listed) return post_result::accepted;
+    node.reset(standing);
+    give_places(1);
+    return how == entry::closed ? post_result::closed : post_result::cancelled;
+  }
+
+  // Returns: accepted if there is a place, which is the caller's now; else why not.
+  // Throws: if this thread would wait for itself.
+  template <class Stop = never_stopped>
+  post_result find_room(const Stop& stop = {}) {
+    const post_result now = take_place();
+    if (now != post_result::full) return now;
+    if (options_.full == when_full::block) return wait_for_room(nullptr, stop);
+    const bool dropped = options_.full == when_full::drop_oldest && drop_oldest();
+    return dropped ? post_result::accepted : post_result::full;
+  }
+
+  post_result take_place() noexcept {
+    return is_bounded() ? place_result(line_.try_take(1), post_result::full)
+                        : (closed() ? post_result::closed : post_result::accepted);
+  }
+  template <class Stop = never_stopped>
+  post_result wait_for_room(const std::chrono::steady_clock::time_point* deadline,
+                            const Stop& stop = {}) {
+    if (stop.stop_requested()) return post_result::cancelled;
+    const post_result now = take_place();
+    if (now != post_result::full) return now;
+    const blocked_inside listed(this, never_done, can_stop<Stop> || deadline != nullptr);
+    thread_waiter self;
+    self.amount = 1;
+    if (line_.join(self)) {
+      const auto end_it = [&]() noexcept { line_.end(self, wait_status::cancelled); };
+      const typename stop_callback_of<Stop, decltype(end_it)>::type on_stop(stop, end_it);
+      if (deadline != nullptr && !self.wait_until(*deadline)) {
+        line_.end(self, wait_status::timed_out);
+      }
+      self.wait();
+    }
+    return place_result(self.status, post_result::timed_out);
+  }
+  static post_result place_result(wait_status how, post_result not_now) noexcept {
+    switch (how) {
+      case wait_status::acquired: return post_result::accepted;
+      case wait_status::cancelled: return post_result::cancelled;
+      case wait_status::closed: return post_result::closed;
+      case wait_status::timed_out: break;
+      case wait_status::overloaded: break;
+    }
+    return not_now;
+  }
+  void give_places(std::uint32_t n) noexcept {
+    if (is_bounded() && n != 0) line_.give(n);
+  }
+
+  // Effects: takes a task that was posted as droppable out of the line, the oldest of them.
+  // Returns: true, and its place is the caller's; false if there is none.
+  bool drop_oldest() noexcept {
+    work* oldest = nullptr;
+    {
+      standing_line::locked line(standing_);
+      for (oldest = line.first(); oldest != nullptr && !oldest->droppable;) {
+        oldest = line.after(*oldest);
+      }
+      if (oldest == nullptr) return false;
+      line.remove(*oldest);
+      withdrawn_.count_dropped();
+      forget(*oldest);
+    }
+    oldest->perform(*oldest, &options_, work::step::cancel);
+    return true;
+  }
+
+  // Effects: the same for one that a coroutine awaits.
+  bool push_awaited(work& w) noexcept {
+    note(w);
+    const std::uintptr_t before = push(w, closed_bit);
+    const bool accepted = (before & closed_bit) == 0;
+    if (!accepted) {
+      forget(w);
+    } else if (is_unattended(before)) {
+      serve({}, nullptr, help());
+    }
+    return accepted;
+  }
+
+  // ---- those who may leave
+
+  static constexpr std::uintptr_t when_closed = closed_bit;
+
+  enum class entry { closed, runner, listed, ended };
+
+  // Effects: puts the work into the line if begin(), asked with the line locked, says so. If the
+  //          queue is idle: only if `anyway`, and then this thread serves the line.
+  // Returns: runner: this thread is it, and the work in no list. ended: begin() said no.
+  template <class Begin, class Decided = void (*)(entry) noexcept>
+  entry stand_in_line(
+      work& w, bool anyway, std::uintptr_t refusing, Begin begin,
+      Decided decided = [](entry) noexcept {}) noexcept {
+    bool serves = false;
+    entry how = entry::ended;
+    {
+      standing_line::locked line(standing_);
+      if (!begin()) return how;
+      w.may_leave = true;
+      note(w);
+      const std::uintptr_t before = stand(line, w, refusing, anyway);
+      if ((before & refusing) != 0) {
+        forget(w);
+        how = entry::closed;
+      } else {
+        serves = is_unattended(before) && anyway;
+        how = is_unattended(before) && !anyway ? entry::runner : entry::listed;
+      }
+      decided(how);
+    }
+    if (serves) serve({}, nullptr, help());
+    return how;
+  }
+
+  // Effects: takes the work out of the line; `ended(was in it)` is called with the line locked.
+  // Returns: true if it was in it. Then its end is the caller's to tell.
+  template <class Ended>
+  bool withdraw(work& w, Ended ended) noexcept {
+    standing_line::locked line(standing_);
+    const bool was_in = line.remove(w);
+    if (was_in && w.what != work::kind::barrier) {
+      withdrawn_.count_cancelled();
+      forget(w);
+    }
+    ended(was_in);
+    return was_in;
+  }
+
+  // Preconditions: this thread is the runner, and the work is in no list.
+  void serve_first(work& w, work* own = nullptr) noexcept {
+    w.next = nullptr;
+    serve({&w, &w, w.has_thread() ? 1U : 0U}, own, help());
+  }
+  // Effects: waits for the end of the work. Returns: true if it has ended; false: it is late.
+  bool wait_for(heir_work& node, const std::chrono::steady_clock::time_point* deadline) noexcept {
+    for (;;) {
+      const std::uint32_t news = node.wait(deadline);
+      if (news != work::role) return news == work::done;
+      serve(node.inherited, &node, help());
+    }
+  }
+
+  // Effects: with the line locked: the lane stays until has_withdrawn(), which gives back the place
+  //          of a task that was stopped by somebody who need not know of the queue.
+  void will_withdraw() noexcept {
+    // order: relaxed: the lock of the line orders it with the runner, and so with who destroys
+    withdrawing_.fetch_add(1, std::memory_order_relaxed);
+  }
+  void has_withdrawn() noexcept {
+    give_places(1);
+    const park_word* const address = &withdrawing_;
+    // order: release [queue_lane.withdrawn] pairs with [queue_lane.expect]: the last touch of the lane
+    withdrawing_.fetch_sub(1, std::memory_order_release);
+    unpark_all(address);
+  }
+  // Effects: for the destructor, behind drain().
+  void expect_withdrawn() noexcept {
+    for (unsigned round = 0;; ++round) {
+      // order: acquire [queue_lane.expect] pairs with [queue_lane.withdrawn]: what it did to the lane is over
+      const std::uint32_t left = withdrawing_.load(std::memory_order_acquire);
+      if (left == 0) return;
+      round < spin_rounds ? spin_hint(round) : park(withdrawing_, left);
+    }
+  }
+
+  // ---- shutdown, numbers
+
+  void close() noexcept {
+    base::close();
+    if (is_bounded()) line_.close();
+  }
+  void cancel_pending() noexcept {
+    // order: relaxed: who pushes later reads the new number, and so does the runner of that push
+    generation_.fetch_add(1, std::memory_order_relaxed);
+  }
+
+  queue_stats stats() const noexcept {
+    queue_stats all = numbers_.read();
+    withdrawn_.add_to(all);
+    all.accepted = all.completed + all.failed + all.cancelled + all.dropped;
+    return all;
+  }
+  queue_metrics metrics() const noexcept {
+    return metrics_ == nullptr ? queue_metrics{} : metrics_->read();
+  }
+  std::size_t places_taken() const noexcept {
+    return is_bounded() ? line_.most() - line_.permits() : 0;
+  }
+
+  // ---- for who does the work
+
+  void serve_job() noexcept { serve_parked(0); }
+  // Effects: the same on the queue's own thread, which then looks for more.
+  void serve_and_watch() noexcept {
+    serve_parked(watched_bit);
+    while (watch()) serve({}, nullptr, options_.quantum, watched_bit);
+  }
+  void use(any_executor executor) { options_.executor = std::move(executor); }
+
+  // How much a thread does for others once its own work is done: nothing, with an executor.
+  std::uint32_t help() const noexcept { return elsewhere() ? 0 : options_.quantum; }
+
+  using base::enter;
+  using base::finish;
+  using base::turn;
+
+  void note(work& w) noexcept {
+    // order: relaxed: see cancel_pending()
+    w.generation = generation_.load(std::memory_order_relaxed);
+    if (metrics_ != nullptr && w.what != work::kind::barrier) metrics_->queued(w);
+  }
+  void forget(work& w) noexcept {
+    if (metrics_ != nullptr && w.what != work::kind::barrier) metrics_->withdrawn();
+  }
+  // Effects: counts what entered an idle lane and has ended.
+  void count(ending how) noexcept { numbers_.count(how); }
+
+private:
+  using standing_line = guarded_ring<work>;
+
+  template <class>
+  friend class permit_place;
+  static wait_status finish(queue_lane&, wait_status how, std::uint32_t) noexcept { return how; }
+
+  bool is_bounded() const noexcept { return options_.capacity != SIZE_MAX; }
+  std::uint32_t most_places() const noexcept {
+    return static_cast<std::uint32_t>(std::min<std::size_t>(options_.capacity, ~0U - 1));
+  }
+  std::uint32_t places_at_a_time() const noexcept { return options_.capacity < 512 ? 1 : 64; }
+  bool strict() const noexcept { return options_.strict; }
+  void serve_parked(std::uintptr_t left) noexcept {
+    const batch todo = std::exchange(parked_, {});
+    serve(todo, nullptr, options_.quantum, left);
+  }
+
+  ending perform(work& w) noexcept {
+    if (w.what == work::kind::posted && is_bounded() && ++freed_ >= places_at_a_time()) settle();
+    if (metrics_ != nullptr) metrics_->begins(w);
+    // order: relaxed: see cancel_pending()
+    const bool current = w.generation == generation_.load(std::memory_order_relaxed);
+    const inside here(this);
+    const work::step what_to_do = current ? work::step::run : work::step::cancel;
+    if (metrics_ == nullptr || !w.sampled) return w.perform(w, &options_, what_to_do);
+    const auto began = queue_recorder::now();
+    const ending how = w.perform(w, &options_, what_to_do);  // it may be gone now
+    metrics_->ran(queue_recorder::now() - began);
+    return how;
+  }
+
+  void settle() noexcept {
+    if (freed_ != 0) give_places(std::exchange(freed_, 0));
+  }
+
+  void take_from_line(batch& todo) noexcept {
+    standing_line::locked line(standing_);
+    while (!line.empty()) {
+      work& first = *line.first();
+      if (todo.first != nullptr && first.may_leave) return;
+      line.remove(first);
+      first.next = nullptr;
+      todo.append(&first, &first);
+      if (first.has_thread()) ++todo.threads;
+      if (first.may_leave) break;
+    }
+    if (line.empty()) line_is_empty();
+  }
+
+  // That an executor drops or runs a job in the call, is not to have taken it.
+  struct handing {
+    const queue_lane* what;
+    bool came_back = false;
+    handing* outer = std::exchange(innermost, this);
+    ~handing() { innermost = outer; }
+    static inline constinit thread_local handing* innermost = nullptr;
+  };
+  static void job_runs(void* self) noexcept {
+    auto& lane = *static_cast<queue_lane*>(self);
+    for (handing* h = handing::innermost; h != nullptr; h = h->outer) {
+      if (h->what != &lane) continue;
+      h->came_back = true;
+      return;
+    }
+    lane.serve_job();
+  }
+  static constexpr job_actions actions{&job_runs, &job_runs};
+
+  bool schedule(batch& todo) noexcept {
+    if (!elsewhere()) return false;
+    handing now{this};
+    const any_executor executor = options_.executor;  // ours may go with the lane in the call
+    parked_ = todo;
+    try {
+      executor.execute(job{&actions, this});
+      if (!now.came_back) return true;
+    } catch (...) {
+      report_error(options_);
+    }
+    todo = std::exchange(parked_, {});
+    return false;  // so the work is done here
+  }
+
+  static inline constinit const park_word never_done{work::waiting};
+
+  queue_options options_;
+  permit_queue<permit_kind::counted> line_;  // of the places; named as permit_place wants it
+  standing_line standing_;
+  std::atomic<std::uint32_t> generation_{0};  // work of an older generation is cancelled
+  withdrawn_numbers withdrawn_;
+  park_word withdrawing_{0};
+  std::unique_ptr<queue_recorder> metrics_;
+
+  // The runner's own.
+  std::uint32_t freed_ = 0;  // places to be given back
+  batch parked_;             // while an executor has the role
+  runner_numbers numbers_;
+};
+
+}  // namespace interlock::detail
