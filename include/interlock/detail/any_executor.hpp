@@ -46,7 +46,8 @@ private:
 
 class any_executor {
 public:
-  any_executor() noexcept = default;  // none
+  any_executor() noexcept = default;       // none
+  any_executor(std::nullptr_t) noexcept {}  // NOLINT: the same, as of std::function
 
   template <executor E>
     requires(!std::same_as<std::remove_cvref_t<E>, any_executor>)

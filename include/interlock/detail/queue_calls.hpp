@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// interlock/detail/queue_calls.hpp - calls of a serial_queue that end early, and the nodes of posted
-// tasks that can be cancelled, that have a future, or that wait for a place.
+// interlock/detail/queue_calls.hpp - calls of a serial_queue that end early, and the nodes of
+// posted tasks that can be cancelled, that have a future, or that wait for a place.
 
 #include <chrono>
 #include <future>

@@ -20,8 +20,8 @@ struct queue_times {
   std::uint64_t longest = 0;
 };
 
-// What a queue has measured so far, if queue_options::metrics asks for it. Of queued tasks: one that
-// runs at once on its caller does not wait, and is in queue_stats alone.
+// What a queue has measured so far, if queue_options::metrics asks for it. Of queued tasks: one
+// that runs at once on its caller does not wait, and is in queue_stats alone.
 struct queue_metrics {
   std::uint64_t queued = 0;      // that were put into the line
   std::uint64_t depth = 0;       // of these, that have not begun
