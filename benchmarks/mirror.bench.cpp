@@ -40,12 +40,6 @@ struct touch : touched_increment {
   }
 };
 
-struct touch_when_due : touched_increment {
-  void operator()(unsigned) {
-    likes.fetch_add(1);
-    copy.unsafe_touch();
-  }
-};
 
 // The cure without conflation: every increment is written, under a mutex that keeps the order.
 struct write_through_mutex {
@@ -65,7 +59,6 @@ struct write_through_mutex {
 int main(int argc, char** argv) {
   bench::add<yardstick::atomic_fetch_add>("mirror/std::atomic increment alone");
   bench::add<touch>("mirror/increment and touch");
-  bench::add<touch_when_due>("mirror/increment and unsafe_touch");
   bench::add<write_through_mutex>("mirror/write through, std::mutex");
   return bench::run(argc, argv);
 }

@@ -65,8 +65,8 @@ struct queue_options;
 struct queue_stats;
 template <class Source, class Target>
 class mirror;
-enum class mirror_write_result;
-enum class mirror_flush_result;
+enum class mirror_write_result : unsigned char;
+enum class mirror_flush_result : unsigned char;
 struct mirror_failure;
 struct mirror_options;
 struct mirror_statistics;
