@@ -248,14 +248,39 @@ void refuses(world& w) {
 // A flush after close() is refused, by whoever flushed before.
 void flushes_twice(world& w) {
   auto* const s = new scene(sent_by::toucher, 1);
-  w.thread([s] {
+  std::atomic<bool> flushed{false};
+  std::atomic<bool> closed{false};
+  w.thread([&, s] {
     s->o->likes.fetch_add(1, rlx);
     testing::check(s->o->row.flush() == mirror_flush_result::flushed, "open");
-    s->o->row.close();
+    flushed.store(true, rel);
+    while (!closed.load(acq)) testing::spin_hint();
     testing::check(s->o->row.flush() == mirror_flush_result::closed, "refused");
+  });
+  w.thread([&, s] {
+    while (!flushed.load(acq)) testing::spin_hint();
+    s->o->row.close();
+    closed.store(true, rel);
   });
   w.finally([s] {
     s->leave();
+    delete s;
+  });
+}
+
+// Two threads wait for the end while a third one sends.
+void both_close(world& w) {
+  auto* const s = new scene(sent_by::toucher, 1);
+  w.thread([s] {
+    s->o->likes.fetch_add(1, rlx);
+    s->o->row.touch();
+  });
+  w.threads(2, [s] {
+    const auto said = s->o->row.close();
+    testing::check(said == mirror_flush_result::flushed, "what was accepted is sent");
+  });
+  w.finally([s] {
+    delete s->o;
     delete s;
   });
 }
@@ -332,10 +357,10 @@ struct desk {
 
 class desk_thread {
 public:
-  inline static desk* next = nullptr;  // whom the next one gets
+  inline static desk* next = nullptr;  // whom the next one gets; then the one behind
 
   desk_thread() = default;
-  explicit desk_thread(std::function<void()> work) : at_(std::exchange(next, nullptr)) {
+  explicit desk_thread(std::function<void()> work) : at_(next++) {
     at_->work = std::move(work);
   }
   std::thread::id get_id() const { return {}; }
@@ -354,8 +379,8 @@ struct outbox {
   using line = interlock::detail::mirror_line<outbox, int, Fence, Thread>;
   using key = typename line::key;
 
-  explicit outbox(interlock::detail::mirror_schedule how)
-      : sender(*this, {5, {}, {}}, 1, std::move(how)) {}
+  explicit outbox(interlock::detail::mirror_schedule how, std::uint32_t parallel = 1)
+      : sender(*this, {5, {}, {}}, parallel, std::move(how)) {}
   ~outbox() {
     sender.wait_for_end(nullptr, &one);
   }
@@ -381,12 +406,13 @@ struct outbox {
 
 // Each thread changes the source and touches; the last one closes and destroys. Only what wakes
 // the worker leads to a send: one that is lost hangs.
-void wakes_own_thread(world& w, int threads, int failing, std::chrono::nanoseconds pause) {
+void wakes_own_thread(world& w, int threads, int failing, std::chrono::nanoseconds pause,
+                      unsigned workers = 1, bool touch = true) {
   using box_type = outbox<interlock::detail::asymmetric_fence, desk_thread>;
   struct own_office {
-    explicit own_office(int users) : left(users) {
-      desk_thread::next = &place;
-      box = new box_type({});
+    own_office(int users, unsigned crew) : left(users) {
+      desk_thread::next = places;
+      box = new box_type({}, crew);
     }
     void leave() {
       if (left.fetch_sub(1, ar) != 1) return;
@@ -394,19 +420,21 @@ void wakes_own_thread(world& w, int threads, int failing, std::chrono::nanosecon
       testing::check(box->sent == box->likes.load(rlx), "what the source held was sent");
       delete box;
     }
-    desk place;
+    desk places[2];
     std::atomic<int> left;
     box_type* box;
   };
-  auto* const o = new own_office(threads);
+  auto* const o = new own_office(threads, workers);
   o->box->to_fail = failing;
   o->box->wait = pause;
-  w.threads(static_cast<unsigned>(threads), [o] {
-    o->box->likes.fetch_add(1, rlx);
-    testing::check(o->box->sender.touch(o->box->one), "open");
+  w.threads(static_cast<unsigned>(threads), [o, touch] {
+    if (touch) {
+      o->box->likes.fetch_add(1, rlx);
+      testing::check(o->box->sender.touch(o->box->one), "open");
+    }
     o->leave();
   });
-  w.thread([o] { o->place.run(); });
+  for (unsigned i = 0; i < workers; ++i) w.thread([o, i] { o->places[i].run(); });
   w.finally([o] { delete o; });
 }
 
@@ -542,6 +570,10 @@ TEST_CASE("mirror: closing sends what was touched before and then nothing more")
   CHECK(joined(seen(proved([](world& w) { closes(w, toucher, true); }, whole_waits()))) == "0, 1");
 }
 
+TEST_CASE("mirror: two threads close while a third one sends", "[.deep]") {
+  proved(both_close, whole_waits());
+}
+
 TEST_CASE("mirror: what is refused does not count, and a target may not wait for itself") {
   proved(refuses, whole_waits());
   proved(flushes_twice, whole_waits());
@@ -556,6 +588,7 @@ TEST_CASE("mirror: closing beside a thread that sends", "[.deep]") {
 TEST_CASE("mirror: its own thread is woken for each request") {
   proved([](world& w) { wakes_own_thread(w, 1, 0, 0ns); }, whole_waits());
   proved([](world& w) { wakes_own_thread(w, 1, 1, 1ms); }, whole_waits());
+  proved([](world& w) { wakes_own_thread(w, 1, 0, 0ns, 2, false); }, whole_waits());
 }
 
 TEST_CASE("mirror: its own thread is woken for each of two touches", "[.deep]") {
@@ -589,7 +622,8 @@ TEST_CASE("mirror: mutants", "[.mutants]") {
            [](world& w) { flushes(w, toucher, 0, 5); },
            [](world& w) { touches(w, jobs, 1, 1, 0); },
            [](world& w) { touches(w, toucher, 2, 1, 1); },
-           [](world& w) { closes(w, toucher, false); }, refuses, flushes_twice, asks_inside,
-           [](world& w) { wakes_own_thread(w, 1, 0, 0ns); }},
+           [](world& w) { closes(w, toucher, false); }, refuses, flushes_twice,
+           [](world& w) { wakes_own_thread(w, 1, 0, 0ns, 2, false); }, asks_inside,
+           [](world& w) { wakes_own_thread(w, 1, 0, 0ns); }, both_close},
           how);
 }

@@ -18,7 +18,7 @@ enum class mirror_write_result : unsigned char {
   applied,
   stale,    // the target holds this version or a newer one: nothing left to do
   failed,   // it was not applied and will not be: tried again
-  unknown,  // a time-out: it may be applied, or be applied later. As after an exception: tried again
+  unknown,  // a time-out: it may be applied, or will be. So it is after an exception: tried again
 };
 
 enum class mirror_flush_result : unsigned char {
@@ -54,7 +54,7 @@ struct mirror_options {
   // mirror_executor.hpp makes one of an executor and a timer.
   std::function<void(std::chrono::nanoseconds delay, std::function<void()> job)> schedule = {};
 
-  // The clock of that schedule: quick, does not throw, does not use the mirror. Empty: steady_clock.
+  // The clock of that schedule: quick, does not throw or use the mirror. Empty: steady_clock.
   std::function<std::chrono::steady_clock::time_point()> now = {};
 
   // Two writes of a key begin at least so far apart.

@@ -92,7 +92,9 @@ public:
     threads_.clear();
   }
 
-  time_point now() const { return by_->how.now ? by_->how.now() : std::chrono::steady_clock::now(); }
+  time_point now() const {
+    return by_->how.now ? by_->how.now() : std::chrono::steady_clock::now();
+  }
 
   // ---- with the line's lock held ----------------------------------------------------------------
 
@@ -121,10 +123,10 @@ public:
 
   void all_done(errand& todo) noexcept {
     if (std::exchange(done_, true)) return;
-    bump(ended_);
-    todo.end = &ended_;
-    bump(signal_);
-    todo.all = &signal_;
+    ended_.ring();
+    todo.end = &ended_.word;
+    signal_.ring();
+    todo.all = &signal_.word;
   }
 
   bool is_here() const noexcept {
@@ -151,12 +153,12 @@ public:
         if (jobs_ == 0) return true;
       }
       if (!in_time) return false;
-      const std::uint32_t seen = number(ended_);
+      const std::uint32_t seen = ended_.rings;
       lock.unlock();
       if (deadline == nullptr) {
-        park(ended_, seen);
+        park(ended_.word, seen);
       } else {
-        in_time = park_until(ended_, seen, *deadline);
+        in_time = park_until(ended_.word, seen, *deadline);
       }
       lock.lock();
     }
@@ -179,19 +181,20 @@ private:
     time_point until{};
   };
 
-  static void bump(park_word& word) noexcept {
-    // order: relaxed: written under the lock alone; a sleeper compares it
-    word.store(number(word) + 1, std::memory_order_relaxed);
-  }
-  static std::uint32_t number(const park_word& word) noexcept {
-    // order: relaxed: written under the lock, which is held
-    return word.load(std::memory_order_relaxed);
-  }
+  // What sleepers are woken by.
+  struct bell {
+    void ring() noexcept {
+      // order: relaxed: under the line's lock; a sleeper compares it
+      word.store(++rings, std::memory_order_relaxed);
+    }
+    park_word word{0};
+    std::uint32_t rings = 0;  // under the lock
+  };
 
   void rouse(errand& todo) noexcept {
     if (sleepers_ == 0) return;
-    bump(signal_);
-    todo.wake = &signal_;
+    signal_.ring();
+    todo.wake = &signal_.word;
   }
 
   // As run(), by one who need not be counted: uses addresses and the link alone.
@@ -281,8 +284,8 @@ private:
   void uncount(errand& todo) noexcept {
     --jobs_;
     if (jobs_ != 0 || !line_.at_end()) return;
-    bump(ended_);
-    todo.end = &ended_;
+    ended_.ring();
+    todo.end = &ended_.word;
   }
 
   // What a thread of its own does until the end, or one that lends a hand until all is done.
@@ -315,16 +318,15 @@ private:
     }
     me.slept = true;
     ++sleepers_;
-    return {nullptr, false, number(signal_), until};
+    return {nullptr, false, signal_.rings, until};
   }
 
   void sleep(const look& now) noexcept {
     if (now.until == time_point::max()) {
-      park(signal_, now.seen);
-    } else if (by_->how.now) {  // another clock: for as long as it says now
-      park_until(signal_, now.seen, std::chrono::steady_clock::now() + (now.until - by_->how.now()));
-    } else {
-      park_until(signal_, now.seen, now.until);
+      park(signal_.word, now.seen);
+    } else {  // by whatever clock, so long from now
+      const auto delay = now.until - this->now();
+      park_until(signal_.word, now.seen, std::chrono::steady_clock::now() + delay);
     }
   }
 
@@ -333,8 +335,8 @@ private:
   const bool threaded_;
   std::shared_ptr<link> by_;
 
-  park_word signal_{0};  // counts what senders are woken for
-  park_word ended_{0};   // counts what those are woken for who wait for the end
+  bell signal_;  // of senders
+  bell ended_;   // of those who wait for the end
 
   // Under the line's lock:
   ring_of<server> servers_;

@@ -46,7 +46,8 @@ enum class mirror_place : unsigned char {
 
 template <class Version>
 struct mirror_due : alarm_node {
-  mirror_due(time_point at, mirror_key<Version>& key) noexcept : alarm_node(at, nullptr), of(&key) {}
+  mirror_due(time_point at, mirror_key<Version>& key) noexcept
+      : alarm_node(at, nullptr), of(&key) {}
   mirror_key<Version>* of;
 };
 
