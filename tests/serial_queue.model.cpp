@@ -10,6 +10,7 @@
 #include <interlock/task.hpp>
 
 #include <atomic>
+#include <chrono>
 #include <coroutine>
 #include <stdexcept>
 #include <system_error>
@@ -17,6 +18,7 @@
 #include <vector>
 
 #include "support/detached.hpp"
+#include "support/stopping.hpp"
 #include "testing/ferry.hpp"
 #include "testing/job_thread.hpp"
 #include "testing/last_user.hpp"
@@ -43,8 +45,17 @@ struct fresh_waits {
   fresh_waits() { new (&interlock::detail::lane_waits::instance()) interlock::detail::lane_waits(); }
 };
 
+// What looks before it queues is taken for a wait without end by options::whole_waits.
+queue_options strictly(queue_options how) {
+  how.strict = true;
+  return how;
+}
+
 struct book : fresh_waits {
-  explicit book(queue_options how = {}) : queue(std::move(how)) { entries.reserve(8); }
+  explicit book(queue_options how = {}, bool strict = true)
+      : queue(strict ? strictly(std::move(how)) : std::move(how)) {
+    entries.reserve(8);
+  }
   std::vector<int> entries;  // plain: a race if two tasks run at once
   serial_queue queue;        // last: its destructor runs tasks
 };
@@ -96,8 +107,8 @@ void producers(world& w, std::vector<call> hows, int rounds) {
 }
 
 // The body looks and destroys: smaller.
-void plain_producers(world& w, std::vector<call> hows, int rounds) {
-  auto* const b = new book;
+void plain_producers(world& w, std::vector<call> hows, int rounds, bool strict = true) {
+  auto* const b = new book({}, strict);
   for (std::size_t p = 0; p < hows.size(); ++p) {
     w.thread([b, p, rounds, how = hows[p]] {
       for (int i = 0; i < rounds; ++i) enter(*b, how, static_cast<int>(p) * 10 + i);
@@ -422,7 +433,7 @@ void two_cancel(world& w) {
 
 // A submitted coroutine suspends inside the queue: nothing else starts before it has ended.
 struct trip : fresh_waits {
-  explicit trip(queue_options how = {}) : queue(std::move(how)) {}
+  explicit trip(queue_options how = {}) : queue(strictly(std::move(how))) {}
   serial_queue queue;
   ferry over;
   int inside = 0;
@@ -564,6 +575,321 @@ void executor_throws(world& w) {
   w.finally([&] { testing::check(ran == 2 && told >= 1, "done here, and told"); });
 }
 
+// ---- who may leave before its turn --------------------------------------------------------------
+
+// A coroutine that one thread submits and another one stops, beside a third task in line.
+support::detached submits_until(book& b, support::stop_source& stop, int entry, int& told) {
+  const auto got =
+      co_await b.queue.submit([&b, entry] { b.entries.push_back(entry); }, stop.get_token());
+  testing::check(got.ran() || got.status() == interlock::wait_status::cancelled, "ran or stopped");
+  told += got.ran() ? 1 : 10;
+}
+
+// Cancel racing run: exactly one of the two happens, and the queue may go right after.
+void stop_beside_the_runner(world& w) {
+  auto* const b = new book;
+  support::stop_source stop;
+  int told = 0;
+  w.thread([b] { static_cast<void>(b->queue.post([b] { b->entries.push_back(0); })); });
+  w.thread([&, b] { submits_until(*b, stop, 1, told); });
+  w.thread([&] { stop.request_stop(); });
+  w.finally([&, b] {
+    b->queue.drain();
+    testing::check(told == 1 || told == 10, "told once");
+    testing::check(b->entries.size() == (told == 1 ? 2U : 1U), "and so it was");
+    const auto all = b->queue.stats();
+    testing::check(all.accepted == all.completed + all.cancelled, "and counted");
+    w.outcome(told);
+    delete b;
+  });
+}
+
+// In line for certain: the runner is busy until it has been queued.
+void stop_in_the_line(world& w) {
+  auto* const b = new book;
+  support::stop_source stop;
+  std::atomic<int> busy{0}, queued{0};
+  int told = 0;
+  w.thread([&, b] {
+    b->queue.run([&] {
+      raise(busy);
+      await(queued, 1);
+    });
+  });
+  w.thread([&, b] {
+    await(busy, 1);
+    static_cast<void>(b->queue.post([b] { b->entries.push_back(0); }));
+    submits_until(*b, stop, 1, told);
+    static_cast<void>(b->queue.post([b] { b->entries.push_back(2); }));
+    raise(queued);
+    stop.request_stop();
+  });
+  w.finally([&, b] {
+    b->queue.drain();
+    const std::vector<int> all = told == 1 ? std::vector{0, 1, 2} : std::vector{0, 2};
+    testing::check(b->entries == all, "in the order of the line");
+    w.outcome(told);
+    delete b;
+  });
+}
+
+// A thread that leaves at its deadline.
+void late_thread(world& w) {
+  auto* const b = new book;
+  w.thread([b] { b->queue.run([b] { b->entries.push_back(0); }); });
+  w.thread([&, b] {
+    const auto soon = std::chrono::steady_clock::now() + std::chrono::milliseconds(1);
+    const bool ran = b->queue.run_until(soon, [b] { b->entries.push_back(1); }).ran();
+    w.outcome(ran);
+  });
+  w.finally([b] {
+    b->queue.drain();
+    const auto all = b->queue.stats();
+    testing::check(all.completed == b->entries.size() && all.cancelled + all.completed == 2, "sums");
+    delete b;
+  });
+}
+
+// A posted task that is stopped gives its place back, also as the queue goes.
+void stopped_post(world& w) {
+  queue_options how;
+  how.capacity = 1;
+  auto* const b = new book(how);
+  support::stop_source stop;
+  std::atomic<int> busy{0}, queued{0};
+  w.thread([&, b] {
+    b->queue.run([&] {
+      raise(busy);
+      await(queued, 1);
+    });
+    delete b;
+  });
+  w.thread([&, b] {
+    await(busy, 1);
+    const auto said = b->queue.post([b] { b->entries.push_back(1); }, stop.get_token());
+    testing::check(said == post_result::accepted, "there was a place");
+    raise(queued);
+    stop.request_stop();  // the queue may be going
+  });
+  w.finally([] {});
+}
+
+// Two posters and one droppable task in line.
+void drops(world& w) {
+  queue_options how;
+  how.capacity = 1;
+  how.full = when_full::drop_oldest;
+  auto* const b = new book(how);
+  std::atomic<int> busy{0}, queued{0};
+  int accepted = 1;
+  w.thread([&, b] {
+    b->queue.run([&] {
+      raise(busy);
+      await(queued, 1);
+    });
+  });
+  w.thread([&, b] {
+    await(busy, 1);
+    const auto first = b->queue.post_droppable([b] { b->entries.push_back(1); });
+    raise(queued);
+    const auto second = b->queue.post([b] { b->entries.push_back(2); });
+    testing::check(first == post_result::accepted, "there was a place");
+    accepted += second == post_result::accepted;  // not between the first one's turn and its begin
+  });
+  w.finally([&, b] {
+    b->queue.drain();
+    const auto all = b->queue.stats();
+    const auto dropped = static_cast<int>(all.dropped);
+    testing::check(static_cast<int>(b->entries.size()) == accepted - dropped, "each has one end");
+    testing::check(accepted == 2 || dropped == 0, "nothing is dropped for nothing");
+    w.outcome(accepted, dropped);
+    delete b;
+  });
+}
+
+// ---- who waits for room -------------------------------------------------------------------------
+
+void waits_for_room(world& w) {
+  queue_options how;
+  how.capacity = 1;
+  auto* const b = new book(how);
+  int ran = 0;
+  for (int t = 0; t < 2; ++t) {
+    w.thread([&, b] {
+      const auto said = b->queue.post_wait([&ran] { ++ran; });
+      testing::check(said == post_result::accepted, "there is room in the end");
+    });
+  }
+  w.finally([&, b] {
+    b->queue.drain();
+    testing::check(ran == 2, "all have run");
+    delete b;
+  });
+}
+
+void close_ends_the_wait_for_room(world& w) {
+  queue_options how;
+  how.capacity = 1;
+  auto* const b = new book(how);
+  std::atomic<int> busy{0}, refused{0};
+  w.thread([&, b] {
+    b->queue.run([&, b] {
+      static_cast<void>(b->queue.post([] {}));
+      raise(busy);
+      b->queue.close();
+      await(refused, 1);
+    });
+  });
+  w.thread([&, b] {
+    await(busy, 1);
+    testing::check(b->queue.post_wait([] {}) == post_result::closed, "closed");
+    raise(refused);
+  });
+  w.finally([b] { delete b; });
+}
+
+// ---- the queue's own thread, and the offer ------------------------------------------------------
+
+// What serial_queue::work() does, by an explored thread: serves, and watches for more.
+class watched_lane : fresh_waits {
+public:
+  watched_lane() : lane_(strictly({})) {
+    lane_.use([this](auto&&) { raise(calls_); });
+  }
+  interlock::detail::queue_lane& operator*() { return lane_; }
+  void work() {
+    int served = 0;
+    for (;;) {
+      const int calls = calls_.load(acq);
+      if (calls < 0) return;
+      if (calls > served) {
+        served = calls;
+        lane_.serve_and_watch();
+      } else {
+        testing::spin_hint();
+      }
+    }
+  }
+  void end() {
+    lane_.close();
+    lane_.drain();
+    calls_.store(-1, rel);
+  }
+
+private:
+  interlock::detail::queue_lane lane_;
+  std::atomic<int> calls_{0};
+};
+
+void watches(world& w, bool runs) {
+  watched_lane own;
+  int ran = 0;
+  w.thread([&] { own.work(); });
+  w.thread([&, runs] {
+    for (int i = 0; i < 2; ++i) {
+      if (runs && i == 1) {
+        (*own).run([&ran] { ++ran; });
+      } else {
+        static_cast<void>((*own).post([&ran] { ++ran; }));
+      }
+    }
+    own.end();
+  });
+  w.finally([&] { testing::check(ran == 2, "all is done"); });
+}
+
+// The one that posts first comes back although nobody waits for a task of its own.
+void takes_over(world& w) {
+  queue_options how;
+  how.quantum = 1;
+  auto* const b = new book(how);
+  int ran = 0;
+  for (int t = 0; t < 2; ++t) {
+    w.thread([&, b] {
+      for (int i = 0; i < 2; ++i) static_cast<void>(b->queue.post([&ran] { ++ran; }));
+    });
+  }
+  w.finally([&, b] {
+    b->queue.drain();
+    testing::check(ran == 4, "all is done");
+    delete b;
+  });
+}
+
+// For certain: the runner offers, and the other one posts.
+void takes_an_offer(world& w) {
+  queue_options how;
+  how.quantum = 1;
+  auto* const b = new book(how);
+  std::atomic<int> offered{0}, posted{0};
+  int ran = 0;
+  w.thread([&, b] {
+    static_cast<void>(b->queue.post([&, b] {
+      static_cast<void>(b->queue.post([&ran] { ++ran; }));
+      static_cast<void>(b->queue.post([&, b] {
+        raise(offered);
+        await(posted, 1);
+      }));
+    }));
+  });
+  w.thread([&, b] {
+    await(offered, 1);
+    static_cast<void>(b->queue.post([&] { ++ran; }));
+  });
+  w.thread([&, b] {
+    await(offered, 1);
+    raise(posted);
+  });
+  w.finally([&, b] {
+    b->queue.drain();
+    testing::check(ran == 2, "all is done");
+    delete b;
+  });
+}
+
+// ---- circles ------------------------------------------------------------------------------------
+
+// Two queues whose tasks wait for each other: nobody hangs, and whoever is told is inside a circle.
+void circle_of_two(world& w) {
+  auto* const a = new book;
+  auto* const b = new book;
+  atomic<int> told{0};
+  const auto through = [&told](book* outer, book* inner) {
+    outer->queue.run([&told, inner] {
+      try {
+        inner->queue.run([] {});
+      } catch (const std::system_error& e) {
+        testing::check(e.code() == std::errc::resource_deadlock_would_occur, "a circle");
+        told.fetch_add(1, rlx);
+      }
+    });
+  };
+  w.thread([=] { through(a, b); });
+  w.thread([=] { through(b, a); });
+  w.finally([&, a, b] {
+    testing::check(told.load(rlx) <= 1, "one of them");
+    w.outcome(told.load(rlx));
+    delete a;
+    delete b;
+  });
+}
+
+// No circle, but a wait that has ended and is not off the list yet.
+void no_circle(world& w) {
+  auto* const a = new book;
+  auto* const b = new book;
+  std::atomic<int> over{0};
+  w.thread([&, a, b] { b->queue.run([a] { a->queue.run([] {}); }); });
+  w.thread([&, a, b] {
+    a->queue.run([] {});
+    a->queue.run([] {});
+  });
+  w.finally([a, b] {
+    delete a;
+    delete b;
+  });
+}
+
 // ---- what others do -----------------------------------------------------------------------------
 
 // A list without a lock.
@@ -638,6 +964,11 @@ TEST_CASE("serial_queue: threads that park while they wait") {
   proved([](world& w) { plain_producers(w, {run, run, run}, 1); });
 }
 
+TEST_CASE("serial_queue: threads that look before they queue") {
+  proved([](world& w) { plain_producers(w, {run, run}, 1, false); });
+  proved([](world& w) { plain_producers(w, {run, post}, 1, false); });
+}
+
 TEST_CASE("serial_queue: four threads", "[.deep]") {
   proved([](world& w) { plain_producers(w, {post, post, post, post}, 1); }, whole_waits());
   proved([](world& w) { plain_producers(w, {run, run, run, run}, 1); }, whole_waits());
@@ -705,6 +1036,34 @@ TEST_CASE("serial_queue: an executor does the work, or refuses it") {
   proved(executor_throws, whole_waits());
 }
 
+TEST_CASE("serial_queue: a stop and the runner: one of them has it") {
+  CHECK(joined(seen(proved(stop_beside_the_runner, whole_waits()))) == "1, 10");
+  CHECK(joined(seen(proved(stop_in_the_line, whole_waits()))) == "1, 10");
+  CHECK(joined(seen(proved(late_thread))) == "0, 1");
+  proved(stopped_post, whole_waits());
+  CHECK(joined(seen(proved(drops, whole_waits()))) == "1 0, 2 0, 2 1");
+}
+
+TEST_CASE("serial_queue: who waits for room gets it, or is told that the queue is closed") {
+  proved(waits_for_room, whole_waits());
+  proved(close_ends_the_wait_for_room, whole_waits());
+}
+
+TEST_CASE("serial_queue: its own thread watches for work, and run may take the queue meanwhile") {
+  proved([](world& w) { watches(w, false); }, whole_waits());
+  proved([](world& w) { watches(w, true); }, whole_waits());
+}
+
+TEST_CASE("serial_queue: a runner that has done its quantum is relieved") {
+  proved(takes_over, whole_waits());
+  proved(takes_an_offer, whole_waits());
+}
+
+TEST_CASE("serial_queue: queues that wait for each other are found, and only such") {
+  CHECK(joined(seen(proved(circle_of_two, whole_waits()))) == "0, 1");
+  proved(no_circle, whole_waits());
+}
+
 TEST_CASE("serial_queue: a list without a lock is found") { failing(races); }
 
 TEST_CASE("serial_queue: a runner that leaves a task behind is found") {
@@ -718,7 +1077,9 @@ TEST_CASE("serial_queue: mutants", "[.mutants]") {
            [](world& w) { failures(w, true); }, [](world& w) { plain_producers(w, {run, run}, 1); },
            [](world& w) { executed_elsewhere(w, post, 1); }, last_place, place_comes_back,
            [](world& w) { cancels_exactly(w, false); }, [](world& w) { cancels_exactly(w, true); },
-           two_cancel, [](world& w) { role_comes_back(w, true); },
+           two_cancel, stop_beside_the_runner, stop_in_the_line, stopped_post, drops,
+           [](world& w) { watches(w, true); }, takes_an_offer, circle_of_two, no_circle,
+           waits_for_room, [](world& w) { role_comes_back(w, true); },
            [](world& w) { role_comes_back(w, false); }, knows_of_close, places_come_and_go},
           how);
   mutants({[](world& w) { plain_producers(w, {run, run}, 1); }});  // who waits parks

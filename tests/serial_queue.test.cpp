@@ -22,6 +22,7 @@
 #include "support/catch.hpp"
 #include "support/death.hpp"
 #include "support/detached.hpp"
+#include "support/occupied.hpp"
 #include "support/threads.hpp"
 
 using interlock::post_result;
@@ -30,6 +31,7 @@ using interlock::serial_queue;
 using interlock::sync_wait;
 using interlock::task;
 using interlock::when_full;
+using support::occupied;
 
 namespace {
 
@@ -110,31 +112,6 @@ void check_sums(const serial_queue& queue) {
   const interlock::queue_stats stats = queue.stats();
   CHECK(stats.accepted == stats.completed + stats.failed + stats.cancelled);
 }
-
-// Keeps the queue busy from another thread until released, so that what comes now is queued.
-class occupied {
-public:
-  explicit occupied(serial_queue& queue)
-      : thread_([this, &queue] {
-          queue.run([this] {
-            started_.release();
-            release_.acquire();
-          });
-        }) {
-    started_.acquire();
-  }
-  ~occupied() { release(); }
-  void release() {
-    if (!thread_.joinable()) return;
-    release_.release();
-    thread_.join();
-  }
-
-private:
-  std::binary_semaphore started_{0};
-  std::binary_semaphore release_{0};
-  std::thread thread_;
-};
 
 struct counted {  // counts its copies that are alive
   explicit counted(std::atomic<int>& n) : alive(&n) { ++*alive; }

@@ -20,26 +20,14 @@
 
 namespace interlock::detail {
 
-struct free_block {
-  free_block* next;
-  free_block* next_magazine;  // in the depot, of the first of a magazine
-};
-
+// Addresses, so that nobody touches a block that is not in use.
 struct magazine {
   static constexpr std::size_t room = 32;
 
   bool full() const noexcept { return count == room; }
-  void push(void* memory) noexcept {
-    first = ::new (memory) free_block{first, nullptr};
-    ++count;
-  }
-  void* pop() noexcept {
-    --count;
-    return std::exchange(first, first->next);
-  }
 
-  free_block* first = nullptr;
   std::size_t count = 0;
+  void* blocks[room]{};
 };
 
 // Full magazines that nobody uses.
@@ -47,32 +35,29 @@ class block_depot {
 public:
   static constexpr std::size_t most_magazines = 64;
 
-  // Returns: a full magazine, or an empty one if there is none.
-  magazine get() noexcept {
+  // Effects: fills the empty magazine, if there is a full one.
+  void get(magazine& empty) noexcept {
     const std::lock_guard lock(mutex_);
-    if (first_ == nullptr) return {};
-    --count_;
-    return {std::exchange(first_, first_->next_magazine), magazine::room};
+    if (count_ != 0) empty = magazines_[--count_];
   }
   // Preconditions: it is full. Returns: false if there are enough.
   bool put(const magazine& full) noexcept {
     const std::lock_guard lock(mutex_);
     if (count_ == most_magazines) return false;
-    ++count_;
-    full.first->next_magazine = std::exchange(first_, full.first);
+    magazines_[count_++] = full;
     return true;
   }
 
 private:
   futex_mutex mutex_;
-  free_block* first_ = nullptr;
   std::size_t count_ = 0;
+  magazine magazines_[most_magazines]{};
 };
 
 class block_cache {
 public:
   static constexpr std::size_t block_size = 128;
-  static constexpr std::size_t alignment = 64;
+  static constexpr std::size_t alignment = 128;  // processors fetch lines in pairs
 
   constexpr explicit block_cache(block_depot& depot) noexcept : depot_(&depot) {}
   block_cache(const block_cache&) = delete;
@@ -80,25 +65,23 @@ public:
 
   // Returns: a block, or nullptr if there is none.
   void* take() noexcept {
-    if (now_.count == 0) {
-      std::swap(now_, other_);
-      if (now_.count == 0) now_ = depot_->get();
-      if (now_.count == 0) return nullptr;
-    }
-    return now_.pop();
+    if (now().count == 0 && !reload()) return nullptr;
+    magazine& from = now();
+    void* const block = from.blocks[--from.count];
+    // The next one comes from another core, as a rule, and will be written.
+    if (from.count != 0) __builtin_prefetch(from.blocks[from.count - 1], 1);
+    return block;
   }
   void give(void* block) noexcept {
-    if (now_.full()) {
-      if (other_.full() && !depot_->put(other_)) free_all(other_);
-      other_ = std::exchange(now_, {});
-    }
-    now_.push(block);
+    if (now().full()) make_room();
+    magazine& to = now();
+    to.blocks[to.count++] = block;
   }
   // Effects: gives back all that it has.
   void clear() noexcept {
-    for (magazine* const each : {&now_, &other_}) {
-      if (!each->full() || !depot_->put(*each)) free_all(*each);
-      *each = {};
+    for (magazine& each : magazines_) {
+      if (!each.full() || !depot_->put(each)) free_all(each);
+      each.count = 0;
     }
   }
 
@@ -106,12 +89,25 @@ public:
   static void free(void* block) noexcept { ::operator delete(block, std::align_val_t{alignment}); }
 
 private:
+  magazine& now() noexcept { return magazines_[now_]; }
+
+  [[gnu::noinline]] bool reload() noexcept {
+    now_ ^= 1U;
+    if (now().count == 0) depot_->get(now());
+    return now().count != 0;
+  }
+  [[gnu::noinline]] void make_room() noexcept {
+    now_ ^= 1U;
+    if (!now().full()) return;
+    if (!depot_->put(now())) free_all(now());
+    now().count = 0;
+  }
   static void free_all(magazine& of) noexcept {
-    while (of.count != 0) free(of.pop());
+    while (of.count != 0) free(of.blocks[--of.count]);
   }
 
-  magazine now_;
-  magazine other_;  // full or empty
+  magazine magazines_[2]{};
+  unsigned now_ = 0;
   block_depot* depot_;
 };
 

@@ -166,7 +166,7 @@ protected:
   // Effects: the runner leaves; `left` is what remains in the word but for closed_bit.
   // Returns: false, and this thread stays the runner, if work has arrived.
   bool leave(std::uintptr_t left) noexcept {
-    std::uintptr_t seen = running_bit;
+    std::uintptr_t seen = look();  // a failed exchange would take the line from who pushes
     do {
       if (has_work(seen)) return false;
       // order: release/relaxed [lane.leave] pairs with [lane.enter], [lane.enter.watched], [lane.push], [lane.watch], [lane.stand]: publishes what was done
@@ -371,7 +371,8 @@ private:
     self().settle();
     if (self().schedule(todo)) return true;
     const std::uintptr_t seen = look();
-    if ((seen & line_bit) == 0) collect(todo);  // whoever has come to wait can take over
+    // Whoever has come to wait can take over.
+    if (todo.threads == 0 && (seen & line_bit) == 0 && newest(seen) != nullptr) collect(todo);
     if (todo.threads == 0) {
       // order: relaxed: asks for somebody, who pushes
       if (!is_offered(seen)) word_.fetch_or(offered, std::memory_order_relaxed);

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <memory>
 #include <new>
 #include <optional>
 #include <stdexcept>
@@ -180,6 +181,7 @@ struct alignas(16) work {  // a lane keeps flags in the four low bits of the add
   bool may_leave = false;  // it stands in a line, from which a stop or a deadline takes it
   bool droppable = false;
   bool sampled = false;  // for the metrics
+  bool holds = true;     // a task, where that is not destroyed with the node
 };
 
 // What a runner has taken and not done, oldest first. It goes with the role.
@@ -305,17 +307,28 @@ ending attempt(Task& task, const queue_options& options) noexcept {
 template <class Task>
 struct posted_work : work, cached_block {
   template <class F>
-  explicit posted_work(F&& f) : work(kind::posted, &perform_it), task(std::forward<F>(f)) {}
+  explicit posted_work(F&& f) : work(kind::posted, &perform_it) {
+    ::new (static_cast<void*>(&task)) Task(std::forward<F>(f));
+  }
+  ~posted_work() {
+    if (holds) std::destroy_at(&task);
+  }
 
   static ending perform_it(work& self, const queue_options* options, step what_to_do) noexcept {
     auto& node = static_cast<posted_work&>(self);
     const bool cancelled = what_to_do == step::cancel;
-    const ending how = cancelled ? ending::cancelled : attempt(*node.task, *options);
-    node.task.reset();
-    if (node.what == kind::posted) delete &node;
+    const ending how = cancelled ? ending::cancelled : attempt(node.task, *options);
+    if (node.what == kind::posted) {
+      delete &node;
+    } else {
+      node.holds = false;
+      std::destroy_at(&node.task);
+    }
     return how;
   }
-  std::optional<Task> task;
+  union {
+    Task task;
+  };
 };
 
 }  // namespace detail
