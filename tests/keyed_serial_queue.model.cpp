@@ -18,13 +18,24 @@
 #include "testing/job_thread.hpp"
 #include "testing/last_user.hpp"
 
+namespace {
+struct to_two;
+}
+template <>
+inline constexpr unsigned interlock::detail::key_shard_bits<to_two> = 1;
+
 using interlock::post_result;
 using interlock::queue_options;
 using testing::world;
 
 namespace {
 
-using queue = interlock::keyed_serial_queue<int>;
+// Two shards instead of 64: the same code, and each look at all of them is a few events.
+struct to_two {
+  std::size_t operator()(int key) const noexcept { return static_cast<std::size_t>(key); }
+};
+
+using queue = interlock::keyed_serial_queue<int, to_two>;
 struct broken {};
 
 struct book {
@@ -169,7 +180,7 @@ void await(const std::atomic<int>& flag, int value) {
 
 // Two keys share the places. Each task posts behind itself; `meet`: both before either is done.
 void few_places(world& w, std::size_t places, bool meet) {
-  auto* const accounts = new queue({}, places);
+  auto* const accounts = new queue({}, {.total = places});
   std::atomic<int> tried{0};
   atomic<int> accepted{0};
   for (int key = 0; key < 2; ++key) {
@@ -196,7 +207,7 @@ void few_places(world& w, std::size_t places, bool meet) {
 
 // The place of a task is free when it begins.
 void place_comes_back(world& w) {
-  auto* const accounts = new queue({}, 1);
+  auto* const accounts = new queue({}, {.total = 1});
   std::atomic<int> busy{0}, posted{0}, begun{0}, posted_again{0};
   w.thread([&, accounts] {
     accounts->run(1, [&] {
@@ -290,10 +301,13 @@ TEST_CASE("keyed_serial_queue: two keys side by side") {
 
 TEST_CASE("keyed_serial_queue: two calls each") {
   proved([](world& w) { producers(w, {posts, posts}, 2); }, whole_waits());
+}
+
+TEST_CASE("keyed_serial_queue: two calls of run each", "[.deep]") {
   proved([](world& w) { producers(w, {runs, runs}, 2); }, whole_waits());
 }
 
-TEST_CASE("keyed_serial_queue: three threads") {
+TEST_CASE("keyed_serial_queue: three threads", "[.deep]") {
   proved([](world& w) { producers(w, {posts, runs, posts_other}, 1); }, whole_waits());
   proved([](world& w) { producers(w, {runs, runs, runs}, 1); }, whole_waits());
   proved([](world& w) { producers(w, {posts, posts, posts}, 1); }, whole_waits());

@@ -58,7 +58,7 @@ void each_way(F f) {
   f(queue_options{.workers = 2});
   thread_per_job pool;
   queue_options by_executor;
-  by_executor.executor = [&](std::function<void()> job) { pool.execute(std::move(job)); };
+  by_executor.executor = std::ref(pool);
   f(by_executor);
 }
 
@@ -192,7 +192,7 @@ TEST_CASE("Tasks of different keys run at the same time if there is a thread for
   CHECK(queue.stats().completed == 2);
 }
 
-TEST_CASE("What a keyed task returns or throws reaches the caller of run") {
+TEST_CASE("What a keyed task returns or throws reaches the caller of run or submit") {
   each_way([](const queue_options& options) {
     keyed_serial_queue<int> queue(options);
     std::array<bool, 4> right{};
@@ -288,7 +288,7 @@ TEST_CASE("The bounds of a keyed queue hold for each key and for all") {
   each_way([](const queue_options& options) {
     queue_options bounded = options;
     bounded.capacity = 2;
-    keyed_serial_queue<int> queue(bounded, 3);
+    keyed_serial_queue<int> queue(bounded, {.total = 3});
     std::atomic<int> ran{0};
     const auto task = [&] { ++ran; };
     {
@@ -315,7 +315,7 @@ TEST_CASE("The bounds of a keyed queue hold for each key and for all") {
   using queue_of_int = keyed_serial_queue<int>;
   CHECK_THROWS_AS(queue_of_int(queue_options{.capacity = 0}), std::invalid_argument);
   CHECK_THROWS_AS(queue_of_int(queue_options{.quantum = 0}), std::invalid_argument);
-  CHECK_THROWS_AS(queue_of_int(queue_options{}, 0), std::invalid_argument);
+  CHECK_THROWS_AS(queue_of_int(queue_options{}, {.total = 0}), std::invalid_argument);
   CHECK_THROWS_AS(queue_of_int(queue_options{.workers = 1, .executor = [](auto job) { job(); }}),
                   std::invalid_argument);
 }
@@ -493,5 +493,5 @@ TEST_CASE("Destroying a keyed queue from its own task ends the program with a se
     auto* const queue = new keyed_serial_queue<int>;
     queue->run(1, [&] { delete queue; });
   });
-  CHECK(message.find("waits for the queue that runs it") != std::string::npos);
+  CHECK(message.find("called by a task of this queue") != std::string::npos);
 }

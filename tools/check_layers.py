@@ -27,7 +27,7 @@ from source_text import (LABELS, Finding, arguments, blank, contract, finish, he
 # A header may include its own layer and those before it. A folder stands for all that is in it.
 LAYERS = (
     ("detail/", "version.hpp", "fwd.hpp", "wait_status.hpp", "run_result.hpp", "lock_report.hpp", "lock_owner.hpp",
-     "timer.hpp", "executor.hpp", "mirror_options.hpp"),
+     "timer.hpp", "executor.hpp", "mirror_options.hpp", "worker_pool.hpp"),
     ("counter.hpp", "striped_counter.hpp", "bounded_counter.hpp",
      "striped_bounded_counter.hpp", "watermark.hpp", "versioned.hpp",
      "snapshot.hpp", "transaction.hpp"),
@@ -103,7 +103,7 @@ MORE_LINES = {
     "when_all.hpp": (1140, "task, and results of two shapes"),
     "with_deadline.hpp": (990, "task, stop tokens and timers together"),
     "snapshot.hpp": (1820, "the turns of transactions on top of all that a cell is"),
-    "keyed_serial_queue.hpp": (1200, "executors of any type, and blocks for tasks"),
+    "keyed_serial_queue.hpp": (3400, "threads and coroutines that wait, with ends; who does the work; a pool"),
     "serial_queue.hpp": (3150, "the lane, its bounds and line, who waits in which way, executors, numbers"),
 }
 
@@ -129,7 +129,7 @@ MORE_HEADERS = {
     "when_all.hpp": (11, "task and what it needs"),
     "with_deadline.hpp": (11, "task, stop tokens and timers together"),
     "serial_queue.hpp": (22, "the lane, its bounds and line, who waits in which way, executors: a file each"),
-    "keyed_serial_queue.hpp": (7, "executors of any type, and blocks for tasks"),
+    "keyed_serial_queue.hpp": (22, "the same: work, table, lines, service, crew, circles: a file each"),
     "snapshot.hpp": (13, "the turns of transactions on top of all that a cell is"),
 }
 

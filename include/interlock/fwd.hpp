@@ -59,6 +59,9 @@ struct idempotency_statistics;
 class serial_queue;
 template <class Key, class Hash, class Equal>
 class keyed_serial_queue;
+struct keyed_bounds;
+class worker_pool;
+struct worker_pool_options;
 enum class post_result;
 enum class when_full;
 struct queue_options;

@@ -35,3 +35,4 @@
 #include "watermark.hpp"
 #include "when_all.hpp"
 #include "with_deadline.hpp"
+#include "worker_pool.hpp"

@@ -1,0 +1,283 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// interlock/detail/key_calls.hpp - what the calls of a keyed_serial_queue do, but submit.
+
+#include <atomic>
+#include <chrono>
+#include <forward_list>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <type_traits>
+#include <utility>
+
+#include "../run_result.hpp"
+#include "key_lanes.hpp"
+#include "stoppable.hpp"
+
+namespace interlock::detail {
+
+inline key_limits checked_limits(std::size_t per_key, std::size_t total, std::size_t keys) {
+  if (total == 0 || keys == 0) {
+    throw std::invalid_argument(
+        "interlock::keyed_serial_queue: with a bound of 0 it does no work; use at least 1");
+  }
+  return {per_key, total, keys};
+}
+
+[[noreturn]] inline void throw_waits_for_itself() {
+  throw_error(std::errc::resource_deadlock_would_occur,
+              "interlock: a task waits for its own key, or for one whose task waits for a key that "
+              "this thread works for: none would go on; post() it to run afterwards");
+}
+
+// ---- at once ------------------------------------------------------------------------------------
+
+// Preconditions: this thread has entered the head, and was at work before: `now`.
+template <class Lanes, class Work, class F>
+std::invoke_result_t<F> run_entered(Lanes& lanes, Work& head, typename Lanes::turn& now, F&& f) {
+  struct stay {
+    ~stay() { lanes.leave(head, how, now); }
+    Lanes& lanes;
+    Work& head;
+    typename Lanes::turn& now;
+    ending how;
+  };
+  stay here{lanes, head, now, ending::failed};
+  if constexpr (std::is_void_v<std::invoke_result_t<F>>) {
+    std::invoke(std::forward<F>(f));
+    here.how = ending::completed;
+  } else {
+    std::invoke_result_t<F> given = std::invoke(std::forward<F>(f));
+    here.how = ending::completed;
+    return std::forward<std::invoke_result_t<F>>(given);
+  }
+}
+
+template <class Lanes, class Key, class F>
+auto try_run_for_key(Lanes& lanes, const Key& key, F&& f) {
+  refuse_coroutine<F>();
+  entered_key_work<Key> head(key);
+  head.hash = lanes.hash_of(key);
+  typename Lanes::turn now(lanes);
+  const bool mine = lanes.enter(head);
+  if constexpr (std::is_void_v<std::invoke_result_t<F>>) {
+    if (mine) run_entered(lanes, head, now, std::forward<F>(f));
+    return mine;
+  } else {
+    using answer = std::optional<std::invoke_result_t<F>>;
+    return mine ? answer(run_entered(lanes, head, now, std::forward<F>(f))) : answer();
+  }
+}
+
+// ---- in its turn --------------------------------------------------------------------------------
+
+// Effects: the work takes its place, and if the key is idle, or rests, this thread goes to work.
+template <class Lanes, class Work>
+key_arrival::standing begin_in_turn(Lanes& lanes, Work& work) {
+  typename Lanes::turn now(lanes);
+  const key_arrival arrived = lanes.admit(work, false);
+  lanes.settle(arrived, &work, now);
+  return arrived.how;
+}
+
+// Effects: the work takes its place, and this thread waits until it is done.
+// Returns: how it was received. Throws: if it would wait for itself.
+template <class Lanes, class Work>
+key_arrival::standing do_in_turn(Lanes& lanes, Work& work) {
+  using standing = key_arrival::standing;
+  work.helps = !lanes.by_crew() || key_frame::any();
+  const standing how = begin_in_turn(lanes, work);
+  if (how == standing::deadlock) throw_waits_for_itself();
+  if (how != standing::in_line && how != standing::runner) return how;
+  if (!lanes.wait(work)) throw_waits_for_itself();
+  return how;
+}
+
+template <class Lanes, class Key, class F>
+std::invoke_result_t<F> run_for_key(Lanes& lanes, const Key& key, F&& f) {
+  refuse_coroutine<F>();
+  const std::uint64_t hash = lanes.hash_of(key);
+  {
+    entered_key_work<Key> head(key);
+    head.hash = hash;
+    typename Lanes::turn now(lanes);
+    if (lanes.enter(head)) return run_entered(lanes, head, now, std::forward<F>(f));
+  }
+  called_key_work<Key, F> work(key, f);
+  work.hash = hash;
+  if (do_in_turn(lanes, work) == key_arrival::standing::closed) throw_closed();
+  return work.outcome.take();
+}
+
+// Effects: the same, but ends with the stop or behind the deadline if f has not begun by then.
+template <class Lanes, class Key, class F, class Stop>
+run_result<std::invoke_result_t<F>> run_for_key_ending(
+    Lanes& lanes, const Key& key, F&& f, const std::chrono::steady_clock::time_point* deadline,
+    const Stop& stop) {
+  using standing = key_arrival::standing;
+  using given = run_result<std::invoke_result_t<F>>;
+  refuse_coroutine<F>();
+  if (stop.stop_requested()) return given(wait_status::cancelled);
+  called_key_work<Key, F> work(key, f);
+  work.hash = lanes.hash_of(key);
+  work.helps = !lanes.by_crew() || key_frame::any();
+  const standing began = begin_in_turn(lanes, work);
+  if (began == standing::deadlock) throw_waits_for_itself();
+  if (began == standing::closed) return given(wait_status::closed);
+  const wait_status how = lanes.wait_until(work, deadline, stop);
+  if (how != wait_status::acquired) return given(how);
+  if (work.cancelled) return given(wait_status::cancelled);
+  if constexpr (std::is_void_v<std::invoke_result_t<F>>) {
+    work.outcome.take();
+    return given();
+  } else {
+    return given(work.outcome.take());
+  }
+}
+
+// ---- posted -------------------------------------------------------------------------------------
+
+// Posted work that waits for its turn as the caller does, since there was no place for it.
+template <class Key>
+struct accompanied_work : keyed_work<Key> {
+  accompanied_work(key_work& posted, const Key& key) noexcept
+      : keyed_work<Key>(key_work::kind::called, &perform_it, key), task(posted) {}
+  static ending perform_it(key_work& self, const queue_options* options,
+                           key_work::step now) noexcept {
+    if (now == key_work::step::finish) return finish_called(self);
+    key_work& task = static_cast<accompanied_work&>(self).task;
+    return task.perform(task, options, now);
+  }
+  key_work& task;
+};
+
+template <class Lanes, class Key, class F>
+bool post_entered(Lanes& lanes, const Key& key, std::uint64_t hash, F&& f) {
+  entered_key_work<Key> head(key);
+  head.hash = hash;
+  typename Lanes::turn now(lanes);
+  if (!lanes.enter(head)) return false;
+  struct stay {
+    ~stay() {
+      if (how == ending::none) lanes.never_came(head);  // the task could not even be copied
+      lanes.leave(head, how, now);
+    }
+    Lanes& lanes;
+    entered_key_work<Key>& head;
+    typename Lanes::turn& now;
+    ending how;
+  };
+  stay here{lanes, head, now, ending::none};
+  std::decay_t<F> task(std::forward<F>(f));
+  here.how = attempt(task, lanes.options());
+  return true;
+}
+
+// Effects: queues a copy of f.
+template <class Lanes, class Key, class F>
+[[gnu::noinline]] post_result post_in_line(Lanes& lanes, const Key& key, std::uint64_t hash,
+                                           F&& f) {
+  using standing = key_arrival::standing;
+  using posted = posted_key_work<Key, std::decay_t<F>>;
+  struct refused {
+    void operator()(posted* work) const noexcept {
+      work->drop_task();
+      delete work;
+    }
+  };
+  std::unique_ptr<posted, refused> work(new posted(key, std::forward<F>(f)));
+  work->hash = hash;
+  const bool later = lanes.by_crew() || key_frame::of(&lanes) != nullptr;
+  standing how;
+  {
+    typename Lanes::turn now(lanes);
+    const key_arrival arrived = lanes.admit(*work, later);
+    how = arrived.how;
+    if (how != standing::closed && how != standing::full) {
+      work.release();  // it frees itself once it is done
+      lanes.settle(arrived, nullptr, now);
+    }
+  }
+  if (how == standing::closed) return post_result::closed;
+  if (how == standing::full) {
+    if (lanes.options().full != when_full::block) return post_result::full;
+    accompanied_work<Key> turn(*work, key);
+    turn.hash = hash;
+    if (do_in_turn(lanes, turn) == standing::closed) return post_result::closed;
+    delete work.release();  // its task has gone
+  }
+  return post_result::accepted;
+}
+
+template <class Lanes, class Key, class F>
+post_result post_for_key(Lanes& lanes, const Key& key, F&& f) {
+  refuse_coroutine<std::decay_t<F>>();
+  refuse_nothing(f);
+  const std::uint64_t hash = lanes.hash_of(key);
+  if (!lanes.by_crew() && key_frame::of(&lanes) == nullptr &&
+      post_entered(lanes, key, hash, std::forward<F>(f))) {
+    return post_result::accepted;
+  }
+  return post_in_line(lanes, key, hash, std::forward<F>(f));
+}
+
+// ---- the end of what was accepted before --------------------------------------------------------
+
+template <class Lanes, class Key>
+void drain_key(Lanes& lanes, const Key& key) {
+  barrier_key_work<Key> barrier(key);
+  barrier.hash = lanes.hash_of(key);
+  do_in_turn(lanes, barrier);
+}
+
+// Waits, at the end of its life, for all the signals that were made for it.
+template <class Key>
+class gathering {
+public:
+  struct signal : private own_key<Key>, keyed_work<Key> {
+    signal(gathering& g, const Key& key)
+        : own_key<Key>(key),
+          keyed_work<Key>(key_work::kind::signal, &perform_it, own_key<Key>::of(key)),
+          all(g) {
+      // order: relaxed: counted before it can arrive
+      all.missing_.fetch_add(1, std::memory_order_relaxed);
+    }
+    static ending perform_it(key_work& self, const queue_options*, key_work::step now) noexcept {
+      if (now == key_work::step::finish) static_cast<signal&>(self).all.arrive();
+      return ending::none;
+    }
+    gathering& all;
+  };
+
+  gathering() = default;
+  ~gathering() {
+    arrive();
+    gate_.wait(nullptr);
+  }
+  gathering(const gathering&) = delete;
+  gathering& operator=(const gathering&) = delete;
+
+private:
+  void arrive() noexcept {
+    // order: acq_rel [gathering.arrive] pairs with [gathering.arrive]: the last one has seen all that the others did
+    if (missing_.fetch_sub(1, std::memory_order_acq_rel) == 1) gate_.tell(key_work::done);
+  }
+
+  std::atomic<std::size_t> missing_{1};
+  key_work gate_{key_work::kind::called, nullptr};
+};
+
+template <class Key, class Hash, class Equal>
+void drain_keys(key_lanes<Key, Hash, Equal>& lanes) {
+  if (key_frame::of(&lanes) != nullptr) throw_waits_for_itself();
+  std::forward_list<typename gathering<Key>::signal> signals;
+  gathering<Key> all;  // waits for the signals, also if their allocation fails
+  lanes.each_line([&](const Key& key) -> keyed_work<Key>& {
+    return signals.emplace_front(all, key);
+  });
+  lanes.lend_a_hand();
+}
+
+}  // namespace interlock::detail

@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// interlock/detail/key_lanes.hpp - the shards of a keyed queue: who does which head, and what next.
+//
+// A head is done by its runner: the thread that found the key idle, a thread in the line to which
+// the role went, or a job of the crew that found the head at rest. When a head is done, its runner
+// takes the next of the line, passes the role on, or lays the key to rest for the crew. What a task
+// posts to an idle key rests too, until its thread has left its keys: nothing nests.
+//
+// Whoever lets go of the last key may find the queue gone behind the unlock. So it touches nothing
+// behind that, but as the runner of another key, or with a passage through the gate (key_crew.hpp).
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <utility>
+
+#include "../wait_status.hpp"
+#include "key_service.hpp"
+#include "stoppable.hpp"
+
+namespace interlock::detail {
+
+template <class Key, class Hash, class Equal>
+class key_lanes : public key_service<Key, Hash, Equal> {
+  using base = key_service<Key, Hash, Equal>;
+
+public:
+  using typename base::chain;
+  using typename base::claim_result;
+  using typename base::kind;
+  using typename base::place;
+  using typename base::shard;
+  using typename base::standing;
+  using typename base::turn;
+  using typename base::work;
+  using base::each_shard;
+  using base::hash_of;
+  using base::help;
+  using base::home_of;
+  using base::lend_a_hand;
+
+  key_lanes(const queue_options& options, key_limits bounds, const any_executor& executor,
+            std::uint32_t most_jobs, bool own_workers)
+      : base(options, bounds, executor, most_jobs, own_workers) {}
+
+  // ---- one piece of work without a line, by this thread
+
+  // Returns: true if the key was idle: this thread is its runner, and has to leave() it.
+  bool enter(work& head) {
+    shard& home = home_of(head.hash);
+    const std::lock_guard lock(home.lock);
+    if (home.keys.find(head.hash, head.key(), equal_) != nullptr) return false;
+    if (home.closed || !this->open(home, head) || !this->take_key(false)) return false;
+    ++home.numbers.accepted;
+    home.keys.insert(head);
+    head.last = &head;
+    head.where = place::running;
+    head.runner = key_frame::innermost;
+    return true;
+  }
+  // Effects: the head is done. This thread goes on with what has come, as far as it helps.
+  void leave(key_work& head, ending how, turn& now) noexcept {
+    shard& home = home_of(head.hash);
+    {
+      const std::lock_guard lock(home.lock);
+      if (head.next == nullptr && !home.closed) [[likely]] {
+        this->count(home, how);
+        home.keys.erase(head);
+        this->free_key();
+        return;
+      }
+    }
+    leave_to_others(head, how, now);
+  }
+  [[gnu::noinline]] void leave_to_others(key_work& head, ending how, turn& now) noexcept {
+    const std::uint32_t budget = help();
+    const key_step to = done(head, how, budget == 0);
+    if (to.mine()) return work_through(to.head, nullptr, budget == 0 ? 0 : budget - 1, now);
+    pass_on(to);
+  }
+  void never_came(const key_work& head) noexcept {  // its task could not be copied
+    shard& home = home_of(head.hash);
+    const std::lock_guard lock(home.lock);
+    --home.numbers.accepted;
+  }
+
+  // ---- a line
+
+  // Effects: the work takes its place. Posted work for an idle key rests if it is not for this
+  //          thread to do at once; all else makes this thread the runner.
+  key_arrival admit(work& w, bool rests) {
+    shard& home = home_of(w.hash);
+    const std::lock_guard lock(home.lock);
+    key_work* const head = home.keys.find(w.hash, w.key(), equal_);
+    if (w.ended) return {standing::ended};
+    if (head == nullptr && !w.counts()) return {standing::idle};
+    if (w.counts() && (home.closed || !this->open(home, w))) return {standing::closed};
+    if (w.helps && head != nullptr && head->where == place::running &&
+        key_frame::any() && key_frame::innermost->inside(head->runner)) {
+      return {standing::deadlock};
+    }
+    if (w.what == kind::posted && !this->has_room(head)) return {standing::full};
+    if (head == nullptr && !this->take_key(w.what == kind::posted)) return this->no_key_left();
+    home.numbers.accepted += w.counts();
+    if (head == nullptr) return this->first_of_key(home, w, rests);
+    this->append(*head, w);
+    if (!w.helps || head->where != place::resting) return {standing::in_line};
+    this->wake_up(home, *head);
+    this->begin(*head);
+    return {standing::runner, head};
+  }
+
+  // Effects: does what an arrival leaves to do for who brought the work; `own` is that, if this
+  //          thread waits for it.
+  void settle(const key_arrival& arrived, key_work* own, turn& now) noexcept {
+    if (arrived.how == standing::runner) work_through(arrived.head, own, help(), now);
+    if (arrived.how == standing::resting) this->call(arrived.call);
+  }
+
+  // Effects: waits until the work is done. Returns: false if that would never be: it is withdrawn.
+  bool wait(work& w) noexcept {
+    if (!key_frame::any()) {
+      wait_in_line(w, nullptr);
+      return true;
+    }
+    waiting_inside listed{{&runner_for, key_frame::innermost}, this, &w};
+    const bool circle = key_waits::list(listed);
+    const bool gone = circle && withdraw(w, false);
+    if (!gone) wait_in_line(w, nullptr);
+    key_waits::unlist(listed);
+    return !gone;
+  }
+  // Effects: waits until the work is done, or taken out of the line by the stop or the deadline.
+  template <class Stop>
+  wait_status wait_until(work& w, const std::chrono::steady_clock::time_point* deadline,
+                         const Stop& stop) {
+    bool stopped = false;
+    const auto leave_line = [&]() noexcept {
+      if (!withdraw(w, true)) return;
+      stopped = true;
+      w.tell(key_work::done);
+    };
+    const typename stop_callback_of<Stop, decltype(leave_line)>::type on_stop(stop, leave_line);
+    if (!wait_in_line(w, deadline)) {
+      if (withdraw(w, true)) return wait_status::timed_out;
+      wait_in_line(w, nullptr);
+    }
+    return stopped ? wait_status::cancelled : wait_status::acquired;
+  }
+
+  // Effects: ends the wait of awaited work that has not begun, or keeps it from being admitted;
+  //          then `status` becomes `why`. Returns: true if the caller has to wake it.
+  bool end(work& w, wait_status& status, wait_status why) noexcept {
+    shard& home = home_of(w.hash);
+    const std::lock_guard lock(home.lock);
+    if (w.ended) return false;
+    status = why;
+    if (w.where == place::nowhere) {
+      w.ended = true;
+      return false;
+    }
+    this->remove(home, w);
+    ++home.numbers.cancelled;
+    return true;
+  }
+
+  // Effects: from now on a coroutine holds the key of the head, and no thread.
+  void hold(key_work& head) noexcept {
+    shard& home = home_of(head.hash);
+    const std::lock_guard lock(home.lock);
+    head.runner = nullptr;
+  }
+  // Effects: goes on after the coroutine that has held the key and has ended now.
+  void resumed(key_work& head, ending how) noexcept {
+    turn now(*this);
+    work_through(&head, nullptr, help(), now, how);
+  }
+
+  // Effects: ends what has not begun, of one key or of all.
+  void cancel(const Key& key) noexcept {
+    const std::uint64_t hash = hash_of(key);
+    chain ended;
+    {
+      shard& home = home_of(hash);
+      const std::lock_guard lock(home.lock);
+      key_work* const head = home.keys.find(hash, key, equal_);
+      if (head != nullptr) this->cut(home, *head, ended);
+    }
+    end_all(ended);
+  }
+  void cancel() noexcept {
+    chain ended;
+    each_shard([&](shard& home) {
+      home.keys.for_each([&](key_work& w) { this->cut(home, w, ended); });
+    });
+    end_all(ended);
+  }
+
+  // Preconditions: closed. Effects: waits until there is no key, and nobody here.
+  void wait_until_gone() noexcept {
+    for (shard& home : shards_) {
+      for (std::unique_lock lock(home.lock); home.keys.size() != 0; lock.lock()) {
+        // order: relaxed: written under the lock that is held here
+        const std::uint32_t seen = home.emptied.load(std::memory_order_relaxed);
+        lock.unlock();
+        lend_a_hand();
+        park(home.emptied, seen);
+      }
+    }
+    crew_.close_gate();
+  }
+
+private:
+  using typename base::key_step;
+  using base::bounds_;
+  using base::crew_;
+  using base::equal_;
+  using base::options_;
+  using base::shards_;
+
+  struct waiting_inside : key_wait {
+    key_lanes* lanes;
+    work* own;
+  };
+
+  // ---- no lock
+
+  void end_all(const chain& ended) noexcept {
+    for (key_work* w = ended.first; w != nullptr;) {
+      key_work& each = *std::exchange(w, w->next);
+      each.perform(each, &options_, key_work::step::cancel);
+      each.perform(each, &options_, key_work::step::finish);
+    }
+  }
+
+  // Effects: takes the work of a thread out of its line. Returns: false if it is too late for that.
+  bool withdraw(work& w, bool as_cancelled) noexcept {
+    shard& home = home_of(w.hash);
+    const std::lock_guard lock(home.lock);
+    if (w.given || w.where != place::queued) return false;
+    this->remove(home, w);
+    if (as_cancelled) {
+      ++home.numbers.cancelled;
+    } else {
+      home.numbers.accepted -= w.counts();
+    }
+    return true;
+  }
+
+  static const key_frame* runner_for(const key_wait& wait) noexcept {
+    const auto& listed = static_cast<const waiting_inside&>(wait);
+    key_lanes& lanes = *listed.lanes;
+    const work& own = *listed.own;
+    shard& home = lanes.home_of(own.hash);
+    const std::lock_guard lock(home.lock);
+    if (own.where != place::queued || own.given) return nullptr;
+    const key_work* const head = home.keys.find(own.hash, own.key(), lanes.equal_);
+    return head->where == place::running ? head->runner : nullptr;
+  }
+
+  // Returns: false if the deadline has passed.
+  bool wait_in_line(work& w, const std::chrono::steady_clock::time_point* deadline) noexcept {
+    for (;;) {
+      const std::uint32_t news = w.wait(deadline);
+      if (news != key_work::role) return news == key_work::done;
+      turn now(*this);
+      key_work* head = nullptr;
+      {
+        shard& home = home_of(w.hash);
+        const std::lock_guard lock(home.lock);
+        w.given = false;
+        head = home.keys.find(w.hash, w.key(), equal_);
+        this->begin(*head);
+      }
+      work_through(head, &w, help(), now);
+    }
+  }
+
+  key_step done(key_work& head, ending how, bool spent) noexcept {
+    shard& home = home_of(head.hash);
+    bool was_last = false;
+    key_step to;
+    {
+      const std::lock_guard lock(home.lock);
+      key_work* const next = this->retire(home, head, how, was_last);
+      if (next != nullptr) to = this->decide(home, *next, spent);
+    }
+    if (was_last) unpark_all(&home.emptied);
+    return to;
+  }
+
+  // Effects: gives away what is not for this thread to do.
+  void pass_on(const key_step& to) noexcept {
+    if (to.heir != nullptr) to.heir->tell(key_work::role);
+    if (to.rests) this->call(to.call);
+  }
+
+  // Preconditions: this thread is the runner of the head, which has ended like `how`, or, if that
+  // is `none`, is to be done. It stays until `own` is done and the budget is spent on others.
+  void work_through(key_work* head, key_work* own, std::uint32_t budget, turn& now,
+                    ending how = ending::none) noexcept {
+    for (bool begun = how != ending::none;; begun = false) {
+      if (!begun) how = head->perform(*head, &options_, key_work::step::run);
+      if (how == ending::suspended) return;  // the coroutine holds the key
+      if (head == own) own = nullptr;
+      const key_step to = done(*head, how, own == nullptr && budget == 0);
+      this->finish(*head, now.awake);
+      if (!to.mine()) return pass_on(to);
+      head = to.head;
+      if (own == nullptr && budget != 0) --budget;
+    }
+  }
+};
+
+}  // namespace interlock::detail

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// interlock/detail/key_lines.hpp - the lines of the keys: who stands where. The shard is locked.
+
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+
+#include "key_crew.hpp"
+#include "key_shards.hpp"
+#include "key_waits.hpp"
+
+namespace interlock::detail {
+
+struct key_limits {
+  std::size_t posts_per_key, posts, keys;
+};
+
+// How a piece of work was received.
+struct key_arrival {
+  enum class standing : std::uint8_t {
+    closed, full, deadlock, ended,  // refused: it is nowhere
+    idle,                           // of a barrier: there is nothing to wait for
+    in_line,                        // somebody else does it: it may be done and gone
+    runner,                         // this thread has the role of the head
+    resting,                        // for the crew: see key_lanes::settle()
+  } how;
+  key_work* head = nullptr;
+  key_crew::claim_result call = key_crew::claim_result::somebody_comes;
+};
+
+template <class Key, class Hash, class Equal>
+class key_lines : public key_shards<Key, Hash, Equal> {
+  using base = key_shards<Key, Hash, Equal>;
+
+public:
+  using typename base::kind;
+  using typename base::place;
+  using typename base::shard;
+  using typename base::work;
+  using standing = key_arrival::standing;
+  using claim_result = key_crew::claim_result;
+
+  struct chain {
+    void add(key_work& w) noexcept {
+      w.next = nullptr;
+      *end = &w;
+      end = &w.next;
+    }
+    key_work* first = nullptr;
+    key_work** end = &first;
+  };
+
+
+  // Effects: f(key) for each key, under a lock; the work that it gives goes to the end of the line.
+  template <class F>
+  void each_line(F f) {
+    this->each_shard([&](shard& home) {
+      home.keys.for_each([&](key_work& head) {
+        work& last = f(static_cast<const work&>(head).key());
+        last.hash = head.hash;
+        append(head, last);
+      });
+    });
+  }
+
+protected:
+  key_lines(key_limits bounds, const any_executor& executor, std::uint32_t most_jobs,
+            key_crew::duties duties)
+      : bounds_(bounds), crew_(executor, most_jobs, duties) {}
+  ~key_lines() = default;
+
+  struct key_step {
+    key_work* head = nullptr;  // what comes next of the key; nullptr: nothing
+    key_work* heir = nullptr;  // who does it; nullptr and not at rest: this thread
+    bool rests = false;
+    claim_result call = claim_result::somebody_comes;
+
+    bool mine() const noexcept { return head != nullptr && heir == nullptr && !rests; }
+  };
+
+
+  bool has_room(const key_work* head) noexcept {
+    if (head != nullptr && head->posts >= bounds_.posts_per_key) return false;
+    return bounds_.posts == SIZE_MAX || take(places_taken_, bounds_.posts);
+  }
+  bool take_key(bool limited) noexcept {
+    return bounds_.keys == SIZE_MAX || take(keys_taken_, limited ? bounds_.keys : SIZE_MAX);
+  }
+  void free_place() noexcept {
+    // order: relaxed: a number only
+    if (bounds_.posts != SIZE_MAX) places_taken_.fetch_sub(1, std::memory_order_relaxed);
+  }
+  void free_key() noexcept {
+    // order: relaxed: a number only
+    if (bounds_.keys != SIZE_MAX) keys_taken_.fetch_sub(1, std::memory_order_relaxed);
+  }
+  static bool take(std::atomic<std::size_t>& taken, std::size_t most) noexcept {
+    // order: relaxed: a guess that the exchange below verifies
+    std::size_t seen = taken.load(std::memory_order_relaxed);
+    do {
+      if (seen >= most) return false;
+      // order: relaxed/relaxed: a number only
+    } while (!taken.compare_exchange_weak(seen, seen + 1, std::memory_order_relaxed,
+                                          std::memory_order_relaxed));
+    return true;
+  }
+
+  key_arrival no_key_left() noexcept {
+    free_place();
+    return {standing::full};
+  }
+  key_arrival first_of_key(shard& home, work& w, bool rests) noexcept {
+    home.keys.insert(w);
+    w.last = &w;
+    list(w, w, 1);
+    if (!rests) return begin(w), key_arrival{standing::runner, &w};
+    return {standing::resting, nullptr, rest(home, w)};
+  }
+  void append(key_work& head, key_work& w) noexcept {
+    w.previous = head.last;
+    w.next = nullptr;
+    head.last = head.last->next = &w;
+    w.where = place::queued;
+    list(head, w, 1);
+  }
+  static void list(key_work& head, const key_work& w, std::uint32_t one) noexcept {
+    (w.what == kind::posted ? head.posts : head.others) += one;
+    if (w.helps) head.helpers += one;
+  }
+
+  // Effects: the head begins, with this thread as its runner.
+  void begin(key_work& head) noexcept {
+    list(head, head, ~std::uint32_t{0});
+    head.where = place::running;
+    head.runner = key_frame::innermost;
+    head.ended = true;
+    if (head.what == kind::posted) free_place();
+  }
+
+  // Effects: the head leaves its key. Returns: the new head, which nobody does yet, or nullptr.
+  key_work* next_of(shard& home, key_work& head, bool& was_last) noexcept {
+    head.where = place::nowhere;
+    key_work* const next = head.next;
+    if (next != nullptr) {
+      next->last = head.last;
+      next->posts = head.posts;
+      next->others = head.others;
+      next->helpers = head.helpers;
+      next->where = place::running;
+      next->runner = nullptr;
+      home.keys.replace(head, *next);
+      return next;
+    }
+    home.keys.erase(head);
+    free_key();
+    if (home.closed && home.keys.size() == 0) {
+      // order: relaxed: the lock orders it for the destructor, which alone reads it
+      home.emptied.fetch_add(1, std::memory_order_relaxed);
+      was_last = true;
+    }
+    return nullptr;
+  }
+  static void count(shard& home, ending how) noexcept {
+    home.numbers.completed += how == ending::completed;
+    home.numbers.failed += how == ending::failed;
+  }
+  key_work* retire(shard& home, key_work& head, ending how, bool& was_last) noexcept {
+    count(home, how);
+    return next_of(home, head, was_last);
+  }
+
+  static void lay_down(shard& home, key_work& head) noexcept {
+    head.where = place::resting;
+    head.ready = nullptr;
+    (home.ready == nullptr ? home.ready : home.ready_last->ready) = &head;
+    home.ready_last = &head;
+  }
+
+  // Effects: the head is for the crew. Returns: who has to be called for it.
+  claim_result rest(shard& home, key_work& head) noexcept {
+    lay_down(home, head);
+    if (home.marked) return claim_result::somebody_comes;
+    home.marked = true;
+    crew_.mark(this->number_of(home));
+    const claim_result call = crew_.claim();
+    if (call == claim_result::alone) crew_.pass_gate();
+    return call;
+  }
+  // Effects: the head rests no longer, or another one in its place.
+  void wake_up(shard& home, key_work& head, key_work* by = nullptr) noexcept {
+    key_work** at = &home.ready;
+    key_work* before = nullptr;
+    while (*at != &head) at = &(before = *at)->ready;
+    key_work* const after = head.ready;
+    if (by != nullptr) by->ready = after;
+    *at = by != nullptr ? by : after;
+    if (home.ready_last == &head) home.ready_last = by != nullptr ? by : before;
+    unmark(home);
+  }
+  void unmark(shard& home) noexcept {
+    if (home.ready != nullptr || !home.marked) return;
+    home.marked = false;
+    crew_.clear(this->number_of(home));
+  }
+
+  key_step decide(shard& home, key_work& next, bool spent) noexcept {
+    if (spent && next.helpers != 0) {
+      key_work* heir = &next;
+      while (!heir->helps) heir = heir->next;
+      heir->given = true;
+      return {&next, heir};
+    }
+    if (spent && crew_.works()) return {&next, nullptr, true, rest(home, next)};
+    begin(next);
+    return {&next};
+  }
+
+  // Effects: takes work that has not begun out of its line, or off its key.
+  void remove(shard& home, work& w) {
+    w.ended = true;
+    if (w.what == kind::posted) free_place();
+    if (w.where == place::resting) {
+      list(w, w, ~std::uint32_t{0});
+      if (w.next == nullptr) {
+        wake_up(home, w);
+      } else {
+        wake_up(home, w, w.next);
+      }
+      bool was_last = false;
+      key_work* const next = next_of(home, w, was_last);
+      if (next != nullptr) next->where = place::resting;
+      if (was_last) unpark_all(&home.emptied);
+      return;
+    }
+    key_work* const head = home.keys.find(w.hash, w.key(), equal_);
+    list(*head, w, ~std::uint32_t{0});
+    w.where = place::nowhere;
+    w.previous->next = w.next;
+    (w.next != nullptr ? w.next->previous : head->last) = w.previous;
+  }
+
+  void cut(shard& home, key_work& head, chain& ended) noexcept {
+    for (key_work* w = &head; w != nullptr;) {
+      key_work* const next = w->next;
+      const bool begun = w->where == place::running || w->where == place::nowhere;
+      if (!begun && w->counts() && !w->given) {
+        remove(home, static_cast<work&>(*w));
+        ++home.numbers.cancelled;
+        ended.add(*w);
+      }
+      w = next;
+    }
+  }
+
+  using base::equal_;
+  const key_limits bounds_;
+  std::atomic<std::size_t> places_taken_{0};
+  std::atomic<std::size_t> keys_taken_{0};
+  key_crew crew_;
+};
+
+}  // namespace interlock::detail
