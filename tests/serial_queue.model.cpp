@@ -798,6 +798,26 @@ void watches(world& w, bool runs) {
   w.finally([&] { testing::check(ran == 2, "all is done"); });
 }
 
+// One runs, which may take the queue from the thread that watches it, and another one posts.
+void watches_two(world& w) {
+  watched_lane own;
+  int ran = 0;
+  std::atomic<int> left{2};
+  const auto end = [&] {
+    if (left.fetch_sub(1, ar) == 1) own.end();
+  };
+  w.thread([&] { own.work(); });
+  w.thread([&] {
+    static_cast<void>((*own).post([&ran] { ++ran; }));
+    end();
+  });
+  w.thread([&] {
+    (*own).run([&ran] { ++ran; });
+    end();
+  });
+  w.finally([&] { testing::check(ran == 2, "all is done"); });
+}
+
 // The one that posts first comes back although nobody waits for a task of its own.
 void takes_over(world& w) {
   queue_options how;
@@ -1052,6 +1072,7 @@ TEST_CASE("serial_queue: who waits for room gets it, or is told that the queue i
 TEST_CASE("serial_queue: its own thread watches for work, and run may take the queue meanwhile") {
   proved([](world& w) { watches(w, false); }, whole_waits());
   proved([](world& w) { watches(w, true); }, whole_waits());
+  proved(watches_two, whole_waits());
 }
 
 TEST_CASE("serial_queue: a runner that has done its quantum is relieved") {
@@ -1078,9 +1099,11 @@ TEST_CASE("serial_queue: mutants", "[.mutants]") {
            [](world& w) { executed_elsewhere(w, post, 1); }, last_place, place_comes_back,
            [](world& w) { cancels_exactly(w, false); }, [](world& w) { cancels_exactly(w, true); },
            two_cancel, stop_beside_the_runner, stop_in_the_line, stopped_post, drops,
-           [](world& w) { watches(w, true); }, takes_an_offer, circle_of_two, no_circle,
+           [](world& w) { watches(w, true); }, watches_two, takes_an_offer, takes_over,
+           [](world& w) { executed_elsewhere(w, post, 2); },
+           [](world& w) { plain_producers(w, {post, post}, 2); }, close_ends_the_wait_for_room, circle_of_two, no_circle,
            waits_for_room, [](world& w) { role_comes_back(w, true); },
            [](world& w) { role_comes_back(w, false); }, knows_of_close, places_come_and_go},
           how);
-  mutants({[](world& w) { plain_producers(w, {run, run}, 1); }});  // who waits parks
+  mutants({[](world& w) { plain_producers(w, {run, run}, 1); }, stopped_post});  // who waits parks
 }

@@ -139,7 +139,7 @@ protected:
   // Returns: true if the lane was idle and this thread is its runner now.
   bool enter() noexcept {
     std::uintptr_t seen = 0;
-    // order: acquire/relaxed [lane.enter] pairs with [lane.leave], [lane.watch]: sees what the last runner did
+    // order: acquire/relaxed [lane.enter] pairs with [lane.leave]: sees what the last runner did
     if (word_.compare_exchange_strong(seen, running_bit, std::memory_order_acquire,
                                       std::memory_order_relaxed)) [[likely]] {
       return true;
@@ -169,7 +169,7 @@ protected:
     std::uintptr_t seen = look();  // a failed exchange would take the line from who pushes
     do {
       if (has_work(seen)) return false;
-      // order: release/relaxed [lane.leave] pairs with [lane.enter], [lane.enter.watched], [lane.push], [lane.watch], [lane.stand]: publishes what was done
+      // order: release/relaxed [lane.leave] pairs with [lane.enter], [lane.enter.watched], [lane.push], [lane.stand]: publishes what was done
     } while (!word_.compare_exchange_weak(seen, (seen & closed_bit) | left,
                                           std::memory_order_release, std::memory_order_relaxed));
     return true;
@@ -188,7 +188,7 @@ protected:
       w.next = newest(seen);
       pushed = reinterpret_cast<std::uintptr_t>(top) | (seen & flags) |
                (is_unattended(seen) ? running_bit : 0);
-      // order: acq_rel/relaxed [lane.push] pairs with [lane.collect], [lane.leave], [lane.watch], [lane.stand]: publishes the work; sees what the last runner did
+      // order: acq_rel/relaxed [lane.push] pairs with [lane.collect], [lane.leave], [lane.stand]: publishes the work; sees what the last runner did
     } while (!word_.compare_exchange_weak(seen, pushed, std::memory_order_acq_rel,
                                           std::memory_order_relaxed));
     return seen;
@@ -247,8 +247,8 @@ protected:
         if (!has_work(seen) && round < watch_rounds) break;
         const bool runs = has_work(seen);
         const std::uintptr_t after = (seen & ~watched_bit) | (runs ? running_bit : 0);
-        // order: acq_rel/relaxed [lane.watch] pairs with [lane.push], [lane.leave], [lane.enter]: sees what a runner in between did; publishes what was done by this one
-        if (word_.compare_exchange_weak(seen, after, std::memory_order_acq_rel,
+        // order: relaxed/relaxed: this thread was the last runner, or the bit were gone; collect() sees the work, and who enters next what leave() published
+        if (word_.compare_exchange_weak(seen, after, std::memory_order_relaxed,
                                         std::memory_order_relaxed)) {
           return runs;
         }
@@ -269,8 +269,8 @@ protected:
       if ((seen & refusing) != 0) return seen;
       after = (seen & flags) | (is_unattended(seen) ? running_bit : line_bit) |
               (anyway ? line_bit : 0);
-      // order: acq_rel/relaxed [lane.stand] pairs with [lane.push], [lane.leave]: sees the work as it was pushed, or what the last runner did
-    } while (!word_.compare_exchange_weak(seen, after, std::memory_order_acq_rel,
+      // order: acquire/relaxed [lane.stand] pairs with [lane.push], [lane.leave]: sees the work as it was pushed, or what the last runner did; the line has a lock
+    } while (!word_.compare_exchange_weak(seen, after, std::memory_order_acquire,
                                           std::memory_order_relaxed));
     for (work* each = in_order(newest(seen)).first; each != nullptr;) {
       work& one = *std::exchange(each, each->next);
