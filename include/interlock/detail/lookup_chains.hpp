@@ -1,0 +1,237 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// interlock/detail/lookup_chains.hpp - a hash table that is read without a lock and grows a little
+// at a time.
+//
+// Buckets are chains of nodes that somebody else owns. Writers take turns, under a lock of theirs;
+// readers walk the chains meanwhile, inside a `reading` (readers.hpp). A node that was taken out
+// keeps its `next`, so a reader that stands on it finds its way on.
+//
+// Growth: an array of twice the size takes the place of the old one, and each insertion moves the
+// nodes of eight old buckets. A reader that stands on a node while it is moved goes on in its new
+// chain, and may miss the one that it looks for. So what a reader finds is there, and what it does
+// not find may be there, unless no move was in progress; find_for_sure() tells the one from the
+// other. Arrays are freed like nodes.
+//
+// Node has std::atomic<Node*> next; std::uint32_t hash; key.
+
+#include <atomic>
+#include <bit>
+#include <cstddef>
+#include <cstdint>
+#include <new>
+
+namespace interlock::detail {
+
+// The buckets follow it. Known by one word: its address, and in the low bits log2 of the buckets.
+struct alignas(64) bucket_array {
+  bucket_array* more = nullptr;  // among what is to be freed
+  unsigned log2;
+
+  explicit bucket_array(unsigned log2_of_buckets) noexcept : log2(log2_of_buckets) {}
+  std::size_t bytes() const noexcept {
+    return sizeof(bucket_array) + (std::size_t{1} << log2) * sizeof(std::atomic<void*>);
+  }
+  static void free(bucket_array* gone) noexcept {
+    ::operator delete(gone, gone->bytes(), std::align_val_t{alignof(bucket_array)});
+  }
+};
+
+template <class Node>
+class lookup_chains {
+  using bucket = std::atomic<Node*>;
+  static constexpr std::uintptr_t log2_bits = 63;
+  static_assert(alignof(bucket_array) > log2_bits && sizeof(bucket_array) == 64);
+
+public:
+  struct found {
+    Node* node;
+    bool for_sure;  // that there is none, if there is none
+  };
+
+  lookup_chains() = default;
+  lookup_chains(const lookup_chains&) = delete;
+  lookup_chains& operator=(const lookup_chains&) = delete;
+  ~lookup_chains() {
+    if (array_of(older()) != nullptr) bucket_array::free(array_of(older()));
+    if (array_of(current()) != nullptr) bucket_array::free(array_of(current()));
+  }
+
+  // Returns: an array of empty buckets; nullptr if there is no memory.
+  static bucket_array* make_array(unsigned log2) noexcept {
+    const std::size_t count = std::size_t{1} << log2;
+    const std::size_t bytes = sizeof(bucket_array) + count * sizeof(bucket);
+    void* const memory =
+        ::operator new(bytes, std::align_val_t{alignof(bucket_array)}, std::nothrow);
+    if (memory == nullptr) return nullptr;
+    auto* const made = ::new (memory) bucket_array(log2);
+    auto* const first = reinterpret_cast<bucket*>(made + 1);
+    for (std::size_t i = 0; i < count; ++i) ::new (static_cast<void*>(first + i)) bucket(nullptr);
+    return made;
+  }
+
+  // ---- readers
+
+  // Returns: the node whose key is equal, or nullptr, and whether that says that there is none.
+  template <class IsIt>
+  found find_for_sure(std::uint32_t hash, const IsIt& is_it) const noexcept {
+    const std::uintptr_t where = current();
+    const std::uintptr_t old = older();  // 0: all are in `where`, unless another one came before it
+    Node* there = look(where, hash, is_it);
+    if (there != nullptr) [[likely]] return {there, true};
+    if (old != 0) there = look(old, hash, is_it);
+    return {there, old == 0 && current() == where};
+  }
+
+  // ---- writers, under their lock
+
+  // Returns: the node whose key is equal, or nullptr.
+  template <class IsIt>
+  Node* find(std::uint32_t hash, const IsIt& is_it) const noexcept {
+    Node* const there = look(current(), hash, is_it);
+    return there == nullptr && older() != 0 ? look(older(), hash, is_it) : there;
+  }
+
+  void start(bucket_array& empty) noexcept { publish(empty); }
+
+  bool wants_to_grow() const noexcept {
+    return older() == 0 && 4 * size_ > 5 * buckets(current()) && log2_of(current()) < 31;
+  }
+  unsigned next_log2() const noexcept { return log2_of(current()) + 1; }
+  // Preconditions: wants_to_grow(); the array has next_log2().
+  void grow(bucket_array& empty) noexcept {
+    // order: release [chains.grow] pairs with [chains.older]: with the array to come
+    older_.store(current(), std::memory_order_release);
+    moved_ = 0;
+    publish(empty);
+  }
+  std::size_t size() const noexcept { return size_; }
+
+  // Effects: puts the node in front. Returns: an array that nobody needs now, or nullptr.
+  bucket_array* insert(Node& fresh) noexcept {
+    bucket_array* const done = older() != 0 ? move_some() : nullptr;
+    push(bucket_of(current(), fresh.hash), fresh);
+    ++size_;
+    return done;
+  }
+  // Preconditions: it is in.
+  void erase(Node& gone) noexcept {
+    if (!unlink(current(), gone)) unlink(older(), gone);
+    --size_;
+  }
+  // Effects: calls f(node) for each.
+  template <class F>
+  void for_each(F f) noexcept {
+    for (const std::uintptr_t where : {current(), older()}) {
+      for (std::size_t i = 0; where != 0 && i < buckets(where); ++i) {
+        // order: relaxed: under the lock
+        for (Node* each = first_of(where)[i].load(std::memory_order_relaxed); each != nullptr;) {
+          // order: relaxed: as above
+          Node* const next = each->next.load(std::memory_order_relaxed);
+          f(*each);
+          each = next;
+        }
+      }
+    }
+  }
+
+private:
+  static constexpr std::size_t moved_at_once = 8;
+
+  static bucket_array* array_of(std::uintptr_t where) noexcept {
+    return reinterpret_cast<bucket_array*>(where & ~log2_bits);
+  }
+  static unsigned log2_of(std::uintptr_t where) noexcept {
+    return static_cast<unsigned>(where & log2_bits);
+  }
+  static std::size_t buckets(std::uintptr_t where) noexcept {
+    return std::size_t{1} << log2_of(where);
+  }
+  static bucket* first_of(std::uintptr_t where) noexcept {
+    return reinterpret_cast<bucket*>((where & ~log2_bits) + sizeof(bucket_array));
+  }
+  static bucket& bucket_of(std::uintptr_t where, std::uint32_t hash) noexcept {
+    return first_of(where)[hash & (buckets(where) - 1)];
+  }
+
+  std::uintptr_t current() const noexcept {
+    // order: acquire [chains.current] pairs with [chains.publish]: the buckets are made, and older_ says where the nodes come from
+    return current_.load(std::memory_order_acquire);
+  }
+  std::uintptr_t older() const noexcept {
+    // order: acquire [chains.older] pairs with [chains.grow], [chains.moved]: 0 is read when all nodes are in their new chains
+    return older_.load(std::memory_order_acquire);
+  }
+  void publish(bucket_array& empty) noexcept {
+    // order: release [chains.publish] pairs with [chains.current]: the buckets are made
+    current_.store(reinterpret_cast<std::uintptr_t>(&empty) | empty.log2,
+                   std::memory_order_release);
+  }
+
+  template <class IsIt>
+  static Node* look(std::uintptr_t where, std::uint32_t hash, const IsIt& is_it) noexcept {
+    // order: acquire [chains.look] pairs with [chains.push], [chains.unlink], [chains.detach]: the node is whole
+    Node* each = bucket_of(where, hash).load(std::memory_order_acquire);
+    while (each != nullptr && !(each->hash == hash && is_it(each->key))) {
+      // order: acquire [chains.walk] pairs with [chains.link], [chains.unlink]: the node is whole
+      each = each->next.load(std::memory_order_acquire);
+    }
+    return each;
+  }
+
+  static void push(bucket& home, Node& node) noexcept {
+    // order: relaxed: writers take turns
+    Node* const first = home.load(std::memory_order_relaxed);
+    // order: release [chains.link] pairs with [chains.walk]: a reader may stand on a node that is moved
+    node.next.store(first, std::memory_order_release);
+    // order: release [chains.push] pairs with [chains.look]: the node is whole
+    home.store(&node, std::memory_order_release);
+  }
+
+  static bool unlink(std::uintptr_t where, Node& gone) noexcept {
+    if (where == 0) return false;
+    bucket* at = &bucket_of(where, gone.hash);
+    // order: relaxed: writers take turns
+    for (Node* each = at->load(std::memory_order_relaxed); each != nullptr;) {
+      // order: relaxed: as above
+      Node* const next = each->next.load(std::memory_order_relaxed);
+      if (each == &gone) {
+        // order: release [chains.unlink] pairs with [chains.look], [chains.walk]: hands on what made the next node whole
+        at->store(next, std::memory_order_release);
+        return true;
+      }
+      at = &each->next;
+      each = next;
+    }
+    return false;
+  }
+
+  bucket_array* move_some() noexcept {
+    const std::uintptr_t old = older();
+    for (std::size_t n = 0; n < moved_at_once && moved_ < buckets(old); ++n, ++moved_) {
+      bucket& from = first_of(old)[moved_];
+      // order: relaxed: writers take turns
+      for (Node* each = from.load(std::memory_order_relaxed); each != nullptr;) {
+        // order: relaxed: as above
+        Node* const next = each->next.load(std::memory_order_relaxed);
+        // order: release [chains.detach] pairs with [chains.look]: hands on what made the next node whole
+        from.store(next, std::memory_order_release);
+        push(bucket_of(current(), each->hash), *each);
+        each = next;
+      }
+    }
+    if (moved_ < buckets(old)) return nullptr;
+    // order: release [chains.moved] pairs with [chains.older]: all nodes are in their new chains
+    older_.store(0, std::memory_order_release);
+    return array_of(old);
+  }
+
+  std::atomic<std::uintptr_t> current_{0};
+  std::atomic<std::uintptr_t> older_{0};  // whose nodes are being moved; 0: none
+  // The writers'; apart from what readers look at all the time.
+  alignas(64) std::size_t moved_ = 0;     // of the older buckets
+  std::size_t size_ = 0;
+};
+
+}  // namespace interlock::detail

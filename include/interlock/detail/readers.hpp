@@ -1,0 +1,189 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// interlock/detail/readers.hpp - read a shared structure without a lock; free what was taken out of
+// it when nobody can be looking at it any more.
+//
+// A reader says since when it reads: the number of an epoch, in a record of its thread's own. Who
+// takes something out
+//   1. unlinks it, so that who looks from now on does not find it;
+//   2. ends the epoch: end_epoch() gives its number, for as many things as were unlinked before;
+//   3. frees them once oldest_reader() is greater than that number. It is asked as often as one
+//      likes, and waits for nobody.
+//
+// Why that is safe. A reader whose epoch is greater has read the number that step 2 wrote, so it
+// sees step 1 and cannot come to the thing. One whose epoch is not greater holds it back. One that
+// oldest_reader() did not see: the two halves of the fence (membarrier.hpp) make it see step 1. And
+// the record is stored with release and read with acquire, so freeing comes after the reading.
+//
+// A reader pays a load and two stores to lines that it has; no read-modify-write, nothing that
+// another processor writes to. An inner reading is part of the outer one. Source: epochs of
+// K. Fraser, "Practical lock-freedom", 2004; here one epoch ends for each batch, not by consensus.
+//
+// Records live for ever and are handed on when a thread ends. The first 64 need no heap.
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+#include <mutex>
+#include <new>
+
+#include "futex_mutex.hpp"
+#include "membarrier.hpp"
+
+namespace interlock::detail {
+
+struct alignas(64) reader {
+  std::atomic<std::uint64_t> since{0};  // the epoch in which its reading began; 0: reads nothing
+  std::uint32_t number = 0;             // of this record, from 1 on
+  bool taken = false;                   // by a thread; under readers::mutex_
+  const std::atomic<std::uint32_t>* waits_for = nullptr;  // see run_waits.hpp; under its mutex
+};
+
+struct reader_block {
+  static constexpr std::uint32_t room = 64;
+  std::array<reader, room> records;
+  reader_block* more = nullptr;
+};
+
+class readers {
+  using block = reader_block;
+
+public:
+  // Returns: this thread's record; nullptr if it has none, because memory ran out or because it is
+  //          so far in its end that its own variables are gone: then read under a lock.
+  static reader* here() noexcept {
+    reader* const known = mine;
+    return known != nullptr ? known : enter();
+  }
+  // Returns: the number of this thread's record if it has one, else 0.
+  static std::uint32_t number_here() noexcept {
+    reader* const self = here();
+    return self != nullptr ? self->number : 0;
+  }
+  // Preconditions: the number of a record.
+  static reader& at(std::uint32_t number) noexcept {
+    block* home = &first_;
+    for (; number > home->records.size(); number -= block::room) home = home->more;
+    return home->records[number - 1];
+  }
+
+  static std::uint64_t epoch() noexcept {
+    // order: acquire [readers.epoch] pairs with [readers.end_epoch]: sees what was unlinked in the epochs before
+    return epoch_.load(std::memory_order_acquire);
+  }
+  // Effects: what was unlinked before by this thread cannot be found by readers of later epochs.
+  // Returns: the epoch that has ended.
+  static std::uint64_t end_epoch() noexcept {
+    // order: acq_rel [readers.end_epoch] pairs with [readers.epoch], [readers.end_epoch]: shows what was unlinked
+    return epoch_.fetch_add(1, std::memory_order_acq_rel);
+  }
+  // Returns: an epoch such that all who read now and have not seen every unlinking that was done
+  //          before this call, or may have begun before it, began in it or later.
+  static std::uint64_t oldest_reader() noexcept {
+    heavy_fence();
+    // order: acquire [readers.oldest.count] pairs with [readers.enter]: sees the records
+    const std::uint32_t count = count_.load(std::memory_order_acquire);
+    std::uint64_t oldest = ~std::uint64_t{0};
+    block* home = &first_;
+    for (std::uint32_t i = 0, j = 0; i < count; ++i, ++j) {
+      if (j == block::room) {
+        home = home->more;
+        j = 0;
+      }
+      // order: acquire [readers.oldest] pairs with [reading.begin], [reading.end]: what was read is read
+      const std::uint64_t began = home->records[j].since.load(std::memory_order_acquire);
+      if (began != 0 && began < oldest) oldest = began;
+    }
+    return oldest;
+  }
+
+  // For tests that begin anew: there are `count` records, up to 64; nobody reads. Each thread takes
+  // the one of a number, from 1 on.
+  static void start_anew(std::uint32_t count) noexcept {
+    for (std::uint32_t i = 0; i < count; ++i) {
+      first_.records[i].number = i + 1;
+      first_.records[i].waits_for = nullptr;
+      // order: relaxed: there is one thread
+      first_.records[i].since.store(0, std::memory_order_relaxed);
+    }
+    // order: relaxed: there is one thread
+    count_.store(count, std::memory_order_relaxed);
+    // order: relaxed: there is one thread
+    epoch_.store(1, std::memory_order_relaxed);
+  }
+  static void take_place(std::uint32_t number) noexcept { mine = &first_.records[number - 1]; }
+
+private:
+  // Hands the record on when its thread ends.
+  struct leaver {
+    ~leaver() {
+      const std::lock_guard lock(mutex_);
+      if (mine != nullptr) mine->taken = false;
+      mine = nullptr;
+      gone = true;
+    }
+    void arm() noexcept {}
+  };
+
+  [[gnu::noinline, gnu::cold]] static reader* enter() noexcept {
+    if (gone) return nullptr;
+    thread_local leaver on_exit;
+    on_exit.arm();
+    const std::lock_guard lock(mutex_);
+    // order: relaxed: written under this lock only
+    const std::uint32_t count = count_.load(std::memory_order_relaxed);
+    std::uint32_t number = 1;
+    while (number <= count && at(number).taken) ++number;
+    if (number > count) {
+      if (count != 0 && count % block::room == 0) {
+        block* const last = &last_block();
+        last->more = new (std::nothrow) block;
+        if (last->more == nullptr) return nullptr;
+      }
+      // order: release [readers.enter] pairs with [readers.oldest.count]: the record is made
+      count_.store(number, std::memory_order_release);
+    }
+    reader& found = at(number);
+    found.taken = true;
+    found.number = number;
+    return mine = &found;
+  }
+  static block& last_block() noexcept {
+    block* last = &first_;
+    while (last->more != nullptr) last = last->more;
+    return *last;
+  }
+
+  alignas(64) inline static constinit std::atomic<std::uint64_t> epoch_{1};
+  alignas(64) inline static constinit std::atomic<std::uint32_t> count_{0};
+  inline static constinit futex_mutex mutex_;
+  inline static constinit block first_;
+  inline static thread_local constinit reader* mine = nullptr;
+  inline static thread_local constinit bool gone = false;
+};
+
+// While one lives, what this thread finds is not freed.
+class reading {
+public:
+  explicit reading(reader& self) noexcept : self_(self) {
+    // order: relaxed: this thread's own
+    outer_ = self_.since.load(std::memory_order_relaxed) != 0;
+    if (outer_) return;
+    // order: release [reading.begin] pairs with [readers.oldest]: the reading before this one is over
+    self_.since.store(readers::epoch(), std::memory_order_release);
+    light_fence();
+  }
+  reading(const reading&) = delete;
+  reading& operator=(const reading&) = delete;
+  ~reading() {
+    // order: release [reading.end] pairs with [readers.oldest]: what was read is read
+    if (!outer_) self_.since.store(0, std::memory_order_release);
+  }
+
+private:
+  reader& self_;
+  bool outer_;
+};
+
+}  // namespace interlock::detail
