@@ -8,6 +8,7 @@
 
 #include <chrono>
 #include <coroutine>
+#include <cstdint>
 #include <mutex>
 #include <new>
 #include <optional>
@@ -24,8 +25,32 @@ using testing::world;
 
 namespace {
 
-using cache = interlock::idempotency_cache<int, int>;
+using cache = interlock::idempotency_cache<int, int, std::hash<int>>;
+
 using shared_cache = used_by<cache>;
+using interlock::detail::readers;
+
+// Threads that have entered themselves as readers: a step of each that is the same everywhere.
+class crew {
+public:
+  explicit crew(world& w) : world_(w) { readers::start_anew(4); }
+
+  template <class F>
+  void thread(F f) {
+    world_.thread([number = ++number_, f = std::move(f)]() mutable {
+      readers::take_place(number);
+      f();
+    });
+  }
+  template <class F>
+  void threads(std::size_t n, const F& f) {
+    for (std::size_t i = 0; i < n; ++i) thread(f);
+  }
+
+private:
+  world& world_;
+  std::uint32_t number_ = 0;
+};
 constexpr fingerprint pay{17};
 constexpr fingerprint refund{18};
 
@@ -51,11 +76,12 @@ cache::result send(cache& c, caller who, int& runs) {
 }
 
 void one_key(world& w, std::vector<caller> callers, int rounds) {
+  crew staff(w);
   auto* const shared = shared_cache::make(static_cast<int>(callers.size()), small());
   int runs = 0;  // plain: a race if two run at once
   for (std::size_t from = 0, n = 0; from < callers.size(); from += n) {
     for (n = 1; from + n < callers.size() && callers[from + n] == callers[from];) ++n;
-    w.threads(static_cast<unsigned>(n), [&runs, shared, rounds, who = callers[from]] {
+    staff.threads(n, [&runs, shared, rounds, who = callers[from]] {
       for (int i = 0; i < rounds; ++i) {
         const auto got = send(**shared, who, runs);
         testing::check(got && *got == 1 && got.attempt == 1, "all get the answer of the one run");
@@ -74,12 +100,13 @@ void threads_send(world& w, int threads, int rounds) {
 // Two keys, one place: each thread sends both; what is evicted runs again, nothing runs twice at
 // once, and no run in flight is evicted.
 void one_place(world& w) {
+  crew staff(w);
   auto* const shared = shared_cache::make(2, small(1));
   int runs[2] = {};  // plain
   int refusals = 0;
   atomic<int> served{0};
   for (int t = 0; t < 2; ++t) {
-    w.thread([&, shared, t] {
+    staff.thread([&, shared, t] {
       const auto got = (*shared)->run(t, pay, [&runs, t] { return ++runs[t]; });
       if (got) served.fetch_add(1, rlx);
       testing::check(first_hand(got.outcome) || got.outcome == idempotency_outcome::over_capacity,
@@ -95,10 +122,11 @@ void one_place(world& w) {
 
 // The first run throws: its joiners get that, and no later caller.
 void leader_throws(world& w, int threads) {
+  crew staff(w);
   auto* const shared = shared_cache::make(threads, small());
   int runs = 0;
   atomic<int> thrown{0};
-  w.threads(static_cast<unsigned>(threads), [&runs, &thrown, shared] {
+  staff.threads(static_cast<std::size_t>(threads), [&runs, &thrown, shared] {
     try {
       const auto got = (*shared)->run(1, pay, [&runs] {
         if (++runs == 1) throw refused();
@@ -118,11 +146,12 @@ void leader_throws(world& w, int threads) {
 
 // The same key with two payloads: one of them is refused, even while the other one runs.
 void two_payloads(world& w) {
+  crew staff(w);
   auto* const shared = shared_cache::make(2, small());
   int runs = 0;
   idempotency_outcome said[2] = {};
   for (int t = 0; t < 2; ++t) {
-    w.thread([&, shared, t] {
+    staff.thread([&, shared, t] {
       said[t] = (*shared)->run(1, t == 0 ? pay : refund, [&runs] { return ++runs; }).outcome;
       shared->leave();
     });
@@ -137,10 +166,11 @@ void two_payloads(world& w) {
 
 // A ticket is dropped: whoever waits takes over, with its own function.
 void ticket_dropped(world& w, std::vector<caller> others) {
+  crew staff(w);
   auto* const shared = shared_cache::make(1 + static_cast<int>(others.size()), small());
   int runs = 0;
   bool dropped = false;
-  w.thread([&, shared] {
+  staff.thread([&, shared] {
     {
       const auto claimed = (*shared)->try_claim(1, pay);
       dropped = static_cast<bool>(claimed.owner);
@@ -148,7 +178,7 @@ void ticket_dropped(world& w, std::vector<caller> others) {
     shared->leave();
   });
   for (const caller who : others) {
-    w.thread([&, shared, who] {
+    staff.thread([&, shared, who] {
       const auto got = send(**shared, who, runs);
       testing::check(got && *got == 1, "one of those who waited ran");
       testing::check(got.attempt <= 2, "as the first or after the one that gave up");
@@ -163,11 +193,12 @@ void ticket_dropped(world& w, std::vector<caller> others) {
 
 // One forgets the key while the other one may run it. An owner that lost its key overwrites nothing.
 void forgotten(world& w) {
+  crew staff(w);
   auto* const shared = shared_cache::make(2, small());
   int kept[2] = {};
   idempotency_outcome said[2] = {};
   for (int t = 0; t < 2; ++t) {
-    w.thread([&, shared, t] {
+    staff.thread([&, shared, t] {
       if (t == 1) (*shared)->forget(1);
       const auto got = (*shared)->run(1, pay, [t] { return t; });
       said[t] = got.outcome;
@@ -188,6 +219,30 @@ void forgotten(world& w) {
     const bool third = kept[1] == 7 && second_hand(said[1]);  // from the loser's second try
     testing::check(both_ran || shared_one || third, "own answer, or that of one who ran");
   });
+}
+
+// One runs while the other one forgets the key and has a run of its own.
+void forgets(world& w) {
+  crew staff(w);
+  auto* const shared = shared_cache::make(2, small());
+  bool lost = false;
+  staff.thread([&, shared] {
+    const auto got = (*shared)->run(1, pay, [] { return 1; });
+    lost = got.outcome == idempotency_outcome::lost_ownership;
+    testing::check(*got == 1 || (*got == 2 && second_hand(got.outcome)), "an answer");
+    shared->leave();
+  });
+  staff.thread([shared] {
+    (*shared)->forget(1);
+    auto claimed = (*shared)->try_claim(1, pay);
+    if (claimed.owner) {
+      testing::check(first_hand(claimed.owner.complete(2).outcome), "it keeps its key");
+      const auto now = (*shared)->find(1, pay);
+      testing::check(now && *now == 2, "a late owner overwrites nothing");
+    }
+    shared->leave();
+  });
+  w.finally([&] { w.outcome(lost); });
 }
 
 class manual {  // a coroutine that its owner destroys
@@ -220,11 +275,12 @@ manual awaits_answer(cache& c, int& answered) {
 // Two coroutines wait for the run of their own thread, another thread perhaps between or behind
 // them. The first is destroyed; then the run is settled, or given up.
 void joiner_destroyed(world& w, bool settles) {
+  crew staff(w);
   auto* const shared = shared_cache::make(2, small());
   int answered = 0;
   int runs = 0;
   bool owned = false;
-  w.thread([&, shared, settles] {
+  staff.thread([&, shared, settles] {
     {
       auto claimed = (*shared)->try_claim(1, pay);
       if (claimed.owner) {
@@ -241,7 +297,7 @@ void joiner_destroyed(world& w, bool settles) {
     }
     shared->leave();
   });
-  w.thread([&, shared] {
+  staff.thread([&, shared] {
     const auto got = (*shared)->run(1, pay, [&runs] { return ++runs; });
     testing::check(got && *got == 1, "the one behind it is answered, or runs");
     shared->leave();
@@ -256,10 +312,11 @@ void joiner_destroyed(world& w, bool settles) {
 void expires(world& w) {
   cache::options how = small();
   how.ttl = std::chrono::seconds(1);
+  crew staff(w);
   auto* const shared = shared_cache::make(2, std::move(how));
   int runs = 0;
   for (int t = 0; t < 2; ++t) {
-    w.thread([&runs, shared, t] {
+    staff.thread([&runs, shared, t] {
       if (t == 1) testing::advance(std::chrono::seconds(1));
       const auto got = (*shared)->run(1, pay, [&runs] { return ++runs; });
       testing::check(got && (*got == 1 || (t == 1 && *got == 2)), "an answer until its ttl");
@@ -273,10 +330,11 @@ void expires(world& w) {
 
 // From inside its own run a thread asks for the key again, while another one may own or join it.
 void asks_again_inside(world& w) {
+  crew staff(w);
   auto* const shared = shared_cache::make(2, small());
   int runs = 0;
   for (int t = 0; t < 2; ++t) {
-    w.thread([&runs, shared] {
+    staff.thread([&runs, shared] {
       const auto got = (*shared)->run(1, pay, [&runs, shared] {
         const auto inner = (*shared)->run(1, pay, [] { return 0; });
         testing::check(inner.outcome == idempotency_outcome::reentered, "told, not hung");
@@ -291,14 +349,15 @@ void asks_again_inside(world& w) {
 
 // One does not wait.
 void tries(world& w) {
+  crew staff(w);
   auto* const shared = shared_cache::make(2, small());
   int runs = 0;
   bool in_flight = false;
-  w.thread([&, shared] {
+  staff.thread([&, shared] {
     static_cast<void>((*shared)->run(1, pay, [&runs] { return ++runs; }));
     shared->leave();
   });
-  w.thread([&, shared] {
+  staff.thread([&, shared] {
     const auto got = (*shared)->try_run(1, pay, [&runs] { return ++runs; });
     in_flight = got.outcome == idempotency_outcome::in_flight;
     testing::check(in_flight != static_cast<bool>(got), "the answer, or none at once");
@@ -309,15 +368,16 @@ void tries(world& w) {
 
 // An answer is evicted while others ask for it or run it.
 void evicted(world& w) {
+  crew staff(w);
   auto* const shared = shared_cache::make(2, small());
   int runs = 0;
   bool dropped = false;
-  w.thread([&, shared] {
+  staff.thread([&, shared] {
     const auto got = (*shared)->run(1, pay, [&runs] { return ++runs; });
     testing::check(static_cast<bool>(got), "answered");
     shared->leave();
   });
-  w.thread([&, shared] {
+  staff.thread([&, shared] {
     dropped = (*shared)->evict(1);
     const auto got = (*shared)->run(1, pay, [&runs] { return ++runs; });
     testing::check(got && *got == (dropped ? 2 : 1), "again after the eviction, which spares a run");
@@ -328,9 +388,10 @@ void evicted(world& w) {
 
 // Both hold the answer of one run when it is forgotten: the last one frees it.
 void answer_outlives_entry(world& w) {
+  crew staff(w);
   auto* const shared = shared_cache::make(2, small());
   for (int t = 0; t < 2; ++t) {
-    w.thread([shared, t] {
+    staff.thread([shared, t] {
       auto got = (*shared)->run(1, pay, [] { return 1; });
       if (t == 0) (*shared)->forget(1);
       shared->leave();
@@ -345,9 +406,10 @@ void answer_outlives_entry(world& w) {
 void gives_up_and_waits(world& w) {
   cache::options how = small();
   how.is_final_failure = [](const std::exception_ptr&) -> bool { throw refused(); };
+  crew staff(w);
   auto* const shared = shared_cache::make(2, std::move(how));
   int runs = 0;
-  w.thread([&runs, shared] {
+  staff.thread([&runs, shared] {
     bool thrown = false;
     try {
       static_cast<void>((*shared)->run(1, pay, []() -> int { throw refused(); }));
@@ -360,7 +422,7 @@ void gives_up_and_waits(world& w) {
     }
     shared->leave();
   });
-  w.thread([&runs, shared] {
+  staff.thread([&runs, shared] {
     const auto got = (*shared)->run(1, pay, [&runs] { return ++runs; });
     testing::check(got && *got == 1, "takes over, or runs");
     shared->leave();
@@ -370,10 +432,11 @@ void gives_up_and_waits(world& w) {
 
 // Each allocation may fail once: nobody is left behind, and the key is free.
 void out_of_memory(world& w, caller who) {
+  crew staff(w);
   auto* const shared = shared_cache::make(2, small());
   int runs = 0;
   for (int t = 0; t < 2; ++t) {
-    w.thread([&runs, shared, who] {
+    staff.thread([&runs, shared, who] {
       try {
         const auto got = send(**shared, who, runs);
         testing::check(got && *got == 1, "the run answers");
@@ -471,12 +534,15 @@ using enum caller;
 
 TEST_CASE("idempotency_cache: of the callers of a key that overlap one executes, all get its answer") {
   proved([](world& w) { threads_send(w, 2, 1); }, whole_waits());
-  proved([](world& w) { threads_send(w, 2, 2); }, whole_waits());
   proved([](world& w) { one_key(w, {thread, coroutine}, 1); }, whole_waits());
+}
+
+TEST_CASE("idempotency_cache: two callers with two calls each", "[.deep]") {
+  proved([](world& w) { threads_send(w, 2, 2); }, whole_waits());
   proved([](world& w) { one_key(w, {coroutine, coroutine}, 1); }, whole_waits());
 }
 
-TEST_CASE("idempotency_cache: three callers of a key") {
+TEST_CASE("idempotency_cache: three callers of a key", "[.deep]") {
   proved([](world& w) { threads_send(w, 3, 1); }, whole_waits());
 }
 
@@ -500,7 +566,6 @@ TEST_CASE("idempotency_cache: four callers of a key", "[.deep]") {
 TEST_CASE("idempotency_cache: a later caller gets that answer until its ttl or its eviction") {
   const auto report = proved(expires, whole_waits());
   CHECK(joined(seen(report)) == "1, 2");
-  proved(evicted, whole_waits());
   proved(one_place, whole_waits());
   proved(answer_outlives_entry, whole_waits());
 }
@@ -529,7 +594,12 @@ TEST_CASE("idempotency_cache: a run is given up and two may have joined", "[.dee
 }
 
 TEST_CASE("idempotency_cache: an owner that lost its key cannot overwrite its successor") {
+  proved(forgets, whole_waits());
+}
+
+TEST_CASE("idempotency_cache: the same, and both run and look again", "[.deep]") {
   proved(forgotten, whole_waits());
+  proved(evicted, whole_waits());
 }
 
 TEST_CASE("idempotency_cache: a joiner is destroyed while it waits, others wait with it") {
@@ -540,11 +610,17 @@ TEST_CASE("idempotency_cache: a joiner is destroyed while it waits, others wait 
 TEST_CASE("idempotency_cache: try_run does not wait, and a run within a run is told") {
   proved(tries, whole_waits());
   proved(asks_again_inside, whole_waits());
+}
+
+TEST_CASE("idempotency_cache: who gave up a run may wait for its heir", "[.deep]") {
   proved(gives_up_and_waits, whole_waits());
 }
 
 TEST_CASE("idempotency_cache: no joiner is left behind if memory runs out") {
   proved([](world& w) { out_of_memory(w, thread); }, failing_allocations());
+}
+
+TEST_CASE("idempotency_cache: no coroutine is left behind if memory runs out", "[.deep]") {
   proved([](world& w) { out_of_memory(w, coroutine); }, failing_allocations());
 }
 

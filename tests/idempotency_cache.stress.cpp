@@ -252,7 +252,7 @@ TEST_CASE("an answer given just before the ticket, the entry and the caller go i
   for (std::size_t i = 0; i < rounds; ++i) {
     auto cache = std::make_unique<idempotency_cache<int, std::vector<int>>>();
     auto claimed = cache->claim(1, pay);
-    std::shared_ptr<const std::vector<int>> answer;
+    idempotency_cache<int, std::vector<int>>::response_ptr answer;
     std::thread joiner(
         [&] { answer = cache->run(1, pay, [] { return std::vector<int>(8, 0); }).response; });
     claimed.owner.complete(std::vector<int>(8, 7));

@@ -10,15 +10,19 @@
 //             with another payload is refused even while its run is in flight. A retryable failure
 //             reaches the joiners of that run and no later caller. A run that is given up goes on
 //             with one of its joiners. An owner that lost its key cannot overwrite its successor.
-// Progress    Joiners block, or suspend. All else: short locks of one shard, never held while f, a
-//             Hash, a constructor or a destructor of yours runs.
-// Cost        A hit: a lock, a look-up, a clock read, two reference counts. A miss: one allocation.
-//             8 to 16 bytes per entry of capacity up front. Shards evict the oldest answers first.
+// Progress    A hit: no lock, no wait. Joiners block, or suspend. All else: short locks of one
+//             shard, never held while f, a Hash, a constructor or a destructor of yours runs.
+// Cost        visit: stores nothing that another thread reads, but a mark once per round of the
+//             eviction. A handle: two reference counts. A miss: one allocation, of 48 bytes beyond
+//             key and response; a bucket per entry. Shards evict the oldest answers first.
 // Lifetime    The cache outlives its runs and tickets. A response lives on with whoever holds it.
-// Not for     Surviving a crash: it is all in memory. Runs that wait for each other in a circle.
-// Resumes on  The thread that settles or gives up the run, from its list of ready coroutines.
-// Cancellation A suspended joiner may be destroyed, unless another thread settles or gives up its
-//             run, or did so. An owner that is destroyed gives up.
+//             What was evicted is destroyed by a later call, when nobody is inside visit any more.
+// Not for     Surviving a crash: it is all in memory. Coroutines that wait for each other's runs.
+// Resumes on  The thread that settles or gives up the run, from its list of ready coroutines, or
+//             where .resume_on(executor) puts it.
+// Cancellation By a stop token or a deadline: that joiner leaves and nobody else. A suspended one
+//             may be destroyed, unless another thread settles or gives up its run, or did so. An
+//             owner that is destroyed gives up.
 //
 // Example     idempotency_cache<std::string, receipt> payments;  // examples/idempotency_cache.cpp
 //             const auto got = payments.run(key, fingerprint_of(body), [&] { return pay(body); });
@@ -32,82 +36,104 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
-#include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string_view>
 #include <type_traits>
 #include <utility>
 
+#include "coarse_time.hpp"
 #include "detail/awaitable.hpp"
 #include "detail/idempotency_table.hpp"
+#include "detail/lookup_key.hpp"
 #include "detail/parking.hpp"
+#include "detail/run_waits.hpp"
 #include "detail/waiter.hpp"
+#include "detail/waiting.hpp"
+#include "idempotency_outcome.hpp"
+#include "seeded_hash.hpp"
+#include "striped_counter.hpp"
+#include "timer.hpp"
 
 namespace interlock {
 
 template <class T>
 class task;
 
-// What a request asks for, as a number: two requests with one key must agree on it.
-enum class fingerprint : std::uint64_t {};
-
-// Returns: the FNV-1a hash of the bytes. Compared under one key only, so two payloads are taken for
-//          one another once in 2^64, by accident. Not cryptographic.
-[[nodiscard]] constexpr fingerprint fingerprint_of(std::string_view bytes) noexcept {
-  std::uint64_t hash = 0xcbf29ce484222325U;
-  for (const char c : bytes) hash = (hash ^ static_cast<unsigned char>(c)) * 0x100000001b3U;
-  return fingerprint{hash};
-}
-
-enum class idempotency_outcome : std::uint8_t {
-  executed,          // this call ran f
-  joined,            // another call was running f: this is its answer
-  replayed,          // a call ran f before: this is its answer
-  lost_ownership,    // this call ran f, but the key was forgotten meanwhile: nothing is kept
-  payload_mismatch,  // the key is known with another fingerprint
-  in_flight,         // another call is running f, and this one does not wait
-  reentered,         // this thread is inside f of this very key: waiting would never end
-  over_capacity,     // every entry of the key's shard is in flight: those are never evicted
-};
-
-struct idempotency_statistics {
-  std::size_t entries;  // now; the others count from the beginning
-  std::uint64_t executed, joined, replayed, mismatches, refused;
-  std::uint64_t failures, takeovers, evicted, expired;
-};
-
-// Requirements: Equal neither throws nor calls the cache; all else of the user's may do both.
-template <class Key, class Response, class Hash = std::hash<Key>, class Equal = std::equal_to<>>
+// Requirements: Equal neither throws nor calls the cache; all else of the user's may do both. Where
+// Hash and Equal are transparent, a key may be given as anything that they take and that a Key can
+// be made of: it is made on a miss alone.
+template <class Key, class Response, class Hash = seeded_hash<Key>, class Equal = std::equal_to<>>
 class idempotency_cache {
   static_assert(std::is_object_v<Response> && !std::is_const_v<Response>,
                 "Response is a plain object type; for a run without an answer use std::monostate");
-  using table =
-      detail::idempotency_table<Key, Response, Equal, idempotency_outcome, idempotency_statistics>;
-  class async_claim_awaiter;
+  using table = detail::idempotency_table<Key, Response, Equal, idempotency_outcome,
+                                          idempotency_statistics, striped_counter>;
+  using record = typename table::record;
+  using record_ptr = typename table::record_ptr;
+  using nanoseconds = std::chrono::nanoseconds;
+  template <class View>
+  class claim_place;
+  template <class View, class... Ends>
+  using claims = detail::waiting<claim_place<View>, detail::by_trampoline, Ends...>;
 
 public:
+  using time_point = std::chrono::steady_clock::time_point;
+
   struct options {
     // Entries, running ones included. Dealt out evenly to 1 shard per 256, at most 64, rounded
     // down to a power of two; each evicts its own oldest, and refuses when all of its are running.
     std::size_t capacity = 65'536;
-    std::chrono::nanoseconds ttl = std::chrono::hours(24);  // counted from the answer
-    std::chrono::nanoseconds failure_ttl = ttl;             // the same for failures that are kept
+    // What all answers may weigh together, dealt out in the same way; 0: as much as they like. One
+    // that is too heavy for its shard is given to its joiners and not kept.
+    std::uint64_t max_weight = 0;
+    std::function<std::uint64_t(const Key&, const Response&)> weigh = nullptr;  // failures: 1
+    std::size_t max_key_size = 255;  // of keys with a size(); an empty or longer one: bad_key
+    nanoseconds ttl = std::chrono::hours(24);  // counted from the answer
+    nanoseconds failure_ttl = ttl;             // the same for failures that are kept
+    // How long a run may take before the next caller takes its key over; 0: as long as it likes.
+    // See ticket::renew and ticket::begin_effect.
+    nanoseconds lease = nanoseconds(0);
     // Whether an outcome is final, hence kept. By default every response is and no failure is; what
     // is not final reaches the joiners of its run, and the next caller runs again.
     std::function<bool(const Response&)> is_final_response = nullptr;
     std::function<bool(const std::exception_ptr&)> is_final_failure = nullptr;
     // A clock that never goes back; any thread calls it. The default ticks: every 1 to 10 ms on
     // Linux. It keeps a ttl to within one tick; one below a tick ends with the tick it began in.
-    std::function<std::chrono::nanoseconds()> now = nullptr;
+    std::function<nanoseconds()> now = nullptr;
+    // Instead of a clock, a word that somebody else moves: then a hit reads no clock at all.
+    const coarse_time* time = nullptr;
+    Hash hash{};
+  };
+
+  // A share of an answer, which it keeps alive. Null if there is none.
+  class response_ptr {
+  public:
+    response_ptr() = default;
+    response_ptr(std::nullptr_t) noexcept {}
+
+    const Response* get() const noexcept { return held_ ? &held_->response() : nullptr; }
+    const Response& operator*() const noexcept { return held_->response(); }
+    const Response* operator->() const noexcept { return &held_->response(); }
+    explicit operator bool() const noexcept { return static_cast<bool>(held_); }
+    friend bool operator==(const response_ptr& a, const response_ptr& b) noexcept {
+      return a.held_.get() == b.held_.get();
+    }
+
+  private:
+    friend idempotency_cache;
+    explicit response_ptr(record_ptr held) noexcept : held_(std::move(held)) {}
+
+    record_ptr held_;
   };
 
   struct result {
-    std::shared_ptr<const Response> response;  // null if this call got no answer; not a copy
+    response_ptr response;  // null if this call got no answer; not a copy
     idempotency_outcome outcome = idempotency_outcome::in_flight;
-    std::uint32_t attempt = 0;       // which run gave the answer: 2 after one take-over
-    std::chrono::nanoseconds age{};  // since the answer was given
+    std::uint32_t attempt = 0;  // which run gave the answer: 2 after one take-over
+    nanoseconds age{};          // since the answer was given
 
-    explicit operator bool() const noexcept { return response != nullptr; }
+    explicit operator bool() const noexcept { return static_cast<bool>(response); }
     const Response& operator*() const noexcept { return *response; }
     const Response* operator->() const noexcept { return response.get(); }
   };
@@ -118,8 +144,13 @@ public:
     result answer;  // else why it is not
   };
 
+  // A key with its hash, for those who ask several times: see hashed(). The key outlives it.
+  template <class K>
+  class hashed_key;
+
   idempotency_cache() : idempotency_cache(options{}) {}
-  // Throws: std::invalid_argument if the capacity is 0 or a ttl is not positive.
+  // Throws: std::invalid_argument if the capacity or the longest key is 0, a ttl is not positive, a
+  //         lease is negative, or there is a weight without a limit or a limit without a weight.
   explicit idempotency_cache(options how);
   idempotency_cache(const idempotency_cache&) = delete;
   idempotency_cache& operator=(const idempotency_cache&) = delete;
@@ -128,102 +159,240 @@ public:
   //          for that. If that call gives up, this one may be chosen to execute f in its place.
   // Throws: what f threw, to its caller and to all who get that answer; bad_alloc; what Key, Hash,
   //         Response and the options throw. Whatever it is, no joiner is left behind.
-  template <class F>
-  result run(const Key& key, fingerprint payload, F&& f) {
-    return execute(claim(key, payload), std::forward<F>(f));
+  template <class K = Key, class F>
+  result run(const K& key, fingerprint payload, F&& f) {
+    return run_by(nullptr, no_stop(), key, payload, std::forward<F>(f));
+  }
+  // As run, but waits no longer for another call than until a stop is requested, or the deadline:
+  // cancelled, timed_out. Neither ends f.
+  template <class K = Key, class F, detail::stop_token_like Token>
+  result run(const K& key, fingerprint payload, F&& f, Token stop) {
+    return run_by(nullptr, std::move(stop), key, payload, std::forward<F>(f));
+  }
+  template <class K = Key, class F>
+  result run_until(time_point deadline, const K& key, fingerprint payload, F&& f) {
+    return run_by(&deadline, no_stop(), key, payload, std::forward<F>(f));
+  }
+  template <class K = Key, class F, detail::stop_token_like Token>
+  result run_until(time_point deadline, const K& key, fingerprint payload, F&& f, Token stop) {
+    return run_by(&deadline, std::move(stop), key, payload, std::forward<F>(f));
   }
 
   // As run, but does not wait: in_flight at once.
-  template <class F>
-  [[nodiscard("f may not have run")]] result try_run(const Key& key, fingerprint payload, F&& f) {
+  template <class K = Key, class F>
+  [[nodiscard("f may not have run")]] result try_run(const K& key, fingerprint payload, F&& f) {
     return execute(try_claim(key, payload), std::forward<F>(f));
   }
 
   // As run, for an f that returns an awaitable; suspends instead of blocking. Never `reentered`: a
   // coroutine that awaits its own key waits for ever. To use it, include task.hpp.
   template <class F>
-  task<result> async_run(Key key, fingerprint payload, F f);
+  task<result> async_run(Key key, fingerprint payload, F f) {
+    return execute_async(std::move(key), payload, std::move(f));
+  }
+  template <class F, detail::stop_token_like Token>
+  task<result> async_run(Key key, fingerprint payload, F f, Token stop) {
+    return execute_async(std::move(key), payload, std::move(f), stops<Token>{std::move(stop)});
+  }
+  template <timer Timer, class F>
+  task<result> async_run_until(Timer& timer, typename Timer::time_point deadline, Key key,
+                               fingerprint payload, F f) {
+    return execute_async(std::move(key), payload, std::move(f), times_out<Timer>{&timer, deadline});
+  }
+  template <timer Timer, class F, detail::stop_token_like Token>
+  task<result> async_run_until(Timer& timer, typename Timer::time_point deadline, Key key,
+                               fingerprint payload, F f, Token stop) {
+    return execute_async(std::move(key), payload, std::move(f), stops<Token>{std::move(stop)},
+                         times_out<Timer>{&timer, deadline});
+  }
+
+  // Effects: calls f(response) if the key has an answer, without a lock, a copy or a reference
+  //          count. f is short: what is evicted meanwhile is not freed before it is done.
+  // Returns: replayed if so; absent, in_flight, payload_mismatch, or `failed`.
+  template <class K = Key, class F>
+  idempotency_outcome visit(const K& key, fingerprint payload, F&& f) const {
+    return look(key, payload, [&f](record& there) { std::forward<F>(f)(there.response()); });
+  }
+  // Returns: the key's answer, or why there is none, as visit does. Does not throw a failure.
+  template <class K = Key>
+  [[nodiscard]] result find(const K& key, fingerprint payload) const {
+    result got;
+    got.outcome = look(key, payload, [&](record& there) {
+      got.response = response_ptr(record_ptr::share(there));
+      got.attempt = there.word().turn();
+    });
+    return got;
+  }
+  // Returns: the key with its hash, to be given instead of a key.
+  template <class K>
+  [[nodiscard]] hashed_key<K> hashed(const K& key) const {
+    return hashed_key<K>(key, looked_for::hash(how_.hash, view_of(key)));
+  }
 
   // run without the call, for work that ends in a callback or on another thread. Returns: a ticket
   // to settle, or the answer. Throws: as run. claim waits as run does, try_claim as try_run.
-  claim_result claim(const Key& key, fingerprint payload) {
-    detail::thread_waiter node;
-    record_ptr seat;
-    const request asked = ask(key, payload, &node, true);
-    const idempotency_outcome seen = table_.enter(asked, seat);
-    if (seen == idempotency_outcome::joined) node.wait();
-    return conclude(seen, std::move(seat), asked.now);
+  template <class K = Key>
+  claim_result claim(const K& key, fingerprint payload) {
+    return claim_by(nullptr, no_stop(), key, payload);
   }
-  claim_result try_claim(const Key& key, fingerprint payload) {
-    record_ptr seat;
-    const request asked = ask(key, payload, nullptr, true);
-    const idempotency_outcome seen = table_.enter(asked, seat);
-    return conclude(seen, std::move(seat), asked.now);
+  template <class K = Key, detail::stop_token_like Token>
+  claim_result claim(const K& key, fingerprint payload, Token stop) {
+    return claim_by(nullptr, std::move(stop), key, payload);
+  }
+  template <class K = Key>
+  claim_result claim_until(time_point deadline, const K& key, fingerprint payload) {
+    return claim_by(&deadline, no_stop(), key, payload);
+  }
+  template <class K = Key>
+  claim_result try_claim(const K& key, fingerprint payload) {
+    return try_claim_by(key, payload, false);
+  }
+  // As try_claim, and the ticket of a run that is in doubt: for one who finds out what became of it
+  // and settles it then.
+  template <class K = Key>
+  claim_result claim_in_doubt(const K& key, fingerprint payload) {
+    return try_claim_by(key, payload, true);
   }
   // Preconditions: the key lives until the await is over, as a temporary in the co_await does.
-  [[nodiscard("write co_await")]] auto async_claim(const Key& key, fingerprint payload) {
-    return async_claim_awaiter(*this, key, payload);
+  template <class K = Key>
+  [[nodiscard("write co_await")]] auto async_claim(const K& key, fingerprint payload) {
+    return claims<view<K>>(place_request(key, payload));
+  }
+  template <class K = Key, detail::stop_token_like Token>
+  [[nodiscard("write co_await")]] auto async_claim(const K& key, fingerprint payload, Token stop) {
+    return claims<view<K>, stops<Token>>(place_request(key, payload), {},
+                                         stops<Token>{std::move(stop)});
+  }
+  template <timer Timer, class K = Key>
+  [[nodiscard("write co_await")]] auto async_claim_until(Timer& timer,
+                                                         typename Timer::time_point deadline,
+                                                         const K& key, fingerprint payload) {
+    return claims<view<K>, times_out<Timer>>(place_request(key, payload), {},
+                                        times_out<Timer>{&timer, deadline});
   }
 
   // Effects: drops the key's answer, but not a run in flight. Returns: whether there was one.
-  bool evict(const Key& key) { return table_.drop(key, hash_of(key), false); }
+  template <class K = Key>
+  bool evict(const K& key) {
+    return drop(key, false);
+  }
 
   // Effects: drops the key altogether. A run in flight goes on and answers those who joined it, but
   //          the next caller executes again: this gives up "at most once" for the key.
-  bool forget(const Key& key) { return table_.drop(key, hash_of(key), true); }
+  template <class K = Key>
+  bool forget(const K& key) {
+    return drop(key, true);
+  }
 
   [[nodiscard]] std::size_t size_approx() const noexcept { return statistics().entries; }
   [[nodiscard]] idempotency_statistics statistics() const noexcept { return table_.statistics(); }
 
 private:
-  using record_ptr = typename table::record_ptr;
+  struct no_stop {};
+  template <class Token>
+  using stops = detail::stop_end<Token>;
+  template <class Timer>
+  using times_out = detail::deadline_end<Timer>;
   using request = typename table::request;
+  using joiner = typename table::joiner;
   using phase = detail::record_phase;
 
-  request ask(const Key& key, fingerprint payload, detail::waiter* node, bool blocks) const {
-    return {key, hash_of(key), static_cast<std::uint64_t>(payload), now(), node, blocks};
+  using looked_for = detail::lookup_key<Key, Hash, Equal>;
+  template <class K>
+  static decltype(auto) view_of(const K& key) {
+    return looked_for::view_of(key);
   }
-  std::chrono::nanoseconds now() const {
+  template <class K>
+  static decltype(auto) view_of(const hashed_key<K>& key) {
+    return looked_for::view_of(key.key_);
+  }
+  template <class K>  // to be kept
+  using view = typename looked_for::template kept<decltype(view_of(std::declval<const K&>()))>;
+  template <class K, class V>
+  request ask(const K& key, const V& seen, fingerprint payload) const {
+    const auto number = static_cast<std::uint64_t>(payload);
+    if constexpr (requires { key.hash_; }) {
+      return {static_cast<std::uint32_t>(key.hash_ >> 32U), number, now()};
+    } else {
+      return {static_cast<std::uint32_t>(looked_for::hash(how_.hash, seen) >> 32U), number, now()};
+    }
+  }
+  nanoseconds now() const {
+    if (how_.time != nullptr) [[likely]] return how_.time->now();
     return how_.now ? how_.now() : detail::coarse_now();
   }
-  // Spreads what Hash gives, often the key itself: the low half picks a bucket, the high a shard.
-  std::uint64_t hash_of(const Key& key) const {
-    std::uint64_t hash = hash_(key);
-    hash = (hash ^ (hash >> 32U)) * 0x9e3779b97f4a7c15U;
-    return hash ^ (hash >> 32U);
+
+  template <class K, class See>
+  idempotency_outcome look(const K& key, fingerprint payload, See see) const;
+  template <class Token, class K, class F>
+  result run_by(const time_point* deadline, Token stop, const K& key, fingerprint payload, F&& f);
+  template <class Token, class K>
+  claim_result claim_by(const time_point* deadline, Token stop, const K& key,
+                        fingerprint payload);
+  template <class Token, class V>
+  claim_result claim_slowly(const time_point* deadline, Token stop, const V& key, request asked,
+                            idempotency_outcome found);
+  template <class Token>
+  bool wait(const time_point* deadline, const Token& stop, detail::thread_waiter& node,
+            joiner& self, std::uint32_t hash);
+  template <class End>
+  bool wait_by(const time_point* deadline, detail::thread_waiter& node, const End& end);
+  template <class K>
+  claim_result try_claim_by(const K& key, fingerprint payload, bool resolves);
+  template <class K>
+  auto place_request(const K& key, fingerprint payload) {
+    const auto& seen = view_of(key);
+    return typename claim_place<view<K>>::request{this, view<K>(seen), ask(key, seen, payload)};
+  }
+  template <class K>
+  bool drop(const K& key, bool force) {
+    const auto& seen = view_of(key);
+    return table_.drop(ask(key, seen, {}).hash, seen, force);
   }
 
-  // A joiner that wakes up to a running record is its owner now.
-  claim_result conclude(idempotency_outcome seen, record_ptr seat, std::chrono::nanoseconds now) {
-    if (seat == nullptr) return {{}, {nullptr, seen}};
-    if (seat->phase == phase::running) return {ticket(*this, std::move(seat)), {}};
-    if (seat->phase == phase::failed) std::rethrow_exception(seat->failure);
-    const auto& done = *seat;
-    const auto age = std::max(now - done.settled_at, std::chrono::nanoseconds{});
-    return {{}, {{std::move(seat), &done.response->value}, seen, done.attempt, age}};
+  // Returns: when the lease of an heir begins. For destructors: a clock that throws: long ago.
+  nanoseconds lease_start() const noexcept {
+    if (how_.lease.count() == 0) return {};
+    try {
+      return now();
+    } catch (...) {
+      return {};
+    }
+  }
+  static constexpr std::uint32_t circular_wait = 1;  // as the amount of a waiter
+  static idempotency_outcome ended_by(wait_status why) noexcept {
+    return why == wait_status::timed_out ? idempotency_outcome::timed_out
+                                         : idempotency_outcome::cancelled;
+  }
+  claim_result conclude(idempotency_outcome seen, record_ptr seat, nanoseconds now);
+  static result answer_of(record_ptr done, idempotency_outcome how, nanoseconds now) {
+    const std::uint32_t turn = done->word().turn();
+    const auto age = std::max(now - done->at, nanoseconds{});
+    return {response_ptr(std::move(done)), how, turn, age};
   }
 
   template <class F>
-  static result execute(claim_result claimed, F&& f) {
-    static_assert(!detail::awaitable<std::invoke_result_t<F>>,
-                  "interlock: nothing would await what f returns here; use async_run()");
-    if (!claimed.owner) return std::move(claimed.answer);
-    claimed.owner.run_->runs_here();
-    try {
-      return claimed.owner.complete_with(std::forward<F>(f));
-    } catch (...) {
-      claimed.owner.fail(std::current_exception());
-      throw;
-    }
-  }
+  static result execute(claim_result claimed, F&& f);
+  template <class F, class... Ends>
+  task<result> execute_async(Key key, fingerprint payload, F f, Ends... ends);
 
   const options how_;
-  const Hash hash_{};
-  table table_;
+  mutable table table_;
+};
+
+template <class Key, class Response, class Hash, class Equal>
+template <class K>
+class idempotency_cache<Key, Response, Hash, Equal>::hashed_key {
+  friend idempotency_cache;
+  hashed_key(const K& key, std::uint64_t hash) noexcept : key_(key), hash_(hash) {}
+
+  const K& key_;
+  std::uint64_t hash_;
 };
 
 // The right and the duty to answer a key. One dropped unsettled gives up the run: the joiner that
-// has waited longest takes over with its own f; if there is none, the key is free again.
+// has waited longest takes over with its own f; if there is none, the key is free again. But once
+// begin_effect() was called, the key is in doubt then.
 template <class Key, class Response, class Hash, class Equal>
 class idempotency_cache<Key, Response, Hash, Equal>::ticket {
 public:
@@ -231,15 +400,27 @@ public:
   ticket(ticket&&) = default;
   ticket& operator=(ticket other) noexcept {
     std::swap(cache_, other.cache_);
-    run_.swap(other.run_);
+    std::swap(run_, other.run_);
     return *this;  // what this one had goes with other, which gives it up
   }
   ~ticket() {
-    if (run_ != nullptr) cache_->table_.abandon(*run_);
+    if (run_) cache_->table_.abandon(*run_, cache_->lease_start());
   }
 
   // Returns: whether there is a run to settle.
-  explicit operator bool() const noexcept { return run_ != nullptr; }
+  explicit operator bool() const noexcept { return static_cast<bool>(run_); }
+  // Returns: which owner of the key this is: 2 after one take-over. 0 if it is empty.
+  [[nodiscard]] std::uint32_t attempt() const noexcept { return run_ ? run_->word().turn() : 0; }
+
+  // Effects: the lease begins anew. Returns: false if the key was lost: settle or drop the ticket.
+  [[nodiscard("false: another one owns the key")]] bool renew() {
+    return run_ && cache_->table_.renew(*run_, cache_->now(), false);
+  }
+  // Effects: the same, and from now on nobody runs again in this one's place without asking: after
+  //          its lease, or without this ticket, the key is in_doubt until it is settled.
+  [[nodiscard("false: another one owns the key")]] bool begin_effect() {
+    return run_ && cache_->table_.renew(*run_, cache_->now(), true);
+  }
 
   // Effects: gives the answer to the joiners and, if it is final, to later callers.
   // Returns: it, as executed or lost_ownership. An empty ticket: lost_ownership without a response.
@@ -248,31 +429,13 @@ public:
   result complete(R&& response) {
     return complete_with([&]() -> Response { return std::forward<R>(response); });
   }
-
   // As complete, with what make() returns, built in place.
   template <class F>
-  result complete_with(F&& make) {
-    if (run_ == nullptr) return {nullptr, idempotency_outcome::lost_ownership};
-    const Response& built = run_->response.emplace(std::in_place, std::forward<F>(make)).value;
-    const bool keep = !cache_->how_.is_final_response || cache_->how_.is_final_response(built);
-    const std::chrono::nanoseconds at = cache_->now();
-    record_ptr run = std::move(run_);  // a joiner that goes on may end this ticket
-    const bool owned = cache_->table_.settle(*run, phase::answered, keep, at);
-    const std::uint32_t attempt = run->attempt;
-    using enum idempotency_outcome;
-    return {{std::move(run), &built}, owned ? executed : lost_ownership, attempt};
-  }
+  result complete_with(F&& make);
 
   // Effects: throws the failure at the joiners and, if it is final, at later callers. A null one
   //          gives up the run. No effect on an empty ticket.
-  void fail(std::exception_ptr failure) {
-    if (run_ == nullptr || failure == nullptr) return void(*this = ticket());
-    const bool keep = cache_->how_.is_final_failure && cache_->how_.is_final_failure(failure);
-    run_->failure = std::move(failure);
-    const std::chrono::nanoseconds at = cache_->now();
-    const record_ptr run = std::move(run_);  // a joiner that goes on may end this ticket
-    cache_->table_.settle(*run, phase::failed, keep, at);
-  }
+  void fail(std::exception_ptr failure);
 
 private:
   friend idempotency_cache;
@@ -282,63 +445,6 @@ private:
   record_ptr run_;  // null when empty, settled or moved from
 };
 
-template <class Key, class Response, class Hash, class Equal>
-class idempotency_cache<Key, Response, Hash, Equal>::async_claim_awaiter {
-public:
-  async_claim_awaiter(idempotency_cache& cache, const Key& key, fingerprint payload)
-      : cache_(cache), asked_(cache.ask(key, payload, &node_, false)) {}
-  // Destroyed while suspended: it leaves the line, or, if it was woken and waits for its turn on
-  // this thread, the thread's ready coroutines; then it may have become the owner.
-  ~async_claim_awaiter() {
-    if (seat_ == nullptr || cache_.table_.leave(*seat_, node_)) return;
-    detail::trampoline::forget(node_);
-    if (seat_->phase == phase::running) cache_.table_.abandon(*seat_);
-  }
-
-  bool await_ready() const noexcept { return false; }
-  bool await_suspend(std::coroutine_handle<> self) {
-    node_.continuation = self;
-    const idempotency_outcome seen = cache_.table_.enter(asked_, seat_);
-    if (seen == idempotency_outcome::joined) return true;  // *this may be gone
-    seen_ = seen;
-    return false;
-  }
-  claim_result await_resume() { return cache_.conclude(seen_, std::move(seat_), asked_.now); }
-
-private:
-  idempotency_cache& cache_;
-  detail::coroutine_waiter node_;
-  const request asked_;
-  record_ptr seat_;
-  idempotency_outcome seen_ = idempotency_outcome::joined;
-};
-
-template <class K, class R, class H, class E>
-idempotency_cache<K, R, H, E>::idempotency_cache(options how)
-    : how_(std::move(how)), table_(how_.capacity, how_.ttl, how_.failure_ttl) {
-  if (how_.capacity == 0) {
-    throw std::invalid_argument(
-        "interlock::idempotency_cache: capacity 0 leaves no room for a run; use at least 1");
-  }
-  if (how_.ttl.count() <= 0 || how_.failure_ttl.count() <= 0) {
-    throw std::invalid_argument(
-        "interlock::idempotency_cache: a ttl of 0 or less forgets every answer at once; use one "
-        "longer than the client's last retry, such as 24 h");
-  }
-}
-
-template <class K, class R, class H, class E>
-template <class F>
-auto idempotency_cache<K, R, H, E>::async_run(K key, fingerprint payload, F f) -> task<result> {
-  claim_result claimed = co_await async_claim(key, payload);
-  if (!claimed.owner) co_return std::move(claimed.answer);
-  try {
-    R response = co_await f();
-    co_return claimed.owner.complete(std::move(response));
-  } catch (...) {
-    claimed.owner.fail(std::current_exception());
-    throw;
-  }
-}
-
 }  // namespace interlock
+
+#include "detail/idempotency_calls.hpp"

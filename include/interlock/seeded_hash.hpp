@@ -82,7 +82,8 @@ private:
     const wide product = wide{a} * b;
     return {static_cast<std::uint64_t>(product), static_cast<std::uint64_t>(product >> 64U)};
 #else
-    const std::uint64_t a0 = a & 0xFFFF'FFFFU, a1 = a >> 32U, b0 = b & 0xFFFF'FFFFU, b1 = b >> 32U;
+    const std::uint64_t a0 = a & 0xFFFF'FFFFU, a1 = a >> 32U;
+    const std::uint64_t b0 = b & 0xFFFF'FFFFU, b1 = b >> 32U;
     const std::uint64_t middle = a1 * b0 + ((a0 * b0) >> 32U);
     const std::uint64_t other = a0 * b1 + (middle & 0xFFFF'FFFFU);
     return {a * b, a1 * b1 + (middle >> 32U) + (other >> 32U)};
@@ -93,9 +94,9 @@ private:
   std::array<std::uint64_t, words> high_;
 };
 
-// The sum of a_i * x_i modulo 2^128 with random a_i, and of it the upper 64 bits: strongly universal,
-// so any bits of the hashes of two keys are as two random numbers (M. Thorup, "High Speed Hashing for
-// Integers and Strings", 2015, sections 3.3 and 5.1). That is proved for texts of up to 256 bytes;
+// The sum of a_i * x_i modulo 2^128 with random a_i, and of it the upper 64 bits: strongly
+// universal, so any bits of the hashes of two keys are as two random numbers. Source: M. Thorup,
+// "High Speed Hashing for Integers and Strings", 2015. That is proved for texts of up to 256 bytes;
 // longer ones go through it 256 bytes at a time, each part with the hash of those before.
 template <class Key>
 class seeded_hash {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// interlock/detail/eviction_line.hpp - nodes in order of age, oldest out first, for one pointer each.
+// interlock/detail/eviction_line.hpp - nodes in order of age, the oldest first, for a pointer each.
 //
 // A node that leaves from the middle stays listed until the line comes by: there is no way back to
 // the one before it. Each such leave walks eight nodes on from where the last one stopped and takes
@@ -40,7 +40,7 @@ public:
     }
   }
 
-  // Effects: for one that has died in the line: calls gone(node) for each dead one that it takes out.
+  // Effects: for one that has died in the line: takes some dead ones out and calls gone(node).
   template <class IsDead, class Gone>
   void pass(IsDead is_dead, Gone gone) noexcept {
     for (std::size_t steps = 0; steps < at_once; ++steps) {
@@ -63,7 +63,7 @@ private:
 
   Node* oldest_ = nullptr;
   Node* newest_ = nullptr;  // if there is an oldest
-  Node* at_ = nullptr;      // where the last pass stopped: a node in the line; null: before the oldest
+  Node* at_ = nullptr;      // where the last pass stopped, in the line; null: before the oldest
 };
 
 }  // namespace interlock::detail

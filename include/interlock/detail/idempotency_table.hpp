@@ -1,328 +1,413 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// interlock/detail/idempotency_table.hpp - one record per key, in locked shards, oldest out first.
+// interlock/detail/idempotency_table.hpp - one record per key: who runs, who waits, what was
+// answered; in shards, each with a lock for those who change it and none for those who read.
 //
 //   absent   -- enter ---------------------> running   the caller owns the record
-//   running  -- settle, keep --------------> settled   answered or failed; on the shard's age ring
+//   running  -- settle, keep --------------> settled   answered or failed; in the shard's line
 //   running  -- settle, do not keep -------> absent
-//   running  -- abandon, joiners wait -----> running   attempt + 1, owned by the first joiner
+//   running  -- abandon, joiners wait -----> running   a turn more, owned by the first joiner
 //   running  -- abandon, nobody waits -----> absent
+//   running  -- its lease is over ---------> in doubt  if the owner said that its effect has begun;
+//                                            else the next caller has a record of its own, with a
+//                                            turn more, and the joiners go along
+//   in doubt -- settle by the late owner --> as running; it was its key still
+//   in doubt -- enter, to resolve ---------> running   as after a lease without an effect
 //   settled  -- expiry, eviction, drop ----> absent
 //   running  -- drop by force -------------> absent    its owner still answers those who joined
 //
 // Why it is safe:
 //   - A running record is written by its owner alone and settles once. An owner comes back to its
-//     record, never to its key: a late one finds it unlinked and touches nothing else. The record
-//     is its own fencing token; the owner keeps it alive, so its address is not reused meanwhile.
-//   - Only admit() lets a caller at a record, and it compares the fingerprint first.
-//   - Eviction sees the age ring alone, where no running record is.
+//     record, never to its key: a late one finds it unlinked and touches nothing else. So record
+//     and turn are the fencing token; the owner keeps it alive, so its address is not reused.
+//   - Only admit() and replay() let a caller at a record, and they compare the fingerprint first.
+//   - Eviction sees the line alone, where no running record is.
 //   - Unlinking comes before waking. Waking and freeing come after the lock is released: of the
 //     user's code only Equal runs under it. A coroutine that goes on may end the ticket that woke
 //     it, so settle() touches nothing of its caller's after the wake-up, nor does the caller.
 //   - A joiner that wakes up to a running record owns it now; all others wake up to a settled one.
 //     Neither is anyone else's to change, so they read it without the lock.
+//   - Readers find settled records without the lock. What was unlinked is let go when no reader can
+//     be on it (unlinked_nodes.hpp), so a reader may take a reference.
 
 #include <algorithm>
 #include <atomic>
 #include <bit>
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
-#include <exception>
 #include <memory>
 #include <mutex>
-#include <optional>
+#include <new>
 #include <utility>
-#include <vector>
 
+#include "../wait_status.hpp"
 #include "futex_mutex.hpp"
+#include "idempotency_node.hpp"
+#include "idempotency_shard.hpp"
+#include "readers.hpp"
+#include "restartable.hpp"
+#include "ring.hpp"
 #include "waiter.hpp"
 
 namespace interlock::detail {
 
-// A place on a ring in order of age. The ring is a link as well: its `newer` is the oldest member.
-struct age_link {
-  void append_to(age_link& end_of) noexcept {
-    older = end_of.older;
-    newer = &end_of;
-    older->newer = end_of.older = this;
-  }
-  void remove() noexcept {
-    older->newer = newer;
-    newer->older = older;
-    older = newer = this;
-  }
-  age_link* older = this;
-  age_link* newer = this;
-};
-
-enum class record_phase : std::uint8_t { running, answered, failed };
-
-template <class Key, class Response>
-struct idempotency_record : age_link {
-  // What f returned, built in place: neither copied nor moved, so it need be neither.
-  struct answer {
-    template <class F>
-    answer(std::in_place_t, F&& f) : value(std::forward<F>(f)()) {}
-    Response value;
-  };
-
-  idempotency_record(const Key& k, std::uint64_t mixed_hash, std::uint64_t fingerprint)
-      : key(k), hash(mixed_hash), payload(fingerprint) {}
-
-  void runs_here() noexcept {
-    // order: relaxed: is_run_here() is true by its own thread's store alone
-    runner.store(this_thread(), std::memory_order_relaxed);
-  }
-  bool is_run_here() const noexcept {
-    // order: relaxed: equal only if this very thread stored it
-    return runner.load(std::memory_order_relaxed) == this_thread();
-  }
-
-  const Key key;
-  const std::uint64_t hash;
-  const std::uint64_t payload;
-  // Written by the owner while it runs, constant once settled.
-  std::optional<answer> response;
-  std::exception_ptr failure;
-  std::atomic<const void*> runner{nullptr};  // the thread inside f, if it is a blocking run
-  // Written under the shard's lock; the first three are constant once settled.
-  record_phase phase = record_phase::running;
-  std::uint32_t attempt = 1;
-  std::chrono::nanoseconds settled_at{};
-  bool was_replayed = false;                 // since eviction last came by
-  std::shared_ptr<idempotency_record> self;  // the table's hold on it; null when unlinked
-  idempotency_record* next = nullptr;        // in the bucket
-  waiter* first = nullptr;                   // of the joiners
-  waiter* last = nullptr;                    // if there is a first
-};
-
 // Outcome and Statistics are the public types of idempotency_cache: this file speaks their words.
-template <class Key, class Response, class Equal, class Outcome, class Statistics>
+// Counter counts from many threads at once.
+template <class Key, class Response, class Equal, class Outcome, class Statistics, class Counter>
 class idempotency_table {
 public:
-  using record = idempotency_record<Key, Response>;
-  using record_ptr = std::shared_ptr<record>;
+  using record = idempotency_node<Key, Response, Outcome>;
+  using record_ptr = node_ptr<record>;
+  using joiner = typename record::joiner;
   using nanoseconds = std::chrono::nanoseconds;
 
+  struct limits {
+    std::size_t capacity;
+    std::uint64_t weight;  // 0: only the number counts
+    std::size_t key_size;
+    nanoseconds answer_ttl, failure_ttl;
+    nanoseconds lease;  // 0: none
+  };
+  // What a caller asks for.
   struct request {
-    const Key& key;
-    std::uint64_t hash;
+    std::uint32_t hash;
     std::uint64_t payload;
     nanoseconds now;
-    waiter* node;        // null: do not wait
-    bool blocks_thread;  // while it waits, so that a run of this thread would never end
+    bool blocks = false;    // the thread, if it has to wait
+    bool resolves = false;  // takes over what is in doubt
   };
 
-  idempotency_table(std::size_t capacity, nanoseconds answer_ttl, nanoseconds failure_ttl)
-      : shards_(std::clamp<std::size_t>(std::bit_floor(capacity / 256), 1, 64)),
-        answer_ttl_(answer_ttl),
-        failure_ttl_(failure_ttl) {
-    for (std::size_t i = 0; i < shards_.size(); ++i) {
-      shards_[i].room = capacity / shards_.size() + (i < capacity % shards_.size() ? 1 : 0);
-      shards_[i].buckets.resize(std::bit_ceil(shards_[i].room));
+  explicit idempotency_table(const limits& how);
+  idempotency_table(const idempotency_table&) = delete;
+  idempotency_table& operator=(const idempotency_table&) = delete;
+  ~idempotency_table() {
+    for (std::size_t i = 0; i < count_; ++i) {
+      shards_[i].line.drain([](const record& each) { return shard::is_unlinked(each); },
+                            [](record& dead) { dead.let_go(); });
+      shards_[i].chains.for_each([](record& each) { each.let_go(); });
     }
   }
 
-  // Effects: finds the key's record or makes one, and puts it into seat.
-  // Returns: executed if the caller owns it and is to run; joined if asked.node is queued there: it
-  //          may be woken before this returns, so the caller reads seat after its wake-up only.
-  Outcome enter(const request& asked, record_ptr& seat) {
-    shard& home = shard_of(asked.hash);
+  // Effects: without a lock, finds what is settled: calls seen(record), which may take a reference.
+  // Returns: `replayed` if so, or payload_mismatch; `absent` if there is no such key or its answer
+  //          has expired; else in_flight.
+  template <class K, class Seen>
+  Outcome find(const request& asked, const K& key, Seen seen) {
+    reader* const self = readers::here();
+    if (self != nullptr) [[likely]] {
+      const reading inside(*self);
+      const lookup_chains<record>& chains = shard_of(asked.hash).chains;
+      const auto is_it = [&](const Key& each) { return equal_(each, key); };
+      const auto [there, for_sure] = chains.find_for_sure(asked.hash, is_it);
+      if (there != nullptr) [[likely]] return look_at(*there, asked, seen);
+      if (for_sure) return Outcome::absent;
+    }
+    return find_locked(asked, key, seen);
+  }
+
+  // Effects: finds the key's record or makes one, and puts it into seat, or self into its ring.
+  // Returns: executed if the caller owns it and is to run; joined if self is queued there: it may
+  //          be woken before this returns, so the caller reads self after its wake-up only.
+  //          cancelled if the wait of self was ended before it began.
+  // For a key that find() has called absent or in_flight.
+  template <class K>
+  Outcome enter(const request& asked, const K& key, joiner* self, record_ptr& seat, bool absent) {
     record_ptr fresh;
+    if (absent) {
+      if (!is_key(key)) return Outcome::bad_key;
+      fresh = make(asked, key);
+    }
+    shard& home = shard_of(asked.hash);
     for (;;) {
-      record_ptr gone;  // freed without lock or key: what it holds may call the cache
       {
-        const std::lock_guard lock(home.mutex);
-        record* const present = find(home, asked.hash, asked.key);
-        if (present != nullptr) {
-          if (!is_expired(*present, asked.now)) return admit(home, *present, asked, seat);
-          ++home.happened.expired;
-          gone = unlink(home, *present);
-        } else if (home.size == home.room && home.by_age.newer == &home.by_age) {
+        section in(home);
+        record* const there =
+            home.chains.find(asked.hash, [&](const Key& each) { return equal_(each, key); });
+        const entry what = there == nullptr ? entry::none : kind_of(*there, asked);
+        if (what == entry::valid) return admit(home, *there, asked, self, seat);
+        if (what == entry::none && !home.has_room()) {
           ++home.happened.refused;
           return Outcome::over_capacity;
-        } else if (fresh == nullptr || home.size == home.room) {
-          gone = make_room(home, asked.now);
         }
-        if (fresh != nullptr && gone == nullptr) {
-          fresh->next = std::exchange(bucket_of(home, asked.hash), fresh.get());
-          fresh->self = fresh;
-          ++home.size;
-          seat = std::move(fresh);
+        if (fresh) {
+          if (what == entry::leased) home.hand_over(*there, *fresh);
+          if (what == entry::expired) {
+            home.take_from_line(*there);
+            ++home.happened.expired;
+          }
+          if (what == entry::none) home.make_room(asked.now);
+          home.insert(std::move(fresh), lease_end(asked.now), seat);
+          if (home.chains.wants_to_grow()) in.grow_behind();
           return Outcome::executed;
         }
       }
-      if (fresh == nullptr) {
-        fresh = std::make_shared<record>(asked.key, asked.hash, asked.payload);
-      }
+      if (!is_key(key)) return Outcome::bad_key;
+      fresh = make(asked, key);
     }
   }
 
   // Effects: ends the run; keeps its record for later callers or unlinks it; wakes the joiners.
   // Returns: false if the key was taken from the run meanwhile: nothing is kept then.
-  bool settle(record& run, record_phase phase, bool keep, nanoseconds now) noexcept {
+  bool settle(record& run, record_phase phase, bool keep, std::uint64_t weight,
+              nanoseconds now) noexcept {
     shard& home = shard_of(run.hash);
-    std::unique_lock lock(home.mutex);
+    section in(home);
     ++(phase == record_phase::answered ? home.happened.executed : home.happened.failures);
-    run.phase = phase;
-    run.settled_at = now;
-    const bool owned = run.self != nullptr;
-    if (owned && keep) run.append_to(home.by_age);
-    const record_ptr dropped = owned && !keep ? unlink(home, run) : nullptr;
-    waiter* const joiners = std::exchange(run.first, nullptr);
-    lock.unlock();
-    wake_all(joiners);
+    joiner* const joiners = shard::take_joiners(run, Outcome::joined);
+    const bool owned = !shard::is_unlinked(run);
+    run.at = now;
+    run.settle(phase);
+    const bool fits = weight <= std::min(home.strength, shard::most_weight);
+    if (owned && keep && !fits) ++home.happened.too_heavy;
+    if (owned && keep && fits) {
+      while (home.weight + weight > home.strength) home.evict_one(now);
+      run.set_number(static_cast<std::uint32_t>(weight));
+      home.weight += weight;
+      ++home.settled;
+      home.line.push(run);
+    } else {
+      if (owned) home.unlink(run);
+      home.gone.add(run);
+    }
+    in.unlock();
+    shard::wake(joiners);
     return owned;
   }
 
-  // Effects: hands the run to the joiner that has waited longest; if there is none, unlinks it.
-  void abandon(record& run) noexcept {
+  // Effects: hands the run to the joiner that has waited longest; if there is none, unlinks it. If
+  //          its effect has begun, it is in doubt from now on, and the joiners are told so.
+  void abandon(record& run, nanoseconds now) noexcept {
     shard& home = shard_of(run.hash);
-    std::unique_lock lock(home.mutex);
-    record_ptr dropped;
-    waiter* const heir = run.first;
-    if (heir != nullptr) {
-      run.first = heir->next;
-      // order: relaxed: only the thread that leaves f could find its own mark here
-      run.runner.store(nullptr, std::memory_order_relaxed);
-      ++run.attempt;
+    section in(home);
+    joiner* woken = nullptr;
+    run.set_number(0);  // only the thread that leaves f could find its own mark here
+    if (run.word().has(record_word::effect_begun)) {
+      run.at = shard::no_owner;
+      woken = shard::take_joiners(run, Outcome::in_doubt);
+      if (shard::is_unlinked(run)) home.gone.add(run);
+    } else if (run.joiners != nullptr) {
+      ring_of<joiner> all(run.joiners);
+      woken = &all.pop_front();
+      run.joiners = all.first();
+      woken->next = nullptr;
+      woken->told = Outcome::executed;
+      run.at = lease_end(now);
+      run.add_turns(1);
       ++home.happened.takeovers;
-    } else if (run.self != nullptr) {
-      dropped = unlink(home, run);
+    } else {
+      if (!shard::is_unlinked(run)) home.unlink(run);
+      home.gone.add(run);
     }
-    lock.unlock();
-    if (heir != nullptr) heir->wake();
+    in.unlock();
+    shard::wake(woken);
   }
 
-  // Effects: takes back a node that is queued. Returns: false if it is not: it was woken.
-  bool leave(record& run, waiter& node) noexcept {
-    const std::lock_guard lock(shard_of(run.hash).mutex);
-    waiter* before = nullptr;
-    waiter** at = &run.first;
-    while (*at != nullptr && *at != &node) at = &(before = *at)->next;
-    if (*at == nullptr) return false;
-    *at = node.next;
-    if (run.last == &node) run.last = before;
+  // Effects: says that the run's effect begins, or (if not) that its owner is alive: its lease
+  //          begins anew. Returns: false if the run has lost its key: do not begin then.
+  bool renew(record& run, nanoseconds now, bool effect) noexcept {
+    section in(shard_of(run.hash));
+    if (shard::is_unlinked(run)) return false;
+    run.at = lease_end(now);
+    if (effect) run.set(record_word::effect_begun);
     return true;
+  }
+
+  // Effects: takes back a joiner that is queued. Returns: false if it is not: it was woken.
+  bool leave(std::uint32_t hash, joiner& self) noexcept {
+    const std::lock_guard lock(shard_of(hash).mutex);
+    return shard::remove(self);
+  }
+  // Effects: ends the wait of a joiner if nobody has: takes it off, or keeps it from being queued.
+  // Returns: true if it was queued: the caller has to wake it.
+  bool withdraw(std::uint32_t hash, joiner& self, wait_status why) noexcept {
+    const std::lock_guard lock(shard_of(hash).mutex);
+    const bool queued = shard::remove(self);
+    if (queued || (!self.who->suspended && !self.who->ended)) {
+      self.who->ended = true;
+      self.who->status = why;
+      self.told = Outcome::cancelled;
+    }
+    return queued;
   }
 
   // Effects: unlinks the key's record; a running one only by force. Returns: whether it did.
-  bool drop(const Key& key, std::uint64_t hash, bool force) noexcept {
+  template <class K>
+  bool drop(std::uint32_t hash, const K& key, bool force) noexcept {
     shard& home = shard_of(hash);
-    record_ptr dropped;  // freed after the lock
-    const std::lock_guard lock(home.mutex);
-    record* const present = find(home, hash, key);
-    if (present == nullptr || (present->phase == record_phase::running && !force)) return false;
-    dropped = unlink(home, *present);
+    section in(home);
+    const auto is_it = [&](const Key& each) { return equal_(each, key); };
+    record* const there = home.chains.find(hash, is_it);
+    if (there == nullptr || (there->word().running() && !force)) return false;
+    if (!there->word().running()) {
+      home.take_from_line(*there);
+      return true;
+    }
+    home.unlink(*there);
+    if (there->at == shard::no_owner) home.gone.add(*there);
     return true;
   }
 
+  // Effects: sums up what the shards have counted.
   Statistics statistics() const noexcept {
     using all = Statistics;
     all total{};
-    for (const shard& each : shards_) {
+    for (std::size_t i = 0; i < count_; ++i) {
+      const shard& each = shards_[i];
       const std::lock_guard lock(each.mutex);
-      total.entries += each.size;
+      total.entries += each.chains.size();
+      total.weight += each.weight;
       for (const auto field :
            {&all::executed, &all::joined, &all::replayed, &all::mismatches, &all::refused,
-            &all::failures, &all::takeovers, &all::evicted, &all::expired}) {
+            &all::failures, &all::takeovers, &all::evicted, &all::expired, &all::too_heavy}) {
         total.*field += each.happened.*field;
       }
     }
+    total.replayed += static_cast<std::uint64_t>(replays_.load());
+    // order: relaxed: a count
+    total.mismatches += mismatches_.load(std::memory_order_relaxed);
     return total;
   }
 
 private:
-  struct alignas(64) shard {
-    ~shard() {
-      for (record* each : buckets) {
-        while (each != nullptr) {
-          const record_ptr last = std::move(each->self);
-          each = each->next;
-        }
-      }
-    }
+  using shard = idempotency_shard<record, Outcome, Statistics>;
+  using section = typename shard::section;
 
-    mutable futex_mutex mutex;  // protects all below
-    std::size_t size = 0;
-    std::size_t room = 0;  // its part of the capacity
-    std::vector<record*> buckets;
-    age_link by_age;  // the settled records
-    Statistics happened{};
+  enum class entry {
+    none,
+    valid,
+    expired,
+    leased,  // its lease is over, and the caller may have the key
   };
 
-  shard& shard_of(std::uint64_t hash) noexcept { return shards_[(hash >> 32U) % shards_.size()]; }
-
-  static record*& bucket_of(shard& home, std::uint64_t hash) noexcept {
-    return home.buckets[static_cast<std::size_t>(hash) & (home.buckets.size() - 1)];
+  shard& shard_of(std::uint32_t hash) const noexcept {
+    return shards_[(hash >> 26U) & (count_ - 1)];
   }
 
-  record* find(shard& home, std::uint64_t hash, const Key& key) const noexcept {
-    record* each = bucket_of(home, hash);
-    while (each != nullptr && !(each->hash == hash && equal_(each->key, key))) each = each->next;
-    return each;
+  nanoseconds lease_end(nanoseconds now) const noexcept {
+    return lease_.count() == 0 ? nanoseconds::max() : now + lease_;
+  }
+  // As the shard's, without a look at its line.
+  bool is_expired(const record& each, record_word word, nanoseconds now) const noexcept {
+    return now - each.at >= (word.phase() == record_phase::answered ? answer_ttl_ : failure_ttl_);
+  }
+  template <class K>
+  bool is_key(const K& key) const {
+    if constexpr (requires { { key.size() } -> std::convertible_to<std::size_t>; }) {
+      return key.size() != 0 && key.size() <= key_size_;
+    } else {
+      return true;
+    }
+  }
+  template <class K>
+  static record_ptr make(const request& asked, const K& key) {
+    return record_ptr(new record(key, asked.hash, asked.payload));
   }
 
-  // The only way to a record that somebody else made.
-  static Outcome admit(shard& home, record& present, const request& asked, record_ptr& seat) {
-    if (present.payload != asked.payload) {
+  // One of the two ways to a record that somebody else made: without the lock.
+  template <class Seen>
+  Outcome look_at(record& there, const request& asked, Seen& seen) {
+    const record_word word = there.word();
+    const bool running = word.running();
+    if (!running && is_expired(there, word, asked.now)) return Outcome::absent;
+    if (there.payload != asked.payload) [[unlikely]] {
+      // order: relaxed: a count
+      mismatches_.fetch_add(1, std::memory_order_relaxed);
+      return Outcome::payload_mismatch;
+    }
+    if (running) return Outcome::in_flight;
+    if (!word.has(record_word::was_read)) there.set(record_word::was_read);
+    ++replays_;
+    seen(there);
+    return Outcome::replayed;
+  }
+  template <class K, class Seen>
+  Outcome find_locked(const request& asked, const K& key, Seen& seen) {
+    shard& home = shard_of(asked.hash);
+    record_ptr held;  // what is seen is seen without the lock
+    {
+      const std::lock_guard lock(home.mutex);
+      record* const there =
+          home.chains.find(asked.hash, [&](const Key& each) { return equal_(each, key); });
+      if (there == nullptr) return Outcome::absent;
+      held = record_ptr::share(*there);
+    }
+    return look_at(*held, asked, seen);
+  }
+
+  entry kind_of(const record& there, const request& asked) const noexcept {
+    const record_word word = there.word();
+    if (!word.running()) return is_expired(there, word, asked.now) ? entry::expired : entry::valid;
+    if (asked.now < there.at || there.payload != asked.payload) return entry::valid;
+    if (word.has(record_word::effect_begun) && !asked.resolves) return entry::valid;
+    return there.at == nanoseconds::max() ? entry::valid : entry::leased;
+  }
+
+  // The other way to a record: under the lock.
+  static Outcome admit(shard& home, record& there, const request& asked, joiner* self,
+                       record_ptr& seat) {
+    if (there.payload != asked.payload) {
       ++home.happened.mismatches;
       return Outcome::payload_mismatch;
     }
-    if (present.phase != record_phase::running) {
-      seat = present.self;
-      present.was_replayed = true;
+    const record_word word = there.word();
+    if (!word.running()) {
+      seat = record_ptr::share(there);
+      there.set(record_word::was_read);
       ++home.happened.replayed;
       return Outcome::replayed;
     }
-    if (asked.node == nullptr) return Outcome::in_flight;
+    if (word.has(record_word::effect_begun) && asked.now >= there.at) return Outcome::in_doubt;
+    if (self == nullptr) return Outcome::in_flight;
     // To wait for a run from inside its f is to wait for oneself.
-    if (asked.blocks_thread && present.is_run_here()) return Outcome::reentered;
-    seat = present.self;
-    asked.node->next = nullptr;
-    (present.first == nullptr ? present.first : present.last->next) = asked.node;
-    present.last = asked.node;
+    if (asked.blocks && there.number() != 0 && there.number() == readers::number_here()) {
+      return Outcome::reentered;
+    }
+    if (self->who->ended) return Outcome::cancelled;
+    self->record = record_ptr::share(there);
+    self->who->suspended = true;
+    ring_of<joiner> all(there.joiners);
+    all.push_back(*self);
+    there.joiners = all.first();
     ++home.happened.joined;
     return Outcome::joined;
   }
 
-  bool is_expired(const record& each, nanoseconds now) const noexcept {
-    const auto ttl = each.phase == record_phase::answered ? answer_ttl_ : failure_ttl_;
-    return each.phase != record_phase::running && now - each.settled_at >= ttl;
-  }
-
-  // Returns: the table's hold on the record, which the caller lets go of after the lock.
-  static record_ptr unlink(shard& home, record& gone) noexcept {
-    record** at = &bucket_of(home, gone.hash);
-    while (*at != &gone) at = &(*at)->next;
-    *at = gone.next;
-    gone.remove();
-    --home.size;
-    return std::move(gone.self);
-  }
-
-  // Effects: takes the oldest settled record if it has expired, or if the shard is full; but one
-  //          that was replayed since the last look counts as new once.
-  record_ptr make_room(shard& home, nanoseconds now) const noexcept {
-    while (home.by_age.newer != &home.by_age) {
-      auto& oldest = static_cast<record&>(*home.by_age.newer);
-      const bool dead = is_expired(oldest, now);
-      if (!dead && home.size < home.room) return nullptr;
-      if (dead || !std::exchange(oldest.was_replayed, false)) {
-        ++(dead ? home.happened.expired : home.happened.evicted);
-        return unlink(home, oldest);
-      }
-      oldest.remove();
-      oldest.append_to(home.by_age);
-    }
-    return nullptr;
-  }
-
-  std::vector<shard> shards_;
-  const nanoseconds answer_ttl_, failure_ttl_;
+  const std::size_t count_;  // a power of two
+  const std::unique_ptr<shard[]> shards_;
+  const std::size_t key_size_;
+  const nanoseconds answer_ttl_, failure_ttl_, lease_;
   const Equal equal_{};
+  alignas(64) Counter replays_;  // found without a lock
+  std::atomic<std::uint64_t> mismatches_{0};
 };
+
+template <class Key, class Response, class Equal, class Outcome, class Statistics, class Counter>
+idempotency_table<Key, Response, Equal, Outcome, Statistics, Counter>::idempotency_table(
+    const limits& how)
+    : count_(std::clamp<std::size_t>(std::bit_floor(how.capacity / 256), 1, 64)),
+      shards_(std::make_unique<shard[]>(count_)),
+      key_size_(how.key_size),
+      answer_ttl_(how.answer_ttl),
+      failure_ttl_(how.failure_ttl),
+      lease_(how.lease) {
+  const std::uint64_t heavy = how.weight / count_ + (how.weight % count_ == 0 ? 0 : 1);
+  for (std::size_t i = 0; i < count_; ++i) {
+    shard& each = shards_[i];
+    each.answer_ttl = how.answer_ttl;
+    each.failure_ttl = how.failure_ttl;
+    each.room = how.capacity / count_ + (i < how.capacity % count_ ? 1 : 0);
+    each.strength = how.weight == 0 ? ~std::uint64_t{0} : heavy;
+    each.batch = std::clamp<std::size_t>(each.room / 16, 1, 128);
+    const std::size_t first = std::bit_ceil(std::min<std::size_t>(each.room, 16));
+    bucket_array* const empty =
+        lookup_chains<record>::make_array(static_cast<unsigned>(std::countr_zero(first)));
+    if (empty == nullptr) throw std::bad_alloc();
+    each.chains.start(*empty);
+  }
+  if (restartable::available()) replays_.spread();
+}
 
 }  // namespace interlock::detail

@@ -13,7 +13,7 @@
 //
 // Why that is safe. A reader whose epoch is greater has read the number that step 2 wrote, so it
 // sees step 1 and cannot come to the thing. One whose epoch is not greater holds it back. One that
-// oldest_reader() did not see: the two halves of the fence (membarrier.hpp) make it see step 1. And
+// oldest_reader() did not see: the two halves of asymmetric_fence.hpp make it see step 1. And
 // the record is stored with release and read with acquire, so freeing comes after the reading.
 //
 // A reader pays a load and two stores to lines that it has; no read-modify-write, nothing that
@@ -28,8 +28,9 @@
 #include <mutex>
 #include <new>
 
+#include "asymmetric_fence.hpp"
 #include "futex_mutex.hpp"
-#include "membarrier.hpp"
+#include "processor.hpp"
 
 namespace interlock::detail {
 
@@ -81,7 +82,8 @@ public:
   // Returns: an epoch such that all who read now and have not seen every unlinking that was done
   //          before this call, or may have begun before it, began in it or later.
   static std::uint64_t oldest_reader() noexcept {
-    heavy_fence();
+    full_fence();
+    if (asymmetric_fence::available()) asymmetric_fence::heavy();
     // order: acquire [readers.oldest.count] pairs with [readers.enter]: sees the records
     const std::uint32_t count = count_.load(std::memory_order_acquire);
     std::uint64_t oldest = ~std::uint64_t{0};
@@ -172,7 +174,8 @@ public:
     if (outer_) return;
     // order: release [reading.begin] pairs with [readers.oldest]: the reading before this one is over
     self_.since.store(readers::epoch(), std::memory_order_release);
-    light_fence();
+    // Where there are no halves, and for tools that have to see each step: the fence of both.
+    asymmetric_fence::available() ? asymmetric_fence::light() : full_fence();
   }
   reading(const reading&) = delete;
   reading& operator=(const reading&) = delete;

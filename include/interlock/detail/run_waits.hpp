@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// interlock/detail/run_waits.hpp - runs that wait for each other in a circle are found before they do.
+// interlock/detail/run_waits.hpp - finds runs that would wait for each other in a circle.
 //
 // A run knows the number of the thread that is inside it, and a thread that is inside a run and
 // blocks for another one says for which. Whoever would close the circle finds it: of those who come

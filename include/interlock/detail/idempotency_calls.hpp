@@ -1,0 +1,339 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// interlock/detail/idempotency_calls.hpp - how idempotency_cache does what it says: the calls that
+// wait, the awaiter, and what a ticket does. Included by idempotency_cache.hpp only.
+
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <stdexcept>
+#include <type_traits>
+#include <utility>
+
+#include "idempotency_table.hpp"
+#include "run_waits.hpp"
+#include "waiting.hpp"
+
+namespace interlock {
+
+template <class K, class R, class H, class E>
+idempotency_cache<K, R, H, E>::idempotency_cache(options how)
+    : how_(std::move(how)),
+      table_({.capacity = how_.capacity,
+              .weight = how_.max_weight,
+              .key_size = how_.max_key_size,
+              .answer_ttl = how_.ttl,
+              .failure_ttl = how_.failure_ttl,
+              .lease = how_.lease}) {
+  const auto expect = [](bool holds, const char* sentence) {
+    if (!holds) throw std::invalid_argument(sentence);
+  };
+  expect(how_.capacity != 0,
+         "interlock::idempotency_cache: capacity 0 leaves no room for a run; use at least 1");
+  expect(how_.ttl.count() > 0 && how_.failure_ttl.count() > 0,
+         "interlock::idempotency_cache: a ttl of 0 or less forgets every answer at once; use one "
+         "longer than the client's last retry, such as 24 h");
+  expect(how_.max_key_size != 0,
+         "interlock::idempotency_cache: max_key_size 0 leaves no key; 255 characters are plenty");
+  expect(how_.lease.count() >= 0,
+         "interlock::idempotency_cache: a lease below 0 is over before it begins; 0 is none");
+  expect((how_.max_weight != 0) == static_cast<bool>(how_.weigh),
+         "interlock::idempotency_cache: max_weight and weigh need each other; give both or none");
+}
+
+// ---- look-ups -----------------------------------------------------------------------------------
+
+template <class Key, class R, class H, class E>
+template <class K, class See>
+idempotency_outcome idempotency_cache<Key, R, H, E>::look(const K& key, fingerprint payload,
+                                                          See see) const {
+  const auto& seen = view_of(key);
+  bool failed = false;
+  const idempotency_outcome got =
+      table_.find(ask(key, seen, payload), seen, [&](record& there) {
+        failed = there.word().phase() == phase::failed;
+        if (!failed) see(there);
+      });
+  return failed ? idempotency_outcome::failed : got;
+}
+
+// ---- calls that run f ---------------------------------------------------------------------------
+
+template <class Key, class R, class H, class E>
+template <class Token, class K, class F>
+auto idempotency_cache<Key, R, H, E>::run_by(const time_point* deadline, Token stop, const K& key,
+                                             fingerprint payload, F&& f) -> result {
+  const auto& seen = view_of(key);
+  const request asked = ask(key, seen, payload);
+  record_ptr seat;
+  const idempotency_outcome found = table_.find(
+      asked, seen, [&seat](record& there) { seat = record_ptr::share(there); });
+  if (seat && seat->word().phase() == phase::answered) [[likely]] {
+    return answer_of(std::move(seat), found, asked.now);
+  }
+  if (found == idempotency_outcome::payload_mismatch || seat) {
+    return conclude(found, std::move(seat), asked.now).answer;
+  }
+  return execute(claim_slowly(deadline, std::move(stop), seen, asked, found), std::forward<F>(f));
+}
+
+template <class Key, class R, class H, class E>
+template <class Token, class K>
+auto idempotency_cache<Key, R, H, E>::claim_by(const time_point* deadline, Token stop,
+                                               const K& key, fingerprint payload) -> claim_result {
+  const auto& seen = view_of(key);
+  const request asked = ask(key, seen, payload);
+  record_ptr seat;
+  const idempotency_outcome found = table_.find(
+      asked, seen, [&seat](record& there) { seat = record_ptr::share(there); });
+  if (found != idempotency_outcome::absent && found != idempotency_outcome::in_flight) {
+    return conclude(found, std::move(seat), asked.now);
+  }
+  return claim_slowly(deadline, std::move(stop), seen, asked, found);
+}
+
+template <class Key, class R, class H, class E>
+template <class K>
+auto idempotency_cache<Key, R, H, E>::try_claim_by(const K& key, fingerprint payload,
+                                                   bool resolves) -> claim_result {
+  const auto& seen = view_of(key);
+  request asked = ask(key, seen, payload);
+  asked.resolves = resolves;
+  record_ptr seat;
+  idempotency_outcome found = table_.find(
+      asked, seen, [&seat](record& there) { seat = record_ptr::share(there); });
+  if (found == idempotency_outcome::absent || found == idempotency_outcome::in_flight) {
+    found = table_.enter(asked, seen, nullptr, seat, found == idempotency_outcome::absent);
+  }
+  return conclude(found, std::move(seat), asked.now);
+}
+
+template <class Key, class R, class H, class E>
+template <class Token, class V>
+auto idempotency_cache<Key, R, H, E>::claim_slowly(const time_point* deadline, Token stop,
+                                                   const V& key, request asked,
+                                                   idempotency_outcome found) -> claim_result {
+  asked.blocks = true;
+  for (bool absent = found == idempotency_outcome::absent;; absent = false, asked.now = now()) {
+    detail::thread_waiter node;
+    joiner self(node);
+    record_ptr seat;
+    const idempotency_outcome seen = table_.enter(asked, key, &self, seat, absent);
+    if (seen != idempotency_outcome::joined) return conclude(seen, std::move(seat), asked.now);
+    if (!wait(deadline, stop, node, self, asked.hash)) continue;  // a lease may be over
+    if (self.told != idempotency_outcome::cancelled) {
+      return conclude(self.told, std::move(self.record), asked.now);
+    }
+    if (node.amount == circular_wait) return {{}, {nullptr, idempotency_outcome::circular}};
+    return {{}, {nullptr, ended_by(node.status)}};
+  }
+}
+
+// Effects: blocks this thread, which is queued, until it is woken or its wait has ended.
+// Returns: false if it is time to look at the lease of the run.
+template <class Key, class R, class H, class E>
+template <class Token>
+bool idempotency_cache<Key, R, H, E>::wait(const time_point* deadline, const Token& stop,
+                                           detail::thread_waiter& node, joiner& self,
+                                           std::uint32_t hash) {
+  const auto end = [&](wait_status why) noexcept { return table_.withdraw(hash, self, why); };
+  detail::reader* const here = detail::run_waits::is_inside() ? detail::readers::here() : nullptr;
+  if (here != nullptr && !detail::run_waits::begin(*here, self.record->runner())) {
+    if (end(wait_status::cancelled)) {
+      node.amount = circular_wait;
+      return true;
+    }
+    node.wait();
+    return true;
+  }
+  struct leaver {
+    ~leaver() {
+      if (here != nullptr) detail::run_waits::end(*here);
+    }
+    detail::reader* here;
+  } const leaves{here};
+  const auto cancel = [&]() noexcept {
+    if (end(wait_status::cancelled)) node.wake();
+  };
+  if constexpr (!std::is_same_v<Token, no_stop>) {
+    const typename detail::stop_callback_of<Token, decltype(cancel)>::type armed(stop, cancel);
+    return wait_by(deadline, node, end);
+  } else {
+    return wait_by(deadline, node, end);
+  }
+}
+
+template <class Key, class R, class H, class E>
+template <class End>
+bool idempotency_cache<Key, R, H, E>::wait_by(const time_point* deadline,
+                                              detail::thread_waiter& node, const End& end) {
+  const bool leased = how_.lease.count() != 0;
+  if (deadline == nullptr && !leased) {
+    node.wait();
+    return true;
+  }
+  const time_point look =
+      leased ? std::chrono::steady_clock::now() + how_.lease : time_point::max();
+  const bool by_lease = deadline == nullptr || look < *deadline;
+  if (!node.wait_until(by_lease ? look : *deadline) && end(wait_status::timed_out)) {
+    return !by_lease;
+  }
+  node.wait();  // whoever took the node is about to wake it, or has
+  return true;
+}
+
+// A joiner that is told `executed` is the owner now.
+template <class Key, class R, class H, class E>
+auto idempotency_cache<Key, R, H, E>::conclude(idempotency_outcome seen, record_ptr seat,
+                                               nanoseconds now) -> claim_result {
+  if (!seat || seen == idempotency_outcome::in_doubt) return {{}, {nullptr, seen}};
+  if (seen == idempotency_outcome::executed) {
+    seat->set_number(0);  // a ticket is no thread's own
+    return {ticket(*this, std::move(seat)), {}};
+  }
+  if (seat->word().phase() == phase::failed) std::rethrow_exception(seat->failure());
+  return {{}, answer_of(std::move(seat), seen, now)};
+}
+
+template <class Key, class R, class H, class E>
+template <class F>
+auto idempotency_cache<Key, R, H, E>::execute(claim_result claimed, F&& f) -> result {
+  static_assert(!detail::awaitable<std::invoke_result_t<F>>,
+                "interlock: nothing would await what f returns here; use async_run()");
+  if (!claimed.owner) return std::move(claimed.answer);
+  claimed.owner.run_->set_number(detail::readers::number_here());
+  const detail::run_waits::inside here;
+  try {
+    return claimed.owner.complete_with(std::forward<F>(f));
+  } catch (...) {
+    claimed.owner.fail(std::current_exception());
+    throw;
+  }
+}
+
+template <class Key, class R, class H, class E>
+template <class F, class... Ends>
+auto idempotency_cache<Key, R, H, E>::execute_async(Key key, fingerprint payload, F f,
+                                                    Ends... ends) -> task<result> {
+  claim_result claimed =
+      co_await claims<view<Key>, Ends...>(place_request(key, payload), {}, std::move(ends)...);
+  if (!claimed.owner) co_return std::move(claimed.answer);
+  try {
+    R response = co_await f();
+    co_return claimed.owner.complete(std::move(response));
+  } catch (...) {
+    claimed.owner.fail(std::current_exception());
+    throw;
+  }
+}
+
+// ---- what is awaited ----------------------------------------------------------------------------
+
+// A place for waiting<>: see detail/waiting.hpp.
+template <class Key, class R, class H, class E>
+template <class View>
+class idempotency_cache<Key, R, H, E>::claim_place : public detail::coroutine_waiter {
+public:
+  struct request {
+    idempotency_cache* cache;
+    View key;
+    typename idempotency_cache::request asked;
+  };
+
+  claim_place(const request& what, detail::waiter::wake_function function)
+      : coroutine_waiter(function), what_(what), self_(*this) {}
+  request what() const { return what_; }
+  claim_place(const claim_place&) = delete;
+  claim_place& operator=(const claim_place&) = delete;
+  // Destroyed while suspended: it leaves the ring, or, if it was woken and waits for its turn on
+  // this thread, the thread's ready coroutines; then it may have become the owner.
+  ~claim_place() {
+    if (!suspended || what_.cache->table_.leave(what_.asked.hash, self_)) return;
+    detail::trampoline::forget(*this);
+    if (self_.told != idempotency_outcome::executed) return;
+    what_.cache->table_.abandon(*self_.record, what_.cache->lease_start());
+  }
+
+  bool try_now() noexcept {
+    const idempotency_outcome seen = enter(nullptr);
+    if (seen == idempotency_outcome::in_flight) return false;
+    seen_ = seen;
+    return true;
+  }
+  bool suspend() noexcept {
+    const idempotency_outcome seen = enter(&self_);
+    if (seen == idempotency_outcome::joined) return true;  // *this may be gone
+    seen_ = seen;
+    return false;
+  }
+  void end(wait_status why) noexcept {
+    if (what_.cache->table_.withdraw(what_.asked.hash, self_, why)) wake();
+  }
+  claim_result finish() {
+    if (failure_ != nullptr) std::rethrow_exception(failure_);
+    const bool waited = std::exchange(suspended, false);
+    const bool decided = seen_ != idempotency_outcome::joined;
+    if (!decided && waited && self_.told != idempotency_outcome::cancelled) {
+      return what_.cache->conclude(self_.told, std::move(self_.record), what_.asked.now);
+    }
+    if (decided && seen_ != idempotency_outcome::cancelled) {
+      return what_.cache->conclude(seen_, std::move(seat_), what_.asked.now);
+    }
+    return {{}, {nullptr, ended_by(status)}};
+  }
+
+private:
+  idempotency_outcome enter(joiner* self) noexcept {
+    try {
+      auto& table = what_.cache->table_;
+      const auto& key = static_cast<const std::unwrap_reference_t<View>&>(what_.key);
+      const idempotency_outcome found = table.find(
+          what_.asked, key, [this](record& there) { seat_ = record_ptr::share(there); });
+      const bool absent = found == idempotency_outcome::absent;
+      if (!absent && found != idempotency_outcome::in_flight) return found;
+      return table.enter(what_.asked, key, self, seat_, absent);
+    } catch (...) {
+      failure_ = std::current_exception();
+      return idempotency_outcome::failed;
+    }
+  }
+
+  const request what_;
+  joiner self_;
+  record_ptr seat_;  // of what was decided without a wait
+  idempotency_outcome seen_ = idempotency_outcome::joined;
+  std::exception_ptr failure_;
+};
+
+// ---- tickets ------------------------------------------------------------------------------------
+
+template <class Key, class R, class H, class E>
+template <class F>
+auto idempotency_cache<Key, R, H, E>::ticket::complete_with(F&& make) -> result {
+  if (!run_) return {nullptr, idempotency_outcome::lost_ownership};
+  const options& how = cache_->how_;
+  const R& built = run_->build(std::forward<F>(make));
+  const bool keep = !how.is_final_response || how.is_final_response(built);
+  const std::uint64_t weight = how.weigh ? how.weigh(run_->key, built) : 0;
+  const nanoseconds at = cache_->now();
+  record_ptr run = std::move(run_);  // a joiner that goes on may end this ticket
+  const bool owned = cache_->table_.settle(*run, phase::answered, keep, weight, at);
+  const std::uint32_t turn = run->word().turn();
+  using enum idempotency_outcome;
+  return {response_ptr(std::move(run)), owned ? executed : lost_ownership, turn};
+}
+
+template <class Key, class R, class H, class E>
+void idempotency_cache<Key, R, H, E>::ticket::fail(std::exception_ptr failure) {
+  if (!run_ || failure == nullptr) return void(*this = ticket());
+  const bool keep = cache_->how_.is_final_failure && cache_->how_.is_final_failure(failure);
+  const std::uint64_t weight = cache_->how_.weigh ? 1 : 0;
+  const nanoseconds at = cache_->now();
+  run_->fail(std::move(failure));
+  const record_ptr run = std::move(run_);  // a joiner that goes on may end this ticket
+  cache_->table_.settle(*run, phase::failed, keep, weight, at);
+}
+
+}  // namespace interlock

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// interlock/detail/idempotency_shard.hpp - a part of the records, its lock, what is done under it.
+//
+// Of the records that are not running the oldest leaves first, if there is no more room. What
+// leaves is freed behind the lock, by whoever holds it when there is a batch (unlinked_nodes.hpp).
+
+#include <bit>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+#include "eviction_line.hpp"
+#include "futex_mutex.hpp"
+#include "idempotency_node.hpp"
+#include "lookup_chains.hpp"
+#include "readers.hpp"
+#include "ring.hpp"
+#include "unlinked_nodes.hpp"
+#include "waiter.hpp"
+
+namespace interlock::detail {
+
+// Outcome and Statistics are the public types of idempotency_cache.
+template <class Node, class Outcome, class Statistics>
+struct idempotency_shard {
+  using record = Node;
+  using record_ptr = node_ptr<Node>;
+  using joiner = typename Node::joiner;
+  using nanoseconds = std::chrono::nanoseconds;
+
+  static constexpr int most_spared = 16;  // by one eviction, as they were read
+  static constexpr std::uint64_t most_weight = ~std::uint32_t{0};
+  static constexpr nanoseconds no_owner = nanoseconds::min();  // as the end of a lease
+
+  alignas(64) lookup_chains<Node> chains;
+  mutable futex_mutex mutex;  // protects all below, and changes of the chains
+  std::size_t room = 0;                   // its part of the capacity
+  std::uint64_t strength = 0;             // and of the weight
+  std::size_t batch = 1;                  // of what is freed at once
+  std::uint64_t weight = 0;               // of the settled records
+  std::size_t settled = 0;                // of those in the chains
+  eviction_line<record> line;             // the settled records
+  unlinked_nodes<record> gone;
+  Statistics happened{};
+  nanoseconds answer_ttl{}, failure_ttl{};
+
+  static bool is_unlinked(const record& each) noexcept {
+    return each.word().has(record_word::unlinked);
+  }
+  bool is_expired(const record& each, record_word word, nanoseconds now) const noexcept {
+    return now - each.at >= (word.phase() == record_phase::answered ? answer_ttl : failure_ttl);
+  }
+
+  // The lock of a shard. Behind it, what nobody reads any more is freed.
+  class section {
+  public:
+    explicit section(idempotency_shard& home) noexcept : home_(home) { home_.mutex.lock(); }
+    section(const section&) = delete;
+    section& operator=(const section&) = delete;
+    ~section() {
+      if (locked_) unlock();
+      if (grows_) grow();
+      if (out_.empty()) return;
+      out_.free_unread();
+      if (out_.empty()) return;
+      const std::lock_guard lock(home_.mutex);
+      home_.gone.put_back(std::move(out_));
+    }
+    void unlock() noexcept {
+      if (home_.gone.due(home_.batch)) out_.put_back(std::move(home_.gone));
+      locked_ = false;
+      home_.mutex.unlock();
+    }
+    void grow_behind() noexcept { grows_ = true; }
+
+  private:
+    // The new buckets are made without the lock. Without memory the chains get longer.
+    void grow() noexcept {
+      unsigned log2 = 0;
+      {
+        const std::lock_guard lock(home_.mutex);
+        log2 = home_.chains.next_log2();
+      }
+      bucket_array* const more = lookup_chains<Node>::make_array(log2);
+      if (more == nullptr) return;
+      {
+        const std::lock_guard lock(home_.mutex);
+        if (home_.chains.wants_to_grow() && home_.chains.next_log2() == log2) {
+          return home_.chains.grow(*more);
+        }
+      }
+      bucket_array::free(more);
+    }
+
+    idempotency_shard& home_;
+    unlinked_nodes<Node> out_;
+    bool locked_ = true;
+    bool grows_ = false;
+  };
+
+  void insert(record_ptr fresh, nanoseconds lease, record_ptr& seat) noexcept {
+    fresh->hold_first();
+    // What is freed behind this lock may call the cache, for this key even.
+    fresh->set_number(readers::number_here());
+    fresh->at = lease;
+    bucket_array* const moved = chains.insert(*fresh);
+    if (moved != nullptr) gone.add(*moved);
+    seat = std::move(fresh);
+  }
+
+  // Effects: the key is free, or has another record.
+  void unlink(record& out) noexcept {
+    chains.erase(out);
+    out.set(record_word::unlinked);
+  }
+  void unlink_settled(record& out) noexcept {
+    unlink(out);
+    weight -= out.number();
+    --settled;
+  }
+  void take_from_line(record& out) noexcept {
+    unlink_settled(out);
+    line.pass([](const record& each) { return is_unlinked(each); },
+                   [this](record& dead) { gone.add(dead); });
+  }
+
+  // Effects: fresh takes the place of a run that has lost its lease, and its joiners.
+  void hand_over(record& late, record& fresh) noexcept {
+    fresh.add_turns(late.word().turn());
+    ring_of<joiner> all(late.joiners);
+    for (joiner* each = all.first(); each != nullptr; each = all.after(*each)) {
+      each->record = record_ptr::share(fresh);
+    }
+    fresh.joiners = std::exchange(late.joiners, nullptr);
+    unlink(late);
+    if (late.at == no_owner) gone.add(late);
+    ++happened.takeovers;
+  }
+
+  static bool remove(joiner& self) noexcept {
+    if (self.previous == nullptr) return false;
+    ring_of<joiner> all(self.record->joiners);
+    all.remove(self);
+    self.record->joiners = all.first();
+    return true;
+  }
+  // Returns: the joiners as a list, first to last.
+  static joiner* take_joiners(record& run, Outcome how) noexcept {
+    ring_of<joiner> all(std::exchange(run.joiners, nullptr));
+    joiner* first = nullptr;
+    joiner** last = &first;
+    while (!all.empty()) {
+      joiner& each = all.pop_front();
+      each.told = how;
+      *last = &each;
+      last = &each.next;
+    }
+    *last = nullptr;
+    return first;
+  }
+  // Coroutines go on when all are woken: what one of them does takes no wake-up from another.
+  static void wake(joiner* list) noexcept {
+    if (list == nullptr) return;
+    trampoline::together([list]() mutable noexcept {
+      while (list != nullptr) std::exchange(list, list->next)->who->wake();
+    });
+  }
+
+  bool has_room() const noexcept {
+    return chains.size() < room || settled != 0;
+  }
+  // Effects: takes out the oldest settled record if it has expired, and if the shard is full, one.
+  void make_room(nanoseconds now) noexcept {
+    record* const oldest = line.oldest();
+    if (settled != 0 && !is_unlinked(*oldest) && is_expired(*oldest, oldest->word(), now)) {
+      evict_one(now);
+    }
+    if (chains.size() >= room) evict_one(now);
+  }
+  // Effects: takes out the oldest; but one that was read since the last look counts as new once.
+  // Preconditions: there is a settled one.
+  void evict_one(nanoseconds now) noexcept {
+    for (int spared = 0;;) {
+      record& oldest = line.pop();
+      const record_word word = oldest.word();
+      if (word.has(record_word::unlinked)) {
+        gone.add(oldest);
+        continue;
+      }
+      const bool expired = is_expired(oldest, word, now);
+      if (!expired && word.has(record_word::was_read) && spared < most_spared) {
+        ++spared;
+        oldest.clear(record_word::was_read);
+        line.push(oldest);
+        continue;
+      }
+      ++(expired ? happened.expired : happened.evicted);
+      unlink_settled(oldest);
+      gone.add(oldest);
+      if (line.oldest() != nullptr) __builtin_prefetch(line.oldest());
+      return;
+    }
+  }
+};
+
+}  // namespace interlock::detail
