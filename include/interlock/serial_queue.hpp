@@ -223,7 +223,7 @@ private:
   static constexpr std::uint32_t serve = 1;
   static constexpr std::uint32_t end = 2;
   static constexpr std::uint32_t asleep = 3;  // nothing, and it has to be woken
-  alignas(64) detail::park_word call_{nothing};
+  detail::park_word call_{nothing};
   std::thread worker_;
 };
 

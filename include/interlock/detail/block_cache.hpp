@@ -22,7 +22,7 @@ namespace interlock::detail {
 
 // Addresses, so that nobody touches a block that is not in use.
 struct magazine {
-  static constexpr std::size_t room = 32;
+  static constexpr std::size_t room = 64;
 
   bool full() const noexcept { return count == room; }
 
@@ -33,7 +33,7 @@ struct magazine {
 // Full magazines that nobody uses.
 class block_depot {
 public:
-  static constexpr std::size_t most_magazines = 64;
+  static constexpr std::size_t most_magazines = 128;  // a megabyte
 
   // Effects: fills the empty magazine, if there is a full one.
   void get(magazine& empty) noexcept {

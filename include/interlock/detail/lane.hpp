@@ -136,6 +136,9 @@ protected:
     }
   }
 
+  // Returns: false if enter() would fail now, without taking the line from who has it.
+  bool looks_idle() const noexcept { return (look() & ~watched_bit) == 0; }
+
   // Returns: true if the lane was idle and this thread is its runner now.
   bool enter() noexcept {
     std::uintptr_t seen = 0;
@@ -391,7 +394,7 @@ private:
     heir.tell(work::role);
   }
 
-  static constexpr unsigned spins_before_queueing = 5;
+  static constexpr unsigned spins_before_queueing = 6;
   static constexpr unsigned watch_rounds = 12;
 
   std::atomic<std::uintptr_t> word_{0};

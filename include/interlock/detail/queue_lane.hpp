@@ -26,8 +26,8 @@ class queue_lane : public lane<queue_lane> {
 public:
   explicit queue_lane(queue_options options)
       : options_(std::move(options)),
-        line_({most_places()}, most_places(), {~0U}),
-        metrics_(options_.metrics ? std::make_unique<queue_recorder>() : nullptr) {}
+        metrics_(options_.metrics ? std::make_unique<queue_recorder>() : nullptr),
+        line_({most_places()}, most_places(), {~0U}) {}
 
   const queue_options& options() const noexcept { return options_; }
   bool elsewhere() const noexcept { return static_cast<bool>(options_.executor); }
@@ -39,7 +39,7 @@ public:
     using task = std::decay_t<F>;
     refuse_coroutine<task>();
     refuse_nothing(f);
-    if (!elsewhere() && enter()) {
+    if (!elsewhere() && looks_idle() && enter()) {
       turn mine{*this};
       const inside here(this);
       task now(std::forward<F>(f));
@@ -378,18 +378,27 @@ private:
 
   static inline constinit const park_word never_done{work::waiting};
 
+  // In groups by who writes, a line apart: the word of the lane goes to and fro between cores, and
+  // what is read for each task should not go with it. No alignas: coroutine frames ignore it.
+  struct apart {
+    char unused[64];
+  };
+
+  [[maybe_unused]] apart word_apart_;
   queue_options options_;
+  std::unique_ptr<queue_recorder> metrics_;
+  std::atomic<std::uint32_t> generation_{0};  // work of an older generation is cancelled
+
+  [[maybe_unused]] apart runner_apart_;  // the runner's own
+  std::uint32_t freed_ = 0;              // places to be given back
+  batch parked_;                         // while an executor has the role
+  runner_numbers numbers_;
+
+  [[maybe_unused]] apart others_apart_;
   permit_queue<permit_kind::counted> line_;  // of the places; named as permit_place wants it
   standing_line standing_;
-  std::atomic<std::uint32_t> generation_{0};  // work of an older generation is cancelled
   withdrawn_numbers withdrawn_;
   park_word withdrawing_{0};
-  std::unique_ptr<queue_recorder> metrics_;
-
-  // The runner's own.
-  std::uint32_t freed_ = 0;  // places to be given back
-  batch parked_;             // while an executor has the role
-  runner_numbers numbers_;
 };
 
 }  // namespace interlock::detail
