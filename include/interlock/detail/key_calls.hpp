@@ -158,7 +158,7 @@ bool post_entered(Lanes& lanes, const Key& key, std::uint64_t hash, F&& f) {
   entered_key_work<Key> head(key);
   head.hash = hash;
   typename Lanes::turn now(lanes);
-  if (!lanes.enter(head)) return false;
+  if (!lanes.enter(head, true)) return false;
   struct stay {
     ~stay() {
       if (how == ending::none) lanes.never_came(head);  // the task could not even be copied

@@ -49,11 +49,11 @@ public:
   // ---- one piece of work without a line, by this thread
 
   // Returns: true if the key was idle: this thread is its runner, and has to leave() it.
-  bool enter(work& head) {
+  bool enter(work& head, bool limited = false) {
     shard& home = home_of(head.hash);
     const std::lock_guard lock(home.lock);
     if (home.keys.find(head.hash, head.key(), equal_) != nullptr) return false;
-    if (home.closed || !this->open(home, head) || !this->take_key(false)) return false;
+    if (home.closed || !this->open(home, head) || !this->take_key(limited)) return false;
     ++home.numbers.accepted;
     home.keys.insert(head);
     head.last = &head;

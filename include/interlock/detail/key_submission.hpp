@@ -93,7 +93,7 @@ public:
     if (lanes_.end(work_, status, why)) wake();
   }
 
-  auto finish() {
+  decltype(auto) finish() {
     suspended = false;
     if (failure_) std::rethrow_exception(failure_);
     if constexpr (Ends) {

@@ -254,7 +254,7 @@ public:
     std::apply([&](auto&... each) { (each.arm(*this), ...); }, ends());
     return Place::suspend();
   }
-  auto await_resume() noexcept(noexcept(std::declval<Place&>().finish())) {
+  decltype(auto) await_resume() noexcept(noexcept(std::declval<Place&>().finish())) {
     std::apply([](auto&... each) { (each.disarm(), ...); }, ends());
     return Place::finish();
   }

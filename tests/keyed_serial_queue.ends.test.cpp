@@ -1,0 +1,704 @@
+// SPDX-License-Identifier: BSL-1.0
+// keyed_serial_queue: coroutines, stops, deadlines, the ends of single keys, circles of keys,
+// executors that fail, what rests, memory.
+
+#include <interlock/inplace_stop_token.hpp>
+#include <interlock/keyed_serial_queue.hpp>
+#include <interlock/manual_timer.hpp>
+#include <interlock/task.hpp>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <functional>
+#include <future>
+#include <memory>
+#include <mutex>
+#include <semaphore>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "support/allocations.hpp"
+#include "support/catch.hpp"
+#include "support/detached.hpp"
+#include "support/owned.hpp"
+#include "support/threads.hpp"
+
+using interlock::inplace_stop_source;
+using interlock::keyed_serial_queue;
+using interlock::manual_timer;
+using interlock::post_result;
+using interlock::queue_options;
+using interlock::task;
+using interlock::wait_status;
+using namespace std::chrono_literals;
+
+namespace {
+
+constexpr auto deadlock = std::errc::resource_deadlock_would_occur;
+
+std::errc code_of(const std::function<void()>& f) {
+  try {
+    f();
+  } catch (const std::system_error& e) {
+    return static_cast<std::errc>(e.code().value());
+  }
+  return std::errc{};
+}
+
+template <class Queue>
+void check_sums(const Queue& queue) {
+  const interlock::queue_stats stats = queue.stats();
+  CHECK(stats.accepted == stats.completed + stats.failed + stats.cancelled);
+}
+
+template <class F>
+void each_way(F f) {
+  f(queue_options{});
+  f(queue_options{.workers = 2});
+  interlock::worker_pool pool({.threads = 2});
+  f(queue_options{.executor = pool});
+}
+
+// Keeps one key busy from another thread until released.
+class occupied {
+public:
+  template <class Queue, class Key>
+  occupied(Queue& queue, const Key& key)
+      : thread_([this, &queue, key] {
+          queue.run(key, [this] {
+            started_.release();
+            release_.acquire();
+          });
+        }) {
+    started_.acquire();
+  }
+  ~occupied() { release(); }
+  void release() {
+    if (!thread_.joinable()) return;
+    release_.release();
+    thread_.join();
+  }
+
+private:
+  std::binary_semaphore started_{0};
+  std::binary_semaphore release_{0};
+  std::thread thread_;
+};
+
+// What the body of a coroutine of a key waits for.
+class gate {
+public:
+  auto operator co_await() noexcept {
+    struct awaiter {
+      gate& home;
+      bool await_ready() const noexcept { return false; }
+      void await_suspend(std::coroutine_handle<> self) noexcept {
+        home.waiting_.store(self.address(), std::memory_order_release);
+      }
+      void await_resume() const noexcept {}
+    };
+    return awaiter{*this};
+  }
+  bool has_waiter() const { return waiting_.load(std::memory_order_acquire) != nullptr; }
+  void open() {
+    void* const waiting = waiting_.exchange(nullptr, std::memory_order_acq_rel);
+    std::coroutine_handle<>::from_address(waiting).resume();
+  }
+
+private:
+  std::atomic<void*> waiting_{nullptr};
+};
+
+template <class Made>
+support::detached tells(Made made, std::vector<std::string>& log, std::string name) {
+  const auto result = co_await made();
+  const bool ran = result.ran();
+  log.push_back(name + (ran ? " ran" : std::string(" ") + to_string(result.status())));
+}
+
+// Only hands its work out when told, or drops it.
+struct held_jobs {
+  using moves_what_it_runs = void;
+  struct any {
+    virtual ~any() = default;
+    virtual void run() = 0;
+  };
+  template <class F>
+  struct one : any {
+    explicit one(F given) : f(std::move(given)) {}
+    void run() override { f(); }
+    F f;
+  };
+  template <class F>
+  void execute(F f) {
+    const std::lock_guard lock(guard);
+    jobs.push_back(std::make_unique<one<F>>(std::move(f)));
+  }
+  std::size_t run_all() {
+    std::size_t ran = 0;
+    for (;; ++ran) {
+      std::unique_ptr<any> next;
+      {
+        const std::lock_guard lock(guard);
+        if (jobs.empty()) return ran;
+        next = std::move(jobs.front());
+        jobs.erase(jobs.begin());
+      }
+      next->run();
+    }
+  }
+  void drop_all() {
+    std::vector<std::unique_ptr<any>> gone;
+    const std::lock_guard lock(guard);
+    gone.swap(jobs);
+  }
+  std::mutex guard;
+  std::vector<std::unique_ptr<any>> jobs;
+};
+
+}  // namespace
+
+// ---- coroutines ---------------------------------------------------------------------------------
+
+TEST_CASE("submit gives what f, or its awaitable, returns or throws") {
+  each_way([](const queue_options& options) {
+    keyed_serial_queue<std::string> queue(options);
+    const auto all = [&]() -> task<int> {
+      int sum = co_await queue.submit("a", [] { return 1; });
+      sum += co_await queue.submit("a", []() -> task<int> { co_return 2; });
+      co_await queue.submit("b", [&] { sum += 4; });
+      const auto owned = co_await queue.submit("b", [] { return std::make_unique<int>(8); });
+      sum += *owned;
+      int& same = co_await queue.submit("c", [&]() -> int& { return sum; });
+      same += 16;
+      try {
+        co_await queue.submit("a", [] { throw std::runtime_error("thrown"); });
+      } catch (const std::runtime_error&) {
+        sum += 32;
+      }
+      try {
+        co_await queue.submit("a", []() -> task<void> {
+          throw std::runtime_error("thrown");
+          co_return;
+        });
+      } catch (const std::runtime_error&) {
+        sum += 64;
+      }
+      co_return sum;
+    };
+    CHECK(interlock::sync_wait(all()) == 127);
+    queue.drain();
+    CHECK(queue.stats().failed == 2);
+    check_sums(queue);
+  });
+}
+
+TEST_CASE("a coroutine holds its key until it completes, and no other key") {
+  each_way([](const queue_options& options) {
+    keyed_serial_queue<int> queue(options);
+    gate inner;
+    std::atomic<bool> over{false};
+    std::vector<int> order;
+    const auto holds = [&]() -> support::detached {
+      co_await queue.submit(1, [&]() -> task<void> {
+        order.push_back(1);
+        co_await inner;
+        order.push_back(2);
+      });
+      over = true;
+    };
+    holds();
+    while (!inner.has_waiter()) std::this_thread::yield();
+    CHECK(queue.post(1, [&] { order.push_back(3); }) == post_result::accepted);
+    CHECK_FALSE(queue.try_run(1, [] {}));
+    CHECK(queue.run(2, [] { return 5; }) == 5);
+    CHECK(queue.depth_approx(1) == 1);
+    CHECK_FALSE(over);
+    inner.open();
+    queue.drain();
+    CHECK(order == std::vector<int>{1, 2, 3});
+    while (!over) std::this_thread::yield();
+  });
+}
+
+TEST_CASE("a coroutine that loops over submit on an idle key needs no deep stack") {
+  keyed_serial_queue<int> queue;
+  const auto loops = [&]() -> task<int> {
+    int sum = 0;
+    const int rounds = static_cast<int>(support::rounds(100'000));
+    for (int i = 0; i < rounds; ++i) sum += co_await queue.submit(i % 3, [] { return 1; });
+    co_return sum - rounds;
+  };
+  CHECK(interlock::sync_wait(loops()) == 0);
+}
+
+TEST_CASE("submit goes on where resume_on puts it") {
+  keyed_serial_queue<int> queue;
+  interlock::worker_pool pool({.threads = 1});
+  std::promise<bool> told;
+  occupied busy(queue, 1);
+  const auto waits = [&]() -> support::detached {
+    co_await queue.submit(1, [] {}).resume_on(pool);
+    told.set_value(pool.runs_this_thread());
+  };
+  waits();
+  busy.release();
+  CHECK(told.get_future().get());
+}
+
+TEST_CASE("a stop or a deadline takes a waiting task of a coroutine out of its line") {
+  each_way([](const queue_options& options) {
+    keyed_serial_queue<int> queue(options);
+    manual_timer timer;
+    inplace_stop_source stop;
+    inplace_stop_source other;
+    std::vector<std::string> log;
+    int ran = 0;
+    {
+      occupied busy(queue, 1);
+      const auto count = [&ran] { ++ran; };
+      tells([&] { return queue.submit(1, count, stop.get_token()); }, log, "a");
+      tells([&] { return queue.submit_until(timer, timer.now() + 5ms, 1, count); }, log, "b");
+      tells([&] {
+        return queue.submit_until(timer, timer.now() + 9ms, 1, count, other.get_token());
+      }, log, "c");
+      CHECK(queue.depth_approx(1) == 3);
+      stop.request_stop();
+      CHECK(log == std::vector<std::string>{"a cancelled"});
+      CHECK(queue.depth_approx(1) == 2);
+      timer.advance_to(timer.now() + 5ms);
+      CHECK(log.size() == 2);
+      other.request_stop();
+      CHECK(queue.depth_approx(1) == 0);
+      tells([&] { return queue.submit(1, count, stop.get_token()); }, log, "d");  // asked before
+      CHECK(log == std::vector<std::string>{"a cancelled", "b timed out", "c cancelled",
+                                            "d cancelled"});
+    }
+    CHECK(ran == 0);
+    queue.drain();
+    check_sums(queue);
+    queue.close();
+    tells([&] { return queue.submit(1, [] {}, other.get_token()); }, log, "e");
+    tells([&] { return queue.submit_until(timer, timer.now() + 1ms, 1, [] {}); }, log, "f");
+    CHECK(log[4] == "e cancelled");
+    CHECK(log[5] == "f closed");
+  });
+}
+
+TEST_CASE("a deadline that has passed lets submit run if the key is idle") {
+  keyed_serial_queue<int> queue;
+  manual_timer timer;
+  std::vector<std::string> log;
+  tells([&] { return queue.submit_until(timer, timer.now(), 1, [] {}); }, log, "a");
+  occupied busy(queue, 1);
+  tells([&] { return queue.submit_until(timer, timer.now(), 1, [] {}); }, log, "b");
+  CHECK(log == std::vector<std::string>{"a ran", "b timed out"});
+}
+
+TEST_CASE("cancel_pending and close reach a coroutine") {
+  keyed_serial_queue<int> queue;
+  std::vector<std::errc> codes;
+  const auto submits = [&]() -> support::detached {
+    try {
+      co_await queue.submit(1, [] {});
+      codes.push_back(std::errc{});
+    } catch (const std::system_error& e) {
+      codes.push_back(static_cast<std::errc>(e.code().value()));
+    }
+  };
+  {
+    occupied busy(queue, 1);
+    submits();
+    queue.cancel_pending();
+    CHECK(codes == std::vector<std::errc>{std::errc::operation_canceled});
+  }
+  queue.close();
+  submits();
+  CHECK(codes.back() == std::errc::broken_pipe);
+  check_sums(queue);
+}
+
+TEST_CASE("a coroutine whose task waits in line may be destroyed") {
+  keyed_serial_queue<int> queue;
+  bool ran = false;
+  occupied busy(queue, 1);
+  const auto waits = [&]() -> support::owned { co_await queue.submit(1, [&] { ran = true; }); };
+  const support::owned gone = waits();
+  CHECK(queue.depth_approx(1) == 1);
+  gone.handle.destroy();
+  CHECK(queue.depth_approx(1) == 0);
+  busy.release();
+  CHECK_FALSE(ran);
+}
+
+// ---- threads with ends --------------------------------------------------------------------------
+
+TEST_CASE("run with a stop or a deadline says why f has not run") {
+  each_way([](const queue_options& options) {
+    keyed_serial_queue<int> queue(options);
+    inplace_stop_source stop;
+    const auto soon = [] { return std::chrono::steady_clock::now() + 1ms; };
+    const auto idle = queue.run(1, [] { return 3; }, stop.get_token());
+    REQUIRE(idle.ran());
+    int ran = 0;
+    {
+      occupied busy(queue, 1);
+      const auto late = queue.run_until(soon(), 1, [&] { ++ran; });
+      CHECK(late.status() == wait_status::timed_out);
+      std::thread waits([&] {
+        const auto stopped = queue.run(1, [&] { ++ran; }, stop.get_token());
+        CHECK_FALSE(stopped.ran());
+        CHECK(stopped.status() == wait_status::cancelled);
+      });
+      while (queue.depth_approx(1) == 0) std::this_thread::yield();
+      stop.request_stop();
+      waits.join();
+      CHECK(queue.run(1, [&] { ++ran; }, stop.get_token()).status() == wait_status::cancelled);
+      std::thread ends([&] {
+        inplace_stop_source never;
+        const auto cut = queue.run(1, [&] { ++ran; }, never.get_token());
+        CHECK(cut.status() == wait_status::cancelled);
+      });
+      while (queue.depth_approx(1) == 0) std::this_thread::yield();
+      queue.cancel_pending(1);
+      ends.join();
+    }
+    CHECK(ran == 0);
+    queue.drain();
+    check_sums(queue);
+    queue.close();
+    CHECK(queue.run_until(soon(), 1, [] {}).status() == wait_status::closed);
+  });
+}
+
+// ---- one key ------------------------------------------------------------------------------------
+
+TEST_CASE("a closed key refuses, and others do not") {
+  each_way([](const queue_options& options) {
+    keyed_serial_queue<std::string> queue(options);
+    const std::string gone(40, 'g');
+    int ran = 0;
+    {
+      occupied busy(queue, gone);
+      CHECK(queue.post(gone, [&] { ++ran; }) == post_result::accepted);
+      queue.close(gone);
+      queue.close(gone);
+      CHECK(queue.closed(gone));
+      CHECK_FALSE(queue.closed("other"));
+      CHECK(queue.post(gone, [&] { ++ran; }) == post_result::closed);
+    }
+    queue.drain(gone);
+    CHECK(ran == 1);
+    CHECK(queue.post(gone, [&] { ++ran; }) == post_result::closed);
+    CHECK_FALSE(queue.try_run(gone, [] {}));
+    CHECK(code_of([&] { queue.run(gone, [] {}); }) == std::errc::broken_pipe);
+    CHECK(queue.run("other", [] { return 1; }) == 1);
+    queue.reopen(gone);
+    queue.reopen(gone);
+    CHECK_FALSE(queue.closed(gone));
+    queue.run(gone, [&] { ++ran; });
+    CHECK(ran == 2);
+    CHECK(queue.active_keys_approx() == 0);
+  });
+}
+
+TEST_CASE("cancel_pending of a key destroys its functions at once, and leaves other keys alone") {
+  each_way([](const queue_options& options) {
+    keyed_serial_queue<int> queue(options);
+    const auto alive = std::make_shared<int>(0);
+    int ran = 0;
+    {
+      occupied one(queue, 1);
+      occupied two(queue, 2);
+      for (int i = 0; i < 3; ++i) (void)queue.post(1, [&ran, alive] { ++ran; });
+      (void)queue.post(2, [&ran, alive] { ++ran; });
+      CHECK(queue.depth_approx(1) == 3);
+      const auto deepest = queue.deepest_approx(5);
+      REQUIRE(deepest.size() == 2);
+      CHECK(deepest[0].key == 1);
+      CHECK(deepest[0].depth == 3);
+      CHECK(deepest[1].depth == 1);
+      CHECK(queue.deepest_approx(1).size() == 1);
+      queue.cancel_pending(1);
+      CHECK(alive.use_count() == 2);
+      CHECK(queue.depth_approx(1) == 0);
+      CHECK(queue.stats().cancelled == 3);
+    }
+    queue.drain();
+    CHECK(ran == 1);
+    CHECK(alive.use_count() == 1);
+    check_sums(queue);
+  });
+}
+
+TEST_CASE("A bound of keys refuses a post for one more, and no other") {
+  each_way([](const queue_options& options) {
+    keyed_serial_queue<int> queue(options, {.keys = 2});
+    int ran = 0;
+    {
+      occupied one(queue, 1);
+      occupied two(queue, 2);
+      CHECK(queue.post(3, [&] { ++ran; }) == post_result::full);
+      CHECK(queue.post(1, [&] { ++ran; }) == post_result::accepted);
+      CHECK(queue.run(3, [] { return 4; }) == 4);  // who waits is bound enough
+    }
+    queue.drain();
+    CHECK(queue.post(3, [&] { ++ran; }) == post_result::accepted);
+    queue.drain();
+    CHECK(ran == 2);
+  });
+  using queue_of_int = keyed_serial_queue<int>;
+  CHECK_THROWS_AS(queue_of_int(queue_options{}, {.keys = 0}), std::invalid_argument);
+}
+
+TEST_CASE("an empty function is refused by name") {
+  keyed_serial_queue<int> queue;
+  CHECK_THROWS_AS(queue.post(1, std::function<void()>()), std::invalid_argument);
+  void (*const nothing)() = nullptr;
+  CHECK_THROWS_AS(queue.post(1, nothing), std::invalid_argument);
+  CHECK(queue.active_keys_approx() == 0);
+  CHECK(queue.stats().accepted == 0);
+}
+
+TEST_CASE("a keyed queue takes an empty key and a very long one") {
+  each_way([](const queue_options& options) {
+    keyed_serial_queue<std::string> queue(options);
+    const std::string longest(100'000, 'k');
+    int ran = 0;
+    (void)queue.post("", [&] { ++ran; });
+    queue.drain("");
+    (void)queue.post(longest, [&] { ++ran; });
+    queue.drain(longest);
+    CHECK(ran == 2);
+  });
+}
+
+TEST_CASE("an Equal that throws does not harm the line") {
+  struct touchy {
+    int value;
+    bool* angry;
+  };
+  struct hash {
+    std::size_t operator()(const touchy&) const noexcept { return 1; }
+  };
+  struct equal {
+    bool operator()(const touchy& a, const touchy& b) const {
+      if (*a.angry) throw std::runtime_error("equal");
+      return a.value == b.value;
+    }
+  };
+  bool angry = false;
+  keyed_serial_queue<touchy, hash, equal> queue;
+  const auto seen = queue.run(touchy{1, &angry}, [&] {
+    angry = true;
+    bool thrown = false;
+    try {
+      (void)queue.post(touchy{2, &angry}, [] {});
+    } catch (const std::runtime_error&) {
+      thrown = true;
+    }
+    angry = false;
+    return thrown;
+  });
+  CHECK(seen);
+  CHECK(queue.active_keys_approx() == 0);
+}
+
+// ---- circles ------------------------------------------------------------------------------------
+
+TEST_CASE("keys whose tasks wait for each other get an error, and one of them goes on") {
+  each_way([](const queue_options& options) {
+    for (std::size_t round = 0; round < support::rounds(200); ++round) {
+      keyed_serial_queue<int> queue(options);
+      constexpr int ring = 3;
+      std::array<std::binary_semaphore, ring> begun{std::binary_semaphore(0),
+                                                    std::binary_semaphore(0),
+                                                    std::binary_semaphore(0)};
+      std::atomic<int> errors{0};
+      std::atomic<int> fine{0};
+      support::run_threads(ring, [&](std::size_t id) {
+        const int own = static_cast<int>(id);
+        queue.run(own, [&] {
+          for (int i = 0; i < ring - 1; ++i) begun[id].release();
+          for (std::size_t other = 0; other < ring; ++other) {
+            if (other != id) begun[other].acquire();
+          }
+          const std::errc code = code_of([&] { queue.run((own + 1) % ring, [] {}); });
+          ++(code == deadlock ? errors : fine);
+        });
+      });
+      REQUIRE(errors >= 1);
+      REQUIRE(errors + fine == ring);
+      check_sums(queue);
+    }
+  });
+}
+
+TEST_CASE("a circle through two queues is found as well") {
+  keyed_serial_queue<int> first;
+  keyed_serial_queue<std::string> second({.workers = 1});
+  std::binary_semaphore in_first{0};
+  std::binary_semaphore in_second{0};
+  std::array<std::errc, 2> codes{};
+  std::thread a([&] {
+    first.run(1, [&] {
+      in_first.release();
+      in_second.acquire();
+      codes[0] = code_of([&] { second.run("x", [] {}); });
+    });
+  });
+  second.run("x", [&] {
+    in_second.release();
+    in_first.acquire();
+    codes[1] = code_of([&] { first.drain(1); });
+  });
+  a.join();
+  const bool one = (codes[0] == deadlock) != (codes[1] == deadlock);
+  CHECK(one);
+}
+
+TEST_CASE("tasks on every worker may wait for other keys: they do that work themselves") {
+  keyed_serial_queue<int> queue({.workers = 2});
+  std::atomic<int> sum{0};
+  std::array<std::binary_semaphore, 2> begun{std::binary_semaphore(0), std::binary_semaphore(0)};
+  for (int own = 0; own < 2; ++own) {
+    const auto at = static_cast<std::size_t>(own);
+    (void)queue.post(own, [&, own, at] {
+      begun[at].release();
+      begun[1 - at].acquire();
+      (void)queue.post(10 + own, [&] { ++sum; });  // nobody is free for it
+      sum += queue.run(10 + own, [] { return 10; });
+    });
+  }
+  queue.drain();
+  CHECK(sum == 22);
+}
+
+// ---- what rests ---------------------------------------------------------------------------------
+
+TEST_CASE("a chain of posts through ever new keys needs no deep stack") {
+  each_way([](const queue_options& options) {
+    keyed_serial_queue<int> queue(options);
+    const int length = static_cast<int>(support::rounds(100'000));
+    std::atomic<int> ran{0};
+    struct link {
+      keyed_serial_queue<int>& queue;
+      std::atomic<int>& ran;
+      int number, length;
+      void operator()() const {
+        ++ran;
+        if (number < length) (void)queue.post(number + 1, link{queue, ran, number + 1, length});
+      }
+    };
+    (void)queue.post(1, link{queue, ran, 1, length});
+    while (ran != length) std::this_thread::yield();
+    queue.drain();
+    CHECK(queue.stats().completed == static_cast<std::uint64_t>(length));
+  });
+}
+
+TEST_CASE("a blocked key keeps no other key waiting, also of the same shard") {
+  struct one_shard {
+    std::size_t operator()(int) const noexcept { return 7; }
+  };
+  keyed_serial_queue<int, one_shard> queue({.workers = 2});
+  std::binary_semaphore release{0};
+  std::atomic<int> ran{0};
+  (void)queue.post(0, [&] { release.acquire(); });
+  for (int key = 1; key < 500; ++key) (void)queue.post(key, [&] { ++ran; });
+  for (int key = 1; key < 500; ++key) queue.drain(key);
+  CHECK(ran == 499);
+  CHECK(queue.active_keys_approx() == 1);
+  release.release();
+}
+
+TEST_CASE("an executor is asked once for a burst, and jobs that come late find nothing") {
+  held_jobs jobs;
+  std::atomic<int> ran{0};
+  {
+    keyed_serial_queue<int> queue({.executor = jobs});
+    for (int i = 0; i < 1000; ++i) (void)queue.post(i, [&] { ++ran; });
+    CHECK(jobs.jobs.size() == 1);
+    CHECK(queue.deepest_approx(3).size() == 3);
+    while (queue.active_keys_approx() != 0) jobs.run_all();
+    CHECK(ran == 1000);
+    (void)queue.post(1, [&] { ++ran; });
+    queue.cancel_pending();
+    CHECK(queue.active_keys_approx() == 0);
+    CHECK(jobs.jobs.size() == 1);  // it comes when the queue is gone
+  }
+  CHECK(jobs.run_all() == 1);
+  CHECK(ran == 1000);
+}
+
+TEST_CASE("work whose job the executor has dropped is done by who dropped it") {
+  held_jobs jobs;
+  int ran = 0;
+  {
+    keyed_serial_queue<int> queue({.executor = jobs});
+    for (int i = 0; i < 10; ++i) (void)queue.post(i % 3, [&] { ++ran; });
+    CHECK(ran == 0);
+    jobs.drop_all();
+    CHECK(ran == 10);
+    (void)queue.post(1, [&] { ++ran; });  // from now on the callers do it
+    CHECK(ran == 11);
+    CHECK(queue.run(1, [&] { return queue.post(2, [&] { ++ran; }); }) == post_result::accepted);
+    CHECK(ran == 12);
+  }
+  CHECK(ran == 12);
+}
+
+TEST_CASE("an executor that runs the job inside the call nests nothing") {
+  int depth = 0;
+  int deepest = 0;
+  keyed_serial_queue<int> queue({.executor = [](auto job) { job(); }});
+  std::function<void(int)> more = [&](int left) {
+    deepest = std::max(deepest, ++depth);
+    if (left != 0) (void)queue.post(left, [&, left] { more(left - 1); });
+    --depth;
+  };
+  (void)queue.post(0, [&] { more(1000); });
+  queue.drain();
+  CHECK(deepest == 1);
+  CHECK(queue.stats().completed == 1001);
+}
+
+// ---- memory -------------------------------------------------------------------------------------
+
+TEST_CASE("an idle key costs nothing, and 48 bytes of captures no allocation") {
+  if (!support::counts_allocations) return;
+  struct payload {
+    std::uint64_t* sum;
+    std::array<std::uint64_t, 5> data;
+    void operator()() const { *sum += data[0]; }
+  };
+  STATIC_REQUIRE(sizeof(payload) == 48);
+  STATIC_REQUIRE(sizeof(interlock::detail::posted_key_work<std::uint64_t, payload>) <= 128);
+  std::uint64_t sum = 0;
+  {
+    keyed_serial_queue<std::uint64_t> queue;
+    const std::size_t before = support::allocations();
+    for (std::uint64_t key = 0; key < 100'000; ++key) {
+      (void)queue.post(key, payload{&sum, {1}});
+      queue.run(key, [&] { ++sum; });
+      (void)queue.try_run(key, [&] { ++sum; });
+    }
+    CHECK(support::allocations() == before);
+    CHECK(queue.active_keys_approx() == 0);
+  }
+  CHECK(sum == 300'000);
+
+  keyed_serial_queue<std::uint64_t> pooled({.workers = 1});
+  const auto burst = [&] {
+    for (std::uint64_t key = 0; key < 1'000; ++key) (void)pooled.post(key, payload{&sum, {1}});
+    pooled.drain(1);
+    while (pooled.active_keys_approx() != 0) std::this_thread::yield();
+  };
+  for (int i = 0; i < 20; ++i) burst();
+  const std::size_t warm = support::allocations();
+  for (int i = 0; i < 20; ++i) burst();
+  CHECK(support::allocations() - warm < 2'000);  // of 20'000 posts: tables and magazines
+}
