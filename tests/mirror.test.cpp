@@ -10,7 +10,6 @@
 #include <atomic>
 #include <chrono>
 #include <coroutine>
-#include <deque>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -26,6 +25,7 @@
 #include "support/catch.hpp"
 #include "support/death.hpp"
 #include "support/detached.hpp"
+#include "support/jobs_by_hand.hpp"
 #include "support/threads.hpp"
 
 using interlock::mirror;
@@ -37,47 +37,14 @@ using interlock::versioned;
 using std::chrono::nanoseconds;
 
 using support::detached;
+using support::ends_here;
+using support::jobs_by_hand;
 
 namespace {
 
 struct snapshot {
   int value;
   int version;
-};
-
-// Runs jobs when told. Refuses them once `open` is false; then whoever has a write due makes it.
-struct jobs_by_hand {
-  struct job {
-    nanoseconds delay;
-    std::function<void()> run;
-  };
-  std::deque<job> line;
-  bool open = true;
-  std::chrono::steady_clock::time_point now{std::chrono::hours(1)};  // goes on with the delays
-
-  auto schedule() {
-    return [this](nanoseconds delay, std::function<void()> run) {
-      if (!open) throw std::runtime_error("the executor is closed");
-      line.push_back({delay, std::move(run)});
-    };
-  }
-
-  auto clock() {
-    return [this] { return now; };
-  }
-
-  void run_one() {
-    const job next = std::move(line.front());
-    line.pop_front();
-    now += next.delay;
-    next.run();
-  }
-  // Returns: the number of jobs that ran.
-  std::size_t run_all() {
-    std::size_t ran = 0;
-    for (; !line.empty(); ++ran) run_one();
-    return ran;
-  }
 };
 
 // A source whose version is its value, a target that keeps what it was sent, an executor by hand.
@@ -109,15 +76,6 @@ struct bench {
     chosen.schedule = jobs.schedule();
     chosen.now = jobs.clock();
     return chosen;
-  }
-};
-
-// Runs the jobs left and lets the mirror that is declared after it end on this thread.
-struct ends_here {
-  jobs_by_hand& jobs;
-  ~ends_here() {
-    jobs.run_all();
-    jobs.open = false;
   }
 };
 

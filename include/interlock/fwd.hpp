@@ -73,5 +73,16 @@ enum class mirror_flush_result : unsigned char;
 struct mirror_failure;
 struct mirror_options;
 struct mirror_statistics;
+struct mirror_version;
+template <class Value, class Version>
+struct mirror_snapshot;
+template <class Key>
+struct keyed_mirror_options;
+template <class Key, class Value, class Version, class Hash, class Equal>
+class keyed_mirror;
+template <class Key, class Update, class Hash, class Equal>
+class merging_mirror;
+template <class Key, class Hash>
+class fill_leases;
 
 }  // namespace interlock

@@ -80,8 +80,8 @@ public:
         target_(std::forward<Target>(target)),
         on_failure_(std::move(options.on_failure)),
         delay_(std::move(options.delay)),
-        line_(*this, detail::valid_pace(options), 1,
-              {std::move(options.schedule), std::move(options.now)}) {}
+        line_{*this, detail::valid_pace(options), 1,
+              {std::move(options.schedule), std::move(options.now)}} {}  // braces: left to right
 
   mirror(const mirror&) = delete;
   mirror& operator=(const mirror&) = delete;
@@ -154,7 +154,11 @@ public:
   mirror_flush_result close_until(time_point deadline) { return close_by(&deadline); }
 
   // Returns: the version that the target confirmed last, if any: it has that or a newer one.
-  [[nodiscard]] std::optional<version_type> confirmed() { return line_.confirmed(key_); }
+  [[nodiscard]] std::optional<version_type> confirmed() {
+    std::optional<version_type> last;
+    line_.look_at(key_, [&](const key& k) { last = k.confirmed; });
+    return last;
+  }
 
   // Returns: what has happened so far.
   [[nodiscard]] mirror_statistics statistics() { return line_.statistics(); }
@@ -182,12 +186,19 @@ private:
     switch (line_.wait_for_end(deadline, &key_)) {
       case detail::mirror_ending::sent: return mirror_flush_result::flushed;
       case detail::mirror_ending::lost: return mirror_flush_result::failed;
-      case detail::mirror_ending::too_late: line_.abandon(key_); break;
+      case detail::mirror_ending::too_late: abandon(); break;
       case detail::mirror_ending::is_sender:
         detail::throw_deadlock(
             "interlock::mirror: close() on the thread that sends would wait for itself");
     }
     return mirror_flush_result::timed_out;
+  }
+
+  void abandon() noexcept {
+    node* answered = nullptr;
+    typename line::errand todo;
+    line_.abandon(key_, answered, todo);
+    line_.complete(answered, todo);
   }
 
   bool enlist(const flush_request&, node& n) noexcept {

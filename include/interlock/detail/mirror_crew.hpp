@@ -194,7 +194,7 @@ private:
   void rouse(errand& todo) noexcept {
     if (sleepers_ == 0) return;
     signal_.ring();
-    todo.wake = &signal_.word;
+    (todo.wake == nullptr ? todo.wake : todo.all) = &signal_.word;
   }
 
   // As run(), by one who need not be counted: uses addresses and the link alone.

@@ -153,14 +153,13 @@ public:
 
   // ---- the end ----------------------------------------------------------------------------------
 
-  // Effects: touches of this key are refused; what was touched before is sent at once.
-  void close(key& k) noexcept {
-    node* answered = nullptr;
-    errand todo;
-    {
-      const std::lock_guard lock(mutex_);
-      shut(k, answered, todo);
-    }
+  // Effects: touches of this key are refused; what was touched before is sent at once. What is left
+  //          to do when nothing is locked is added for complete().
+  void close(key& k, node*& answered, errand& todo) noexcept {
+    const std::lock_guard lock(mutex_);
+    shut(k, answered, todo);
+  }
+  void complete(node* answered, errand& todo) noexcept {
     answer(answered);
     crew_.run(todo);
   }
@@ -185,23 +184,17 @@ public:
     return only != nullptr && only->lost ? mirror_ending::lost : mirror_ending::sent;
   }
 
-  // Effects: no send begins any more for a key that was closed.
-  void abandon(key& k) noexcept {
-    node* answered = nullptr;
-    errand todo;
-    {
-      const std::lock_guard lock(mutex_);
-      if (k.at == mirror_place::ready) ready_.remove(k);
-      if (k.at == mirror_place::timed) due_.remove(*k.due);
-      k.last = k.abandoned = true;
-      if (k.at == mirror_place::ready || k.at == mirror_place::timed) {
-        k.lost = !k.resting;
-        stop(k, answered);
-        if (at_end()) crew_.all_done(todo);
-      }
-    }
-    answer(answered);
-    crew_.run(todo);
+  // Effects: no send begins any more for a key that was closed. The rest as of close().
+  void abandon(key& k, node*& answered, errand& todo) noexcept {
+    const std::lock_guard lock(mutex_);
+    const bool waits = k.at == mirror_place::ready || k.at == mirror_place::timed;
+    if (k.at == mirror_place::ready) ready_.remove(k);
+    if (k.at == mirror_place::timed) due_.remove(*k.due);
+    k.last = k.abandoned = true;
+    if (!waits) return;
+    k.lost = !k.resting;
+    stop(k, answered);
+    if (at_end()) crew_.all_done(todo);
   }
 
   // ---- what others may know ---------------------------------------------------------------------
@@ -210,9 +203,19 @@ public:
     const std::lock_guard lock(mutex_);
     return numbers_;
   }
-  std::optional<Version> confirmed(const key& k) noexcept {
+  bool is_sender() noexcept {
     const std::lock_guard lock(mutex_);
-    return k.confirmed;
+    return crew_.is_here();
+  }
+  bool is_spare(const key& k) noexcept {
+    const std::lock_guard lock(mutex_);
+    return k.is_spare();
+  }
+  // Effects: calls look(k) with the line locked.
+  template <class F>
+  void look_at(const key& k, F look) {
+    const std::lock_guard lock(mutex_);
+    look(k);
   }
   // Returns: how many keys are in line or being sent.
   std::size_t in_line() noexcept {

@@ -44,6 +44,11 @@ mirror_pace valid_pace(const Options& options) {
   return {options.attempts, options.min_interval, options.max_staleness};
 }
 
+inline std::uint32_t valid_parallel(std::uint32_t parallel) {
+  if (parallel != 0) return parallel;
+  throw std::invalid_argument("interlock::mirror: 0 keys at a time are none; use at least 1");
+}
+
 // What a mirror does if it is told nothing else.
 inline std::chrono::nanoseconds usual_delay(std::size_t failures) noexcept {
   const std::int64_t doubled = 10LL << std::min<std::size_t>(failures - 1, 10);
