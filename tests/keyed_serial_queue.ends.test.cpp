@@ -634,6 +634,29 @@ TEST_CASE("an executor is asked once for a burst, and jobs that come late find n
   CHECK(ran == 1000);
 }
 
+TEST_CASE("a key at rest whose first task leaves keeps its place among those that rest") {
+  struct one_shard {
+    std::size_t operator()(int) const noexcept { return 7; }
+  };
+  held_jobs jobs;
+  std::vector<int> order;
+  std::vector<std::string> log;
+  inplace_stop_source stop;
+  keyed_serial_queue<int, one_shard> queue({.executor = jobs});
+  (void)queue.post(1, [&] { order.push_back(1); });
+  tells([&] { return queue.submit(2, [&] { order.push_back(-2); }, stop.get_token()); }, log, "a");
+  (void)queue.post(2, [&] { order.push_back(2); });
+  (void)queue.post(3, [&] { order.push_back(3); });
+  (void)queue.post(4, [&] { order.push_back(-4); });
+  stop.request_stop();
+  queue.cancel_pending(4);
+  CHECK(log == std::vector<std::string>{"a cancelled"});
+  CHECK(queue.active_keys_approx() == 3);
+  jobs.run_all();
+  CHECK(order == std::vector<int>{1, 2, 3});
+  check_sums(queue);
+}
+
 TEST_CASE("work whose job the executor has dropped is done by who dropped it") {
   held_jobs jobs;
   int ran = 0;

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "testing/job_thread.hpp"
+#include "support/stopping.hpp"
 #include "testing/last_user.hpp"
 
 namespace {
@@ -266,7 +267,85 @@ void executed_elsewhere(world& w, int producers) {
   w.finally([] {});
 }
 
+// A stop, or a cancel of the key, beside the runner: the task runs or it does not, and it is told.
+void leaves_the_line(world& w, bool by_cancel) {
+  auto* const accounts = new queue;
+  auto* const left = new std::atomic<int>(2);
+  auto* const stop = new support::stop_source;
+  std::atomic<int> busy{0};
+  bool ran = false;
+  bool told = false;
+  const auto leave = [accounts, left, stop] {
+    if (left->fetch_sub(1, ar) != 1) return;
+    delete accounts;
+    delete left;
+    delete stop;
+  };
+  w.thread([&, accounts, by_cancel, leave] {
+    accounts->run(1, [&, accounts, by_cancel] {
+      raise(busy);
+      if (by_cancel) accounts->cancel_pending(1);
+      if (!by_cancel) stop->request_stop();
+    });
+    leave();
+  });
+  w.thread([&, accounts, stop, leave] {
+    await(busy, 1);
+    const auto how = accounts->run(1, [&] { ran = true; }, stop->get_token());
+    told = how.ran();
+    leave();
+  });
+  w.finally([&] {
+    testing::check(ran == told, "who waits knows whether it ran");
+    w.outcome(ran ? 1 : 0);
+  });
+}
+
+// A job of an executor takes what rests while the key is cancelled, and the queue goes.
+void rests_and_is_cancelled(world& w, int tasks) {
+  job_thread worker;
+  queue_options how;
+  how.executor = std::ref(worker);
+  auto* const accounts = new queue(how);
+  int ran = 0;
+  w.thread([&, accounts, tasks] {
+    for (int i = 0; i < tasks; ++i) static_cast<void>(accounts->post(1, [&ran] { ++ran; }));
+    accounts->cancel_pending(1);
+    delete accounts;
+    worker.stop();
+  });
+  w.thread([&] { worker.work(); });
+  w.finally([&] { w.outcome(ran); });
+}
+
 // ---- what others do -----------------------------------------------------------------------------
+
+// Finds the lane of a key, lets go of the table, and uses the lane.
+void erased_while_another_has_a_pointer(world& w) {
+  struct lane {
+    int tasks = 1;
+  };
+  auto* table = new lane;
+  std::atomic<int> locked{0};
+  const auto with_lock = [&](auto f) {
+    for (int seen = 0; !locked.compare_exchange_strong(seen, 1, acq, rlx); seen = 0) {
+      testing::spin_hint();
+    }
+    f();
+    locked.store(0, rel);
+  };
+  w.thread([&, with_lock] {
+    lane* found = nullptr;
+    with_lock([&] { found = table; });
+    if (found != nullptr) ++found->tasks;  // the mistake: the lane may be gone
+  });
+  w.thread([&, with_lock] {
+    lane* gone = nullptr;
+    with_lock([&] { gone = std::exchange(table, nullptr); });
+    delete gone;
+  });
+  w.finally([] {});
+}
 
 // Looks whether the key is busy, and marks it after that.
 void two_runners_for_a_key(world& w) {
@@ -299,7 +378,7 @@ TEST_CASE("keyed_serial_queue: two keys side by side") {
   proved([](world& w) { producers(w, {posts, posts_other}, 2); }, whole_waits());
 }
 
-TEST_CASE("keyed_serial_queue: two calls each") {
+TEST_CASE("keyed_serial_queue: two calls each", "[.deep]") {
   proved([](world& w) { producers(w, {posts, posts}, 2); }, whole_waits());
 }
 
@@ -348,13 +427,35 @@ TEST_CASE("keyed_serial_queue: an executor does the work") {
   proved([](world& w) { executed_elsewhere(w, 1); }, whole_waits());
 }
 
+TEST_CASE("keyed_serial_queue: a stop or a cancel beside the runner has one outcome") {
+  CHECK(joined(seen(proved([](world& w) { leaves_the_line(w, true); }, whole_waits()))) == "0, 1");
+  CHECK(joined(seen(proved([](world& w) { leaves_the_line(w, false); }, whole_waits()))) ==
+        "0, 1");
+}
+
+TEST_CASE("keyed_serial_queue: what rests is taken once or cancelled") {
+  const auto one = [](world& w) { rests_and_is_cancelled(w, 1); };
+  CHECK(joined(seen(proved(one, whole_waits()))) == "0, 1");
+}
+
+TEST_CASE("keyed_serial_queue: two that rest are taken once or cancelled", "[.deep]") {
+  const auto two = [](world& w) { rests_and_is_cancelled(w, 2); };
+  CHECK(joined(seen(proved(two, whole_waits()))) == "0, 1, 2");
+}
+
 TEST_CASE("keyed_serial_queue: a second runner for a key is found") { failing(two_runners_for_a_key); }
+
+TEST_CASE("keyed_serial_queue: a lane that is erased while another has a pointer is found") {
+  failing(erased_while_another_has_a_pointer);
+}
 
 TEST_CASE("keyed_serial_queue: mutants", "[.mutants]") {
   testing::mutation_options how;
   how.how = whole_waits();
   mutants({failures, destroyed_beside_the_runner, [](world& w) { drains(w, false); },
            [](world& w) { few_places(w, 1, true); }, [](world& w) { few_places(w, 2, false); },
-           place_comes_back, drains_two_keys},
+           place_comes_back, drains_two_keys, [](world& w) { rests_and_is_cancelled(w, 1); },
+           [](world& w) { leaves_the_line(w, false); },
+           [](world& w) { executed_elsewhere(w, 1); }},
           how);
 }

@@ -27,11 +27,12 @@ public:
   void stop() { stop_.store(true, rel); }
   void work() {
     for (;;) {
+      const bool last_look = stop_.load(acq);  // before it looks: what came before stop() is done
       if (state_.load(acq) == waiting) {
         const auto job = std::exchange(job_, nullptr);
         state_.store(idle, rel);
         job();
-      } else if (stop_.load(acq)) {
+      } else if (last_look) {
         return;
       } else {
         testing::spin_hint();

@@ -224,13 +224,9 @@ protected:
     if (w.what == kind::posted) free_place();
     if (w.where == place::resting) {
       list(w, w, ~std::uint32_t{0});
-      if (w.next == nullptr) {
-        wake_up(home, w);
-      } else {
-        wake_up(home, w, w.next);
-      }
       bool was_last = false;
       key_work* const next = next_of(home, w, was_last);
+      wake_up(home, w, next);  // behind next_of(), which writes where the list of those is
       if (next != nullptr) next->where = place::resting;
       if (was_last) unpark_all(&home.emptied);
       return;
