@@ -34,7 +34,7 @@ LAYERS = (
     ("inplace_stop_token.hpp", "timer_thread.hpp", "manual_timer.hpp"),
     ("task.hpp", "when_all.hpp", "with_deadline.hpp", "async_mutex.hpp", "async_shared_mutex.hpp", "async_semaphore.hpp",
      "async_condition.hpp", "async_event.hpp", "lock_all.hpp", "tracked_async_mutex.hpp"),
-    ("idempotency_cache.hpp", "idempotency_outcome.hpp", "serial_queue.hpp", "keyed_serial_queue.hpp", "mirror.hpp",
+    ("idempotency_cache.hpp", "idempotency_outcome.hpp", "idempotency_http.hpp", "serial_queue.hpp", "keyed_serial_queue.hpp", "mirror.hpp",
      "keyed_mirror.hpp", "merging_mirror.hpp", "fill_leases.hpp", "mirror_executor.hpp"),
     ("asio.hpp", "standalone_asio.hpp", "detail/asio_bridge.hpp", "detail/asio_operation.hpp",
      "store/", "sqlite/", "redis/", "postgres/"),

@@ -14,6 +14,7 @@
 #include "executor.hpp"
 #include "fill_leases.hpp"
 #include "idempotency_cache.hpp"
+#include "idempotency_http.hpp"
 #include "idempotency_outcome.hpp"
 #include "inplace_stop_token.hpp"
 #include "keyed_mirror.hpp"

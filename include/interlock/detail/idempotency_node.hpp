@@ -95,7 +95,7 @@ public:
   // Effects: running, in its first turn; the caller has the one reference.
   template <class K>
   idempotency_node(const K& k, std::uint32_t mixed_hash, std::uint64_t fingerprint)
-      : payload(fingerprint), hash(mixed_hash), key(k) {}
+      : hash(mixed_hash), payload(fingerprint), key(k) {}
   idempotency_node(const idempotency_node&) = delete;
   idempotency_node& operator=(const idempotency_node&) = delete;
 
@@ -172,26 +172,16 @@ public:
     if (holders_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
   }
 
+  // What a look-up reads comes first and together, with the key.
   std::atomic<idempotency_node*> next{nullptr};  // in its chain
-  const std::uint64_t payload;
-  nanoseconds at{};  // running: when its lease is over, under the lock; else when it was settled
-  // Under the shard's lock.
-  union {
-    joiner* joiners = nullptr;  // running: the first of the ring
-    idempotency_node* newer;    // settled: in the line for eviction; then among what is to be freed
-  };
-
-private:
-  std::atomic<std::uint32_t> word_{record_word::one_turn};
-  std::atomic<std::uint32_t> holders_{1};  // the table, owner, joiners, and who has its answer
-
-public:
   const std::uint32_t hash;
 
 private:
-  std::atomic<std::uint32_t> number_{0};
+  std::atomic<std::uint32_t> word_{record_word::one_turn};
 
 public:
+  const std::uint64_t payload;
+  nanoseconds at{};  // running: when its lease is over, under the lock; else when it was settled
   const Key key;
 
 private:
@@ -213,6 +203,15 @@ private:
                                                ? alignof(Response)
                                                : alignof(std::exception_ptr);
   alignas(alignment) std::byte storage_[room];
+  std::atomic<std::uint32_t> holders_{1};  // the table, owner, joiners, and who has its answer
+  std::atomic<std::uint32_t> number_{0};
+
+public:
+  // Under the shard's lock.
+  union {
+    joiner* joiners = nullptr;  // running: the first of the ring
+    idempotency_node* newer;    // settled: in the line for eviction; then among what is to be freed
+  };
 };
 
 }  // namespace interlock::detail

@@ -129,6 +129,11 @@ struct idempotency_shard {
                    [this](record& dead) { gone.add(dead); });
   }
 
+  void expire(record& old) noexcept {
+    take_from_line(old);
+    ++happened.expired;
+  }
+
   // Effects: fresh takes the place of a run that has lost its lease, and its joiners.
   void hand_over(record& late, record& fresh) noexcept {
     fresh.add_turns(late.word().turn());
@@ -173,6 +178,10 @@ struct idempotency_shard {
 
   bool has_room() const noexcept {
     return chains.size() < room || settled != 0;
+  }
+  // Effects: asks for what make_room() will touch, if it evicts.
+  void expect_eviction() const noexcept {
+    if (chains.size() >= room && line.oldest() != nullptr) chains.expect(line.oldest()->hash);
   }
   // Effects: takes out the oldest settled record if it has expired, and if the shard is full, one.
   void make_room(nanoseconds now) noexcept {

@@ -124,6 +124,7 @@ public:
     for (;;) {
       {
         section in(home);
+        home.expect_eviction();
         record* const there =
             home.chains.find(asked.hash, [&](const Key& each) { return equal_(each, key); });
         const entry what = there == nullptr ? entry::none : kind_of(*there, asked);
@@ -133,13 +134,10 @@ public:
           return Outcome::over_capacity;
         }
         if (fresh) {
-          if (what == entry::leased) home.hand_over(*there, *fresh);
-          if (what == entry::expired) {
-            home.take_from_line(*there);
-            ++home.happened.expired;
-          }
+          if (what == entry::expired) home.expire(*there);
           if (what == entry::none) home.make_room(asked.now);
           home.insert(std::move(fresh), lease_end(asked.now), seat);
+          if (what == entry::leased) home.hand_over(*there, *seat);
           if (home.chains.wants_to_grow()) in.grow_behind();
           return Outcome::executed;
         }
@@ -400,7 +398,7 @@ idempotency_table<Key, Response, Equal, Outcome, Statistics, Counter>::idempoten
     each.failure_ttl = how.failure_ttl;
     each.room = how.capacity / count_ + (i < how.capacity % count_ ? 1 : 0);
     each.strength = how.weight == 0 ? ~std::uint64_t{0} : heavy;
-    each.batch = std::clamp<std::size_t>(each.room / 16, 1, 128);
+    each.batch = std::clamp<std::size_t>(each.room / 16, 1, 32);
     const std::size_t first = std::bit_ceil(std::min<std::size_t>(each.room, 16));
     bucket_array* const empty =
         lookup_chains<record>::make_array(static_cast<unsigned>(std::countr_zero(first)));

@@ -22,6 +22,8 @@
 #include <cstdint>
 #include <new>
 
+#include "processor.hpp"
+
 namespace interlock::detail {
 
 // The buckets follow it. Known by one word: its address, and in the low bits log2 of the buckets.
@@ -96,7 +98,7 @@ public:
   void start(bucket_array& empty) noexcept { publish(empty); }
 
   bool wants_to_grow() const noexcept {
-    return older() == 0 && 4 * size_ > 5 * buckets(current()) && log2_of(current()) < 31;
+    return older() == 0 && size_ > buckets(current()) && log2_of(current()) < 31;
   }
   unsigned next_log2() const noexcept { return log2_of(current()) + 1; }
   // Preconditions: wants_to_grow(); the array has next_log2().
@@ -107,6 +109,9 @@ public:
     publish(empty);
   }
   std::size_t size() const noexcept { return size_; }
+
+  // Effects: asks for the bucket of a hash, for a change of it soon.
+  void expect(std::uint32_t hash) const noexcept { about_to_write(&bucket_of(current(), hash)); }
 
   // Effects: puts the node in front. Returns: an array that nobody needs now, or nullptr.
   bucket_array* insert(Node& fresh) noexcept {

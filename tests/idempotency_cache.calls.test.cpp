@@ -1,0 +1,420 @@
+// SPDX-License-Identifier: BSL-1.0
+// idempotency_cache: look-ups without a run, ends of waits, leases and doubt, weights, keys, growth.
+// Bugs of this kind, by name: [skipped-fingerprint] [lost-leader] [live-owner-reclaimed]
+// [late-owner] [dependent-keys] [cancel-cancels-all] [freed-under-reader] [over-weight] [bad-key].
+
+#include <interlock/coarse_time.hpp>
+#include <interlock/idempotency_cache.hpp>
+#include <interlock/inplace_stop_token.hpp>
+#include <interlock/manual_timer.hpp>
+#include <interlock/task.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "support/catch.hpp"
+#include "support/detached.hpp"
+#include "support/threads.hpp"
+
+using interlock::coarse_time;
+using interlock::fingerprint;
+using interlock::idempotency_cache;
+using interlock::idempotency_outcome;
+using interlock::inplace_stop_source;
+using interlock::manual_timer;
+using interlock::sync_wait;
+using interlock::task;
+using enum interlock::idempotency_outcome;
+using std::chrono::nanoseconds;
+using std::chrono::steady_clock;
+using support::detached;
+
+namespace {
+
+using cache_type = idempotency_cache<std::string, int>;
+constexpr fingerprint pay{17};
+constexpr fingerprint other_payload{18};
+
+cache_type::options leased(coarse_time& time) {
+  cache_type::options how;
+  how.ttl = nanoseconds(1'000);
+  how.lease = nanoseconds(100);
+  how.time = &time;
+  return how;
+}
+void pass(coarse_time& time, std::int64_t by) { time.advance_to(time.now() + nanoseconds(by)); }
+
+template <class Cache>
+void wait_for_joiners(const Cache& cache, std::uint64_t n) {
+  while (cache.statistics().joined < n) std::this_thread::yield();
+}
+
+const auto never = [] { return -1; };
+
+template <class Cache, class... Ends>
+detached join(Cache& cache, std::optional<idempotency_outcome>& said, Ends... ends) {
+  const auto got = co_await cache.async_claim("k", pay, ends...);
+  said = got.owner ? executed : got.answer.outcome;
+}
+detached join_until(cache_type& cache, manual_timer& timer, manual_timer::time_point deadline,
+                    std::optional<idempotency_outcome>& said) {
+  const auto got = co_await cache.async_claim_until(timer, deadline, "k", pay);
+  said = got.owner ? executed : got.answer.outcome;
+}
+
+}  // namespace
+
+// ---- look-ups -----------------------------------------------------------------------------------
+
+TEST_CASE("visit and find say what there is and run nothing") {
+  coarse_time time(nanoseconds(1));
+  auto how = leased(time);
+  how.is_final_failure = [](const std::exception_ptr&) { return true; };
+  cache_type cache(how);
+  int seen = 0;
+  const auto look = [&](std::string_view key, fingerprint payload = pay) {
+    seen = 0;
+    return cache.visit(key, payload, [&seen](const int& answer) { seen = answer; });
+  };
+  CHECK(look("k") == absent);
+  auto claimed = cache.try_claim("k", pay);
+  CHECK(look("k") == in_flight);
+  CHECK(look("k", other_payload) == payload_mismatch);  // [skipped-fingerprint]
+  claimed.owner.complete(7);
+  CHECK(look("k") == replayed);
+  CHECK(seen == 7);
+  CHECK(look("k", other_payload) == payload_mismatch);
+  CHECK(seen == 0);
+  const auto held = cache.find("k", pay);
+  CHECK(held.outcome == replayed);
+  CHECK(*held == 7);
+  CHECK(held.attempt == 1);
+  CHECK(cache.find("k", other_payload).outcome == payload_mismatch);
+  CHECK_FALSE(cache.find("k", other_payload));
+
+  cache.try_claim("bad", pay).owner.fail(std::make_exception_ptr(1));
+  CHECK(look("bad") == failed);
+  CHECK(cache.find("bad", pay).outcome == failed);
+
+  pass(time, 1'000);
+  CHECK(look("k") == absent);
+  CHECK(*held == 7);
+  CHECK(cache.statistics().mismatches == 4);
+}
+
+TEST_CASE("a key is looked for by what its Hash and Equal take, and with a hash that is known") {
+  cache_type cache;
+  const std::string key(36, 'x');
+  CHECK(cache.run(std::string_view(key), pay, [] { return 3; }).outcome == executed);
+  CHECK(cache.run(key.c_str(), pay, never).outcome == replayed);
+  CHECK(cache.run(key, pay, never).outcome == replayed);
+  const auto hashed = cache.hashed(key);
+  CHECK(cache.run(hashed, pay, never).outcome == replayed);
+  CHECK(cache.visit(hashed, pay, [](int) {}) == replayed);
+  CHECK(cache.try_run(cache.hashed(std::string_view("new")), pay, [] { return 4; }).outcome ==
+        executed);
+  CHECK(cache.evict(std::string_view("new")));
+  CHECK(cache.forget(hashed));
+  CHECK(cache.size_approx() == 0);
+}
+
+TEST_CASE("a reader that stays keeps what it sees and nothing else waits for it") {
+  idempotency_cache<int, std::shared_ptr<int>> cache({.capacity = 4});
+  std::weak_ptr<int> watched;
+  const auto make = [&] {
+    auto made = std::make_shared<int>(5);
+    watched = made;
+    return made;
+  };
+  cache.run(1, pay, make);
+  const std::weak_ptr<int> first = watched;
+  cache.visit(1, pay, [&](const std::shared_ptr<int>& answer) {
+    CHECK(cache.evict(1));
+    for (int i = 2; i < 50; ++i) cache.run(i, pay, make);  // evicts others meanwhile
+    CHECK_FALSE(first.expired());
+    CHECK(*answer == 5);  // [freed-under-reader]
+  });
+  for (int i = 50; i < 60; ++i) cache.run(i, pay, make);
+  CHECK(first.expired());
+}
+
+// ---- ends of waits ------------------------------------------------------------------------------
+
+TEST_CASE("a joiner that is cancelled or too late leaves and nobody else does") {
+  cache_type cache;
+  auto claimed = cache.claim("k", pay);
+  inplace_stop_source stops;
+  manual_timer timer;
+  const auto late = timer.now() + std::chrono::seconds(1);
+  std::optional<idempotency_outcome> first, second, third;
+  join(cache, first, stops.get_token());
+  join_until(cache, timer, late, second);
+  join(cache, third);
+  idempotency_outcome fourth{};
+  std::thread thread([&] { fourth = cache.run("k", pay, never, stops.get_token()).outcome; });
+  wait_for_joiners(cache, 4);
+  stops.request_stop();  // [cancel-cancels-all]
+  thread.join();
+  CHECK(first == cancelled);
+  CHECK(fourth == cancelled);
+  CHECK_FALSE(second.has_value());
+  timer.advance_to(late);
+  CHECK(second == timed_out);
+  CHECK_FALSE(third.has_value());
+  CHECK(cache.try_run("k", pay, never).outcome == in_flight);
+  claimed.owner.complete(4);
+  CHECK(third == joined);
+  // What was asked to stop before finds an answer all the same, but does not wait.
+  CHECK(cache.run("k", pay, never, stops.get_token()).outcome == replayed);
+  auto again = cache.claim("l", pay);
+  CHECK(cache.run("l", pay, never, stops.get_token()).outcome == cancelled);
+}
+
+TEST_CASE("a thread waits no longer than until its deadline") {
+  cache_type cache;
+  auto claimed = cache.claim("k", pay);
+  const auto soon = [] { return steady_clock::now() + std::chrono::milliseconds(2); };
+  CHECK(cache.run_until(soon(), "k", pay, never).outcome == timed_out);
+  CHECK(cache.claim_until(soon(), "k", pay).answer.outcome == timed_out);
+  const auto far = steady_clock::now() + std::chrono::hours(1);
+  std::thread thread([&] {
+    wait_for_joiners(cache, 3);
+    claimed.owner.complete(1);
+  });
+  CHECK(cache.run_until(far, "k", pay, never).outcome == joined);
+  thread.join();
+  inplace_stop_source stops;
+  CHECK(cache.run_until(far, "k", pay, never, stops.get_token()).outcome == replayed);
+}
+
+TEST_CASE("async_run ends its wait by a token or a timer") {
+  cache_type cache;
+  auto claimed = cache.claim("k", pay);
+  inplace_stop_source stops;
+  stops.request_stop();
+  manual_timer timer;
+  const auto run = []() -> task<int> { co_return -1; };
+  CHECK(sync_wait(cache.async_run("k", pay, run, stops.get_token())).outcome == cancelled);
+  CHECK(sync_wait(cache.async_run_until(timer, timer.now(), "k", pay, run)).outcome == timed_out);
+  CHECK(sync_wait(cache.async_run_until(timer, timer.now(), "k", pay, run, stops.get_token()))
+            .outcome == cancelled);
+  CHECK(sync_wait(cache.async_run_until(timer, timer.now(), "free", pay, run)).outcome == executed);
+}
+
+// ---- leases -------------------------------------------------------------------------------------
+
+TEST_CASE("[late-owner] a run whose lease is over goes on with the next caller, joiners and all") {
+  coarse_time time(nanoseconds(1));
+  cache_type cache(leased(time));
+  auto late = cache.try_claim("k", pay);
+  std::optional<idempotency_outcome> joiner;
+  join(cache, joiner);
+  pass(time, 99);
+  CHECK(cache.try_run("k", pay, never).outcome == in_flight);
+  pass(time, 1);
+  CHECK(cache.try_run("k", other_payload, never).outcome == payload_mismatch);
+  const auto second = cache.try_run("k", pay, [] { return 2; });
+  CHECK(second.outcome == executed);
+  CHECK(second.attempt == 2);
+  CHECK(joiner == joined);
+  CHECK_FALSE(late.owner.renew());
+  CHECK_FALSE(late.owner.begin_effect());
+  const auto lost = late.owner.complete(1);
+  CHECK(lost.outcome == lost_ownership);
+  CHECK(*cache.find("k", pay) == 2);
+  CHECK(cache.statistics().takeovers == 1);
+}
+
+TEST_CASE("[live-owner-reclaimed] an owner that renews its lease keeps its key") {
+  coarse_time time(nanoseconds(1));
+  cache_type cache(leased(time));
+  auto claimed = cache.try_claim("k", pay);
+  for (int i = 0; i < 5; ++i) {
+    pass(time, 99);
+    CHECK(claimed.owner.renew());
+    CHECK(cache.try_run("k", pay, never).outcome == in_flight);
+  }
+  CHECK(claimed.owner.complete(1).outcome == executed);
+  // Without a lease nobody is reclaimed, however long it takes.
+  cache_type patient({.time = &time});
+  auto slow = patient.try_claim("k", pay);
+  pass(time, std::int64_t{1} << 60);
+  CHECK(patient.try_run("k", pay, never).outcome == in_flight);
+}
+
+TEST_CASE("a thread that joined takes over when the lease is over") {
+  cache_type cache({.lease = std::chrono::milliseconds(20)});
+  auto hung = cache.try_claim("k", pay);
+  const auto got = cache.run("k", pay, [] { return 2; });
+  CHECK(got.outcome == executed);
+  CHECK(got.attempt == 2);
+}
+
+TEST_CASE("a run whose effect has begun is in doubt when its lease is over, never run again") {
+  coarse_time time(nanoseconds(1));
+  cache_type cache(leased(time));
+  auto first = cache.try_claim("k", pay);
+  CHECK(first.owner.begin_effect());
+  CHECK_FALSE(cache.claim_in_doubt("k", pay).owner);  // not yet
+  pass(time, 100);
+  CHECK(cache.run("k", pay, never).outcome == in_doubt);
+  CHECK(cache.try_run("k", pay, never).outcome == in_doubt);
+  CHECK(cache.claim_in_doubt("k", other_payload).answer.outcome == payload_mismatch);
+
+  SECTION("its owner comes after all") {
+    CHECK(first.owner.complete(1).outcome == executed);
+    CHECK(*cache.find("k", pay) == 1);
+  }
+  SECTION("somebody finds out") {
+    auto resolver = cache.claim_in_doubt("k", pay);
+    REQUIRE(resolver.owner);
+    CHECK(resolver.owner.attempt() == 2);
+    CHECK(first.owner.complete(1).outcome == lost_ownership);
+    CHECK(resolver.owner.complete(2).outcome == executed);
+    CHECK(*cache.find("k", pay) == 2);
+  }
+  SECTION("it is forgotten") {
+    CHECK_FALSE(cache.evict("k"));
+    CHECK(cache.forget("k"));
+    CHECK(cache.run("k", pay, [] { return 3; }).outcome == executed);
+  }
+}
+
+TEST_CASE("[lost-leader] an owner that vanishes after its effect began leaves a doubt, not a rerun") {
+  cache_type cache;
+  auto first = cache.try_claim("k", pay);
+  std::optional<idempotency_outcome> joiner;
+  join(cache, joiner);
+  REQUIRE(first.owner.begin_effect());
+  first = {};
+  CHECK(joiner == in_doubt);
+  CHECK(cache.run("k", pay, never).outcome == in_doubt);
+  SECTION("resolved") {
+    CHECK(cache.claim_in_doubt("k", pay).owner.complete(5).outcome == executed);
+    CHECK(cache.run("k", pay, never).outcome == replayed);
+  }
+  SECTION("forgotten") {
+    CHECK(cache.forget("k"));
+    CHECK(cache.run("k", pay, [] { return 6; }).outcome == executed);
+  }
+  SECTION("left as it is") {}
+}
+
+// ---- bounds -------------------------------------------------------------------------------------
+
+TEST_CASE("[over-weight] answers weigh no more than the limit together") {
+  using texts = idempotency_cache<int, std::string>;
+  texts cache({.capacity = 100, .max_weight = 100, .weigh = [](const int&, const std::string& text) {
+                 return text.size();
+               }});
+  for (int i = 0; i < 30; ++i) {
+    cache.run(i, pay, [] { return std::string(30, 'x'); });
+    CHECK(cache.statistics().weight <= 100);
+  }
+  CHECK(cache.size_approx() == 3);
+  CHECK(cache.find(29, pay));
+  // One that is too heavy reaches its caller and displaces nothing.
+  const auto heavy = cache.run(50, pay, [] { return std::string(101, 'y'); });
+  CHECK(heavy.outcome == executed);
+  CHECK(heavy->size() == 101);
+  CHECK_FALSE(cache.find(50, pay));
+  CHECK(cache.size_approx() == 3);
+  CHECK(cache.statistics().too_heavy == 1);
+  cache.evict(29);
+  CHECK(cache.statistics().weight == 60);
+}
+
+TEST_CASE("[bad-key] an empty key and one that is too long are refused before anything runs") {
+  cache_type cache({.max_key_size = 8});
+  CHECK(cache.run("", pay, never).outcome == bad_key);
+  CHECK(cache.run("123456789", pay, never).outcome == bad_key);
+  CHECK(cache.try_claim(std::string(9, 'x'), pay).answer.outcome == bad_key);
+  CHECK(sync_wait(cache.async_run("", pay, []() -> task<int> { co_return -1; })).outcome == bad_key);
+  CHECK(cache.run("12345678", pay, [] { return 1; }).outcome == executed);
+  CHECK(cache.find("", pay).outcome == absent);
+  CHECK_FALSE(cache.evict(""));
+  CHECK(cache.size_approx() == 1);
+}
+
+TEST_CASE("more bad options are refused with a sentence") {
+  const auto refuses = [](cache_type::options how) {
+    try {
+      const cache_type cache(how);
+    } catch (const std::invalid_argument&) {
+      return true;
+    }
+    return false;
+  };
+  CHECK(refuses({.max_key_size = 0}));
+  CHECK(refuses({.lease = nanoseconds(-1)}));
+  CHECK(refuses({.max_weight = 5}));
+  CHECK(refuses({.weigh = [](const std::string&, int) { return 1U; }}));
+  CHECK_FALSE(refuses({}));
+}
+
+TEST_CASE("[dependent-keys] runs that wait for each other are told so before they hang") {
+  cache_type cache;
+  std::atomic<int> inside{0};
+  idempotency_outcome inner[2] = {};
+  support::run_threads(2, [&](std::size_t me) {
+    const char* const names[] = {"a", "b"};
+    cache.run(names[me], pay, [&] {
+      inside.fetch_add(1);
+      while (inside.load() < 2) std::this_thread::yield();
+      const auto got = cache.run(names[1 - me], pay, never);
+      inner[me] = got.outcome;
+      return 1;
+    });
+  });
+  // One of them closes the circle; the other one gets the answer of its run.
+  CHECK((inner[0] == circular) != (inner[1] == circular));
+  CHECK((inner[0] == joined) != (inner[1] == joined));
+}
+
+// ---- growth -------------------------------------------------------------------------------------
+
+TEST_CASE("the table grows a little at a time and no answer is ever out of sight") {
+  idempotency_cache<std::size_t, std::size_t> cache({.capacity = 1'000'000});
+  const std::size_t keys = support::rounds(100'000);
+  std::atomic<std::size_t> known{0};
+  std::atomic<std::size_t> missed{0};
+  support::run_threads(3, [&](std::size_t me) {
+    if (me == 0) {
+      for (std::size_t i = 0; i < keys; ++i) {
+        cache.run(i, pay, [&] { return i; });
+        known.store(i + 1, std::memory_order_release);
+      }
+      return;
+    }
+    std::size_t at = me;
+    for (std::size_t now = 0; (now = known.load(std::memory_order_acquire)) < keys;) {
+      if (now == 0) continue;
+      at = (at * 7 + 13) % now;
+      std::size_t seen = 0;
+      const auto said = cache.visit(at, pay, [&](const std::size_t& answer) { seen = answer; });
+      if (said != replayed || seen != at) missed.fetch_add(1, std::memory_order_relaxed);
+    }
+  });
+  CHECK(missed.load() == 0);
+  CHECK(cache.size_approx() == keys);
+}
+
+TEST_CASE("keys that are evicted by name again and again take no memory") {
+  auto token = std::make_shared<int>(0);
+  idempotency_cache<int, std::shared_ptr<int>> cache({.capacity = 1'000});
+  for (int i = 0; i < 100; ++i) cache.run(i, pay, [&] { return token; });
+  for (int i = 0; i < 10'000; ++i) {
+    cache.run(5'000, pay, [&] { return token; });
+    cache.evict(5'000);
+  }
+  CHECK(cache.size_approx() == 100);
+  CHECK(token.use_count() < 500);  // 101, what is dead in the line, and what waits for readers
+}
