@@ -476,6 +476,61 @@ TEST_CASE("A submission resumes where its executor puts it") {
   CHECK(resumed_on == std::this_thread::get_id());
 }
 
+TEST_CASE("interleaved lets others in at a co_await, submit does not") {
+  each_way([](const queue_options& options) {
+    serial_queue queue(options);
+    struct suspension {
+      std::coroutine_handle<>& to;
+      bool await_ready() const noexcept { return false; }
+      void await_suspend(std::coroutine_handle<> h) const noexcept { to = h; }
+      void await_resume() const noexcept {}
+    };
+    std::coroutine_handle<> at;
+    std::vector<int> trace;
+    bool alone = false;
+    const auto pieces = [&]() -> support::detached {
+      co_await queue.interleaved();
+      trace.push_back(1);
+      alone = !queue.try_run([] {});
+      co_await suspension{at};
+      trace.push_back(3);
+      co_await queue.interleaved();
+      trace.push_back(4);
+    };
+    pieces();
+    queue.run([&] { trace.push_back(2); });  // behind the first piece, in front of the second
+    at.resume();
+    queue.drain();
+    CHECK(alone);
+    CHECK(trace == std::vector{1, 2, 3, 4});
+    check_sums(queue);
+
+    // Queued, cancelled, closed.
+    std::vector<std::errc> codes;
+    const auto one = [&]() -> support::detached {
+      try {
+        co_await queue.interleaved();
+        trace.push_back(5);
+      } catch (const std::system_error& e) {
+        codes.push_back(static_cast<std::errc>(e.code().value()));
+      }
+    };
+    {
+      occupied busy(queue);
+      one();
+      queue.cancel_pending();
+      one();
+      CHECK(trace.size() == 4);
+    }
+    queue.drain();
+    queue.close();
+    one();
+    CHECK(trace.size() == 5);
+    CHECK(codes.size() == 2);
+    check_sums(queue);
+  });
+}
+
 // ---- circles ------------------------------------------------------------------------------------
 
 TEST_CASE("Tasks of two queues that wait for each other on two threads get an error, not a hang") {

@@ -818,6 +818,81 @@ void watches_two(world& w) {
   w.finally([&] { testing::check(ran == 2, "all is done"); });
 }
 
+// The lane alone, which has just been left to be watched.
+class small_lane : public interlock::detail::lane<small_lane> {
+  using base = interlock::detail::lane<small_lane>;
+  friend base;
+
+public:
+  small_lane() {
+    enter();
+    leave(watched_bit);
+  }
+  void look_after() {
+    if (watch()) serve({}, nullptr, 1);
+  }
+  void post(interlock::detail::work& w) { push_and_attend(w); }
+
+private:
+  interlock::detail::ending perform(interlock::detail::work& w) {
+    return w.perform(w, nullptr, interlock::detail::work::step::run);
+  }
+  static void count(interlock::detail::ending) {}
+  static std::uint32_t help() { return 1; }
+  static bool schedule(interlock::detail::batch&) { return false; }
+  static void settle() {}
+  static void take_from_line(interlock::detail::batch&) {}
+  static bool strict() { return true; }
+  static void note(interlock::detail::work&) {}
+  static void forget(interlock::detail::work&) {}
+};
+
+void enters_what_is_watched(world& w) {
+  using interlock::detail::work;
+  struct one_more : work {
+    explicit one_more(int& n) : work(kind::posted, &add), number(n) {}
+    static interlock::detail::ending add(work& self, const queue_options*, step) noexcept {
+      ++static_cast<one_more&>(self).number;
+      return interlock::detail::ending::completed;
+    }
+    int& number;
+  };
+  fresh_waits fresh;
+  small_lane lane;
+  int ran = 0;
+  one_more posted(ran);
+  w.thread([&] { lane.look_after(); });
+  w.thread([&] { lane.run([&ran] { ++ran; }); });
+  w.thread([&] { lane.post(posted); });
+  w.finally([&] {
+    lane.drain();
+    testing::check(ran == 2, "all is done");
+  });
+}
+
+// For certain: the thread watches while one runs and another one posts.
+void takes_what_is_watched(world& w) {
+  watched_lane own;
+  int ran = 0;
+  std::atomic<int> began{0}, left{2};
+  const auto end = [&] {
+    if (left.fetch_sub(1, ar) == 1) own.end();
+  };
+  w.thread([&] { own.work(); });
+  w.thread([&] {
+    static_cast<void>((*own).post([&began] { raise(began); }));
+    await(began, 1);
+    (*own).run([&ran] { ++ran; });
+    end();
+  });
+  w.thread([&] {
+    await(began, 1);
+    static_cast<void>((*own).post([&ran] { ++ran; }));
+    end();
+  });
+  w.finally([&] { testing::check(ran == 2, "all is done"); });
+}
+
 // The one that posts first comes back although nobody waits for a task of its own.
 void takes_over(world& w) {
   queue_options how;
@@ -894,20 +969,75 @@ void circle_of_two(world& w) {
   });
 }
 
-// No circle, but a wait that has ended and is not off the list yet.
+// No circle, but a wait that has ended and is perhaps not off the list yet.
 void no_circle(world& w) {
   auto* const a = new book;
   auto* const b = new book;
   std::atomic<int> over{0};
-  w.thread([&, a, b] { b->queue.run([a] { a->queue.run([] {}); }); });
+  w.thread([&, a, b] { b->queue.run([&, a] { a->queue.run([&over] { raise(over); }); }); });
   w.thread([&, a, b] {
-    a->queue.run([] {});
-    a->queue.run([] {});
+    static thread_local bool second = false;
+    second = true;
+    await(over, 1);
+    a->queue.run([b] {
+      if (second) b->queue.run([] {});  // on the first one, inside of b, it would be an error
+    });
   });
   w.finally([a, b] {
     delete a;
     delete b;
   });
+}
+
+// A coroutine that a queue awaits, and that awaits the queue: told, or nobody would get on.
+task<int> awaits_its_queue(serial_queue& queue) {
+  int code = 0;
+  try {
+    co_await queue.submit([] {});
+  } catch (const std::system_error& e) {
+    code = e.code() == std::errc::resource_deadlock_would_occur ? 1 : 2;
+  }
+  co_return code;
+}
+
+void awaits_itself(world& w) {
+  auto* const b = new book;
+  w.thread([b] {
+    const int code =
+        sync_wait(b->queue.submit([b] { return awaits_its_queue(b->queue); }));
+    testing::check(code == 1, "an error");
+  });
+  w.thread([b] { static_cast<void>(b->queue.post([] {})); });
+  w.finally([b] { delete b; });
+}
+
+// Two stops beside the end of the queue.
+void stopped_posts(world& w) {
+  queue_options how;
+  how.capacity = 2;
+  auto* const b = new book(how);
+  support::stop_source first;
+  support::stop_source second;
+  std::atomic<int> busy{0}, queued{0};
+  w.thread([&, b] {
+    b->queue.run([&] {
+      raise(busy);
+      await(queued, 1);
+    });
+    delete b;
+  });
+  w.thread([&, b] {
+    await(busy, 1);
+    static_cast<void>(b->queue.post([] {}, first.get_token()));
+    static_cast<void>(b->queue.post([] {}, second.get_token()));
+    raise(queued);
+    first.request_stop();
+  });
+  w.thread([&] {
+    await(queued, 1);
+    second.request_stop();
+  });
+  w.finally([] {});
 }
 
 // ---- what others do -----------------------------------------------------------------------------
@@ -1061,6 +1191,7 @@ TEST_CASE("serial_queue: a stop and the runner: one of them has it") {
   CHECK(joined(seen(proved(stop_in_the_line, whole_waits()))) == "1, 10");
   CHECK(joined(seen(proved(late_thread))) == "0, 1");
   proved(stopped_post, whole_waits());
+  proved(stopped_posts, whole_waits());
   CHECK(joined(seen(proved(drops, whole_waits()))) == "1 0, 2 0, 2 1");
 }
 
@@ -1073,6 +1204,11 @@ TEST_CASE("serial_queue: its own thread watches for work, and run may take the q
   proved([](world& w) { watches(w, false); }, whole_waits());
   proved([](world& w) { watches(w, true); }, whole_waits());
   proved(watches_two, whole_waits());
+  proved(enters_what_is_watched, whole_waits());
+}
+
+TEST_CASE("serial_queue: run and post take turns with the thread that watches", "[.deep]") {
+  proved(takes_what_is_watched, whole_waits());
 }
 
 TEST_CASE("serial_queue: a runner that has done its quantum is relieved") {
@@ -1083,6 +1219,7 @@ TEST_CASE("serial_queue: a runner that has done its quantum is relieved") {
 TEST_CASE("serial_queue: queues that wait for each other are found, and only such") {
   CHECK(joined(seen(proved(circle_of_two, whole_waits()))) == "0, 1");
   proved(no_circle, whole_waits());
+  proved(awaits_itself, whole_waits());
 }
 
 TEST_CASE("serial_queue: a list without a lock is found") { failing(races); }
@@ -1098,8 +1235,9 @@ TEST_CASE("serial_queue: mutants", "[.mutants]") {
            [](world& w) { failures(w, true); }, [](world& w) { plain_producers(w, {run, run}, 1); },
            [](world& w) { executed_elsewhere(w, post, 1); }, last_place, place_comes_back,
            [](world& w) { cancels_exactly(w, false); }, [](world& w) { cancels_exactly(w, true); },
-           two_cancel, stop_beside_the_runner, stop_in_the_line, stopped_post, drops,
-           [](world& w) { watches(w, true); }, watches_two, takes_an_offer, takes_over,
+           two_cancel, stop_beside_the_runner, stop_in_the_line, stopped_post, stopped_posts, drops,
+           awaits_itself, [](world& w) { watches(w, true); }, watches_two, enters_what_is_watched,
+           takes_an_offer, takes_over,
            [](world& w) { executed_elsewhere(w, post, 2); },
            [](world& w) { plain_producers(w, {post, post}, 2); }, close_ends_the_wait_for_room, circle_of_two, no_circle,
            waits_for_room, [](world& w) { role_comes_back(w, true); },

@@ -34,7 +34,8 @@ LAYERS = (
     ("inplace_stop_token.hpp", "timer_thread.hpp", "manual_timer.hpp"),
     ("task.hpp", "when_all.hpp", "with_deadline.hpp", "async_mutex.hpp", "async_shared_mutex.hpp", "async_semaphore.hpp",
      "async_condition.hpp", "async_event.hpp", "lock_all.hpp", "tracked_async_mutex.hpp"),
-    ("idempotency_cache.hpp", "idempotency_outcome.hpp", "idempotency_http.hpp", "serial_queue.hpp", "keyed_serial_queue.hpp", "mirror.hpp",
+    ("idempotency_cache.hpp", "idempotency_outcome.hpp", "idempotency_http.hpp", "serial_lane.hpp",
+     "serial_queue.hpp", "keyed_serial_queue.hpp", "mirror.hpp",
      "keyed_mirror.hpp", "merging_mirror.hpp", "fill_leases.hpp", "mirror_executor.hpp"),
     ("asio.hpp", "standalone_asio.hpp", "detail/asio_bridge.hpp", "detail/asio_operation.hpp",
      "store/", "sqlite/", "redis/", "postgres/"),
@@ -110,7 +111,8 @@ MORE_LINES = {
     "with_deadline.hpp": (990, "task, stop tokens and timers together"),
     "snapshot.hpp": (1820, "the turns of transactions on top of all that a cell is"),
     "keyed_serial_queue.hpp": (3400, "threads and coroutines that wait, with ends; who does the work; a pool"),
-    "serial_queue.hpp": (3150, "the lane, its bounds and line, who waits in which way, executors, numbers"),
+    "serial_lane.hpp": (1470, "the lane, blocks for tasks, circles of lanes, the options that tasks see"),
+    "serial_queue.hpp": (3170, "the lane, its bounds and line, who waits in which way, executors, numbers"),
 }
 
 # Header -> (headers that its closure may have, why).
@@ -137,6 +139,7 @@ MORE_HEADERS = {
     "task.hpp": (10, "stop tokens, and the threads that wait for them"),
     "when_all.hpp": (11, "task and what it needs"),
     "with_deadline.hpp": (11, "task, stop tokens and timers together"),
+    "serial_lane.hpp": (11, "the lane, blocks for tasks, circles of lanes: a file each"),
     "serial_queue.hpp": (22, "the lane, its bounds and line, who waits in which way, executors: a file each"),
     "keyed_serial_queue.hpp": (22, "the same: work, table, lines, service, crew, circles: a file each"),
     "snapshot.hpp": (13, "the turns of transactions on top of all that a cell is"),

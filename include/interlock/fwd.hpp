@@ -56,6 +56,7 @@ class idempotency_cache;
 enum class fingerprint : std::uint64_t;
 enum class idempotency_outcome : std::uint8_t;
 struct idempotency_statistics;
+class serial_lane;
 class serial_queue;
 template <class Key, class Hash, class Equal>
 class keyed_serial_queue;

@@ -30,6 +30,7 @@
 #include "mirror_version.hpp"
 #include "run_result.hpp"
 #include "seeded_hash.hpp"
+#include "serial_lane.hpp"
 #include "serial_queue.hpp"
 #include "snapshot.hpp"
 #include "striped_bounded_counter.hpp"

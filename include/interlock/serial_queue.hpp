@@ -184,6 +184,12 @@ public:
                                                     stopped{std::move(stop)},
                                                     late{&timer, deadline});
   }
+  // Effects: the other mode. co_await interleaved() goes on in the coroutine's turn as a task of
+  //          the queue, until the coroutine suspends: at its next co_await others are let in, and
+  //          behind that it is outside, until it awaits this again. Throws: a refusal.
+  [[nodiscard("write co_await")]] auto interleaved() noexcept {
+    return detail::interleaving(lane_);
+  }
   // Effects: as post(f). Returns: a std::future of what f returns, throws or, cancelled, of that.
   // Throws: a refusal; resource_unavailable_try_again if the queue is full.
   template <class F>

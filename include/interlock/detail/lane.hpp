@@ -76,6 +76,11 @@ public:
     word_.fetch_or(closed_bit, std::memory_order_relaxed);
   }
   bool closed() const noexcept { return (look() & closed_bit) != 0; }
+  // Returns: whether nobody is in it; then this sees what the last runner did.
+  bool is_idle() const noexcept {
+    // order: acquire [lane.idle] pairs with [lane.leave]: sees what the last runner did
+    return (word_.load(std::memory_order_acquire) & ~closed_bit) == 0;
+  }
 
   // Returns: what `inside` and lane_waits know it by.
   const void* identity() const noexcept { return this; }
@@ -172,7 +177,7 @@ protected:
     std::uintptr_t seen = look();  // a failed exchange would take the line from who pushes
     do {
       if (has_work(seen)) return false;
-      // order: release/relaxed [lane.leave] pairs with [lane.enter], [lane.enter.watched], [lane.push], [lane.stand]: publishes what was done
+      // order: release/relaxed [lane.leave] pairs with [lane.enter], [lane.enter.watched], [lane.idle], [lane.push], [lane.stand]: publishes what was done
     } while (!word_.compare_exchange_weak(seen, (seen & closed_bit) | left,
                                           std::memory_order_release, std::memory_order_relaxed));
     return true;
@@ -208,6 +213,8 @@ protected:
       return false;
     }
     if (is_unattended(before)) serve({}, &node, self().help());
+    // What this thread has made ready may hold what the work needs.
+    if (inside::innermost != nullptr) trampoline::run_ready();
     while (node.wait_for_role()) serve(node.inherited, &node, self().help());
     return true;
   }
@@ -296,6 +303,7 @@ private:
   void serve_now(batch& todo, work* own, std::uint32_t budget, std::uintptr_t left) noexcept {
     while (work* const w = take(todo, own, budget, left)) {
       const work::kind what = w->what;
+      const bool has_thread = w->has_thread();
       if (what == work::kind::awaited) static_cast<heir_work*>(w)->inherited = todo;
       if (what != work::kind::barrier) {
         const ending how = self().perform(*w);
@@ -304,7 +312,7 @@ private:
       }
       if (what == work::kind::awaited) {
         w->perform(*w, nullptr, work::step::resume);
-      } else if (what != work::kind::posted) {
+      } else if (has_thread) {
         if (w == own) own = nullptr;
         w->tell(work::done);
       }

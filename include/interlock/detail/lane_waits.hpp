@@ -110,8 +110,8 @@ private:
     return false;
   }
   static bool is_over(const lane_wait& wait) noexcept {
-    // order: acquire [lane_waits.over] pairs with [work.tell], [submission.over]: of a work that ended before a task that holds its lane began, this sees it
-    return wait.news->load(std::memory_order_acquire) == work::done;
+    // order: relaxed: of a work that ended before a task that holds its lane began, that task sees it
+    return wait.news->load(std::memory_order_relaxed) == work::done;
   }
   static bool known(const std::vector<const void*>& way, const void* lane) noexcept {
     for (const void* const each : way) {

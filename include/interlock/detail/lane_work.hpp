@@ -124,7 +124,7 @@ enum class ending : std::uint8_t { none, completed, failed, cancelled, suspended
 
 // A piece of work: on the heap (post), on its thread's stack (run), in a coroutine frame (submit).
 struct alignas(16) work {  // a lane keeps flags in the four low bits of the address
-  enum class kind : std::uint8_t { posted, called, awaited, barrier };
+  enum class kind : std::uint8_t { posted, called, awaited, resumed, barrier };
   enum class step : std::uint8_t { run, cancel, resume };  // resume: awaited work, off the lane
   using performer = ending (*)(work&, const queue_options*, step) noexcept;
 
@@ -166,7 +166,7 @@ struct alignas(16) work {  // a lane keeps flags in the four low bits of the add
   // Effects: tells the thread that waits: the last touch of the node, and with `role` of the lane.
   void tell(std::uint32_t what_happened) noexcept {
     const park_word* const address = &news;
-    // order: release [work.tell] pairs with [work.wait], [lane_waits.over]: publishes the result and the lane
+    // order: release [work.tell] pairs with [work.wait]: publishes the result and the lane
     if (news.exchange(what_happened, std::memory_order_release) == parked) unpark_one(address);
   }
 

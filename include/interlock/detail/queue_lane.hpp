@@ -210,6 +210,7 @@ public:
   }
   // Effects: waits for the end of the work. Returns: true if it has ended; false: it is late.
   bool wait_for(heir_work& node, const std::chrono::steady_clock::time_point* deadline) noexcept {
+    if (inside::innermost != nullptr) trampoline::run_ready();  // see push_and_wait()
     for (;;) {
       const std::uint32_t news = node.wait(deadline);
       if (news != work::role) return news == work::done;

@@ -202,8 +202,8 @@ private:
   void over(ending how) noexcept {
     how_ = how;
     function_.reset();
-    // order: release [submission.over] pairs with [lane_waits.over]: before the next task of the lane begins
-    node_.news.store(work::done, std::memory_order_release);
+    // order: relaxed: for lane_waits, before the next task of the lane begins
+    node_.news.store(work::done, std::memory_order_relaxed);
   }
 
   // Returns: how the awaitable has ended, or suspended if it has not: then see await().
@@ -250,6 +250,50 @@ private:
   ending how_ = ending::none;
   bool would_deadlock_ = false;
   std::atomic<bool> met_{false};
+};
+
+// What co_await queue.interleaved() does: the rest of the coroutine, up to where it suspends next,
+// is a task of the queue.
+class [[nodiscard("write co_await")]] interleaving : work {
+public:
+  explicit interleaving(queue_lane& lane) noexcept
+      : work(kind::resumed, &perform_it), lane_(lane) {}
+
+  bool await_ready() const noexcept { return false; }
+  bool await_suspend(std::coroutine_handle<> self) noexcept {
+    node_.continuation = self;
+    if (!lane_.elsewhere() && lane_.enter()) {
+      queue_lane& lane = lane_;  // the frame may be gone before the turn is over
+      trampoline::together([self, &lane] {
+        const queue_lane::turn mine{lane, ending::completed};
+        const inside here(lane.identity());
+        self.resume();
+      });
+      return true;
+    }
+    if (lane_.push_awaited(*this)) return true;
+    status_ = wait_status::closed;
+    return false;
+  }
+  void await_resume() const {
+    if (status_ != wait_status::acquired) throw_refused(status_);
+  }
+
+private:
+  static ending perform_it(work& self, const queue_options*, step what_to_do) noexcept {
+    auto& waits = static_cast<interleaving&>(self);
+    if (what_to_do == step::cancel) {
+      waits.status_ = wait_status::cancelled;
+      waits.node_.wake();  // not in the queue: see lane::serve()
+      return ending::cancelled;
+    }
+    waits.node_.continuation.resume();  // this may be gone now
+    return ending::completed;
+  }
+
+  queue_lane& lane_;
+  coroutine_waiter node_;
+  wait_status status_ = wait_status::acquired;
 };
 
 }  // namespace interlock::detail
