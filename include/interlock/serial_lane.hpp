@@ -9,8 +9,8 @@
 //             the order in which they were queued. Each accepted task runs. What a task returns or
 //             throws reaches the caller of run. After close a lane accepts nothing.
 // Progress    run, drain: blocking. try_run: never waits. post: lock-free, as that of serial_queue;
-//             whoever finds the lane idle does work, for others up to 64 tasks and on until somebody
-//             comes.
+//             whoever finds the lane idle does work, for others up to 64 tasks and on until
+//             somebody comes.
 // Cost        8 bytes. Idle: run and post are two CAS around your function. Busy: one CAS; a posted
 //             task of up to 64 bytes allocates nothing once the threads have blocks.
 // Lifetime    The destructor closes and drains; it costs a load if the lane is idle.
