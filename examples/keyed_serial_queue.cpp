@@ -1,15 +1,24 @@
 // SPDX-License-Identifier: BSL-1.0
 // keyed_serial_queue: transfers in order for each account, side by side for different accounts.
-// Prints: alice 70 bob 130
+// Prints: alice 70 bob 130, then 60
 
+#include <interlock/inplace_stop_token.hpp>
 #include <interlock/keyed_serial_queue.hpp>
+#include <interlock/task.hpp>
 
 #include <cstdio>
 #include <string>
 
-int main() {
-  using interlock::keyed_serial_queue;
+using interlock::inplace_stop_token;
+using interlock::keyed_serial_queue;
+using interlock::task;
 
+task<bool> pay(keyed_serial_queue<std::string>& accounts, int& alice, inplace_stop_token stop) {
+  const auto paid = co_await accounts.submit("alice", [&] { alice -= 10; }, stop);
+  co_return paid.ran();  // false: stopped, before it began
+}
+
+int main() {
   int alice = 100;  // only tasks of the key "alice" touch it
   int bob = 100;    // only tasks of the key "bob" touch it
   keyed_serial_queue<std::string> accounts({.workers = 2});
@@ -18,7 +27,10 @@ int main() {
   const int left = accounts.run("alice", [&] { return alice; });
   accounts.drain();
 
-  std::printf("alice %d bob %d\n", left, bob);
+  interlock::inplace_stop_source stop;
+  const bool paid = interlock::sync_wait(pay(accounts, alice, stop.get_token()));
+  accounts.drain();
+  std::printf("alice %d bob %d, then %d\n", left, bob, alice);
   const bool both = debit == interlock::post_result::accepted && credit == debit;
-  return both && left == 70 && bob == 130 ? 0 : 1;
+  return both && left == 70 && bob == 130 && paid && alice == 60 ? 0 : 1;
 }

@@ -16,7 +16,7 @@
 //             matters.
 // Cost        Key idle: two exchanges of a byte around your function, no copy of the key. A queued
 //             post allocates nothing once its thread has blocks, for keys of 8 bytes and captures
-//             of 48; a larger key goes with its task, and both to the heap. 8 KiB an object.
+//             of 48; a larger key goes with its task, and both to the heap. 8.5 KB an object.
 // Lifetime    The destructor closes and drains. The executor must outlive the queue and run what it
 //             took. A coroutine must not be destroyed while its task runs.
 // Resumes on  The thread that ran the task, once it holds no key, and before the call that it was
