@@ -7,7 +7,7 @@ include(CMakePushCheckState)
 
 # What an earlier configuration found may have been removed or installed since.
 foreach(path xenium_headers cds_headers cds_library ck_headers urcu_headers urcu_library
-    asio_channel_headers)
+    asio_channel_headers moodycamel_headers)
   unset(${path} CACHE)
 endforeach()
 
@@ -20,6 +20,8 @@ find_library(cds_library cds)
 find_path(ck_headers ck_sequence.h)
 find_path(urcu_headers urcu/uatomic.h)
 find_path(asio_channel_headers boost/asio/experimental/concurrent_channel.hpp)
+find_path(moodycamel_headers blockingconcurrentqueue.h PATH_SUFFIXES concurrentqueue
+  concurrentqueue/moodycamel moodycamel)
 find_library(urcu_library urcu)
 
 set(CMAKE_CXX_STANDARD 20)
@@ -81,7 +83,9 @@ peer(concurrency_kit "Concurrency Kit" "install libck-dev" "${ck_headers}")
 peer(liburcu "liburcu" "install liburcu-dev" ${urcu_found} ${urcu_library})
 peer(boost "Boost" "install libboost1.81-dev" "${Boost_FOUND}" Boost::boost)
 peer(boost_asio "Boost.Asio" "install libboost1.81-dev" ${asio_channel_found} Boost::boost)
-peer(abseil "Abseil" "install libabsl-dev" "${absl_FOUND}" absl::synchronization)
+peer(abseil "Abseil" "install libabsl-dev" "${absl_FOUND}" absl::synchronization
+  absl::flat_hash_map)
+peer(moodycamel "moodycamel" "install libconcurrentqueue-dev" "${moodycamel_headers}")
 peer(libitm "libitm" "use GCC" "${INTERLOCK_HAS_LIBITM}" itm)
 peer(libatomic "libatomic" "use GCC" "${INTERLOCK_HAS_LIBATOMIC}" atomic)
 peer(atomic_shared_ptr "std::atomic<std::shared_ptr>" "use libstdc++ 12 or newer"
