@@ -1,0 +1,320 @@
+// SPDX-License-Identifier: BSL-1.0
+// Keyed mirrors under threads, and against a network that delays, reorders, repeats and loses.
+// The oracle is the target. The naive forms go through the same and must be seen to lose there.
+
+#include <interlock/keyed_mirror.hpp>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <random>
+#include <stdexcept>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "support/catch.hpp"
+#include "support/jobs_by_hand.hpp"
+#include "support/threads.hpp"
+
+using interlock::keyed_mirror;
+using interlock::mirror_flush_result;
+using interlock::mirror_write_result;
+
+namespace {
+
+using number = std::uint64_t;
+
+struct held {
+  number value;
+  number version;
+};
+
+constexpr std::size_t keys = 6;
+
+// Rows that must not be written to by two at once: no lock, so ThreadSanitizer looks on too.
+struct table {
+  struct alignas(64) row {
+    std::atomic<number> source{0};
+    std::atomic<int> inside{0};
+    number value = 0;
+    std::atomic<number> published{0};
+  };
+  std::array<row, keys> rows;
+  std::atomic<bool> sound{true};
+
+  auto reads() {
+    return [this](std::size_t key) {
+      const number now = rows[key].source.load(std::memory_order_relaxed);
+      return held{now, now};
+    };
+  }
+  mirror_write_result write(std::size_t key, number value) {
+    row& of = rows[key];
+    if (of.inside.fetch_add(1) != 0 || value < of.value) sound = false;
+    of.value = value;
+    of.published = value;
+    of.inside.fetch_sub(1);
+    return mirror_write_result::applied;
+  }
+  auto writes() {
+    return [this](std::size_t key, number value, number) { return write(key, value); };
+  }
+  number change(std::size_t key) {
+    return rows[key].source.fetch_add(1, std::memory_order_relaxed) + 1;
+  }
+};
+
+using mirror_type = keyed_mirror<std::size_t, number>;
+
+// A server behind a network. Messages arrive in any order, twice, or after the sender gave up.
+class network {
+public:
+  network(unsigned seed, bool guarded) : random_(seed), guarded_(guarded) {}
+
+  mirror_write_result send(std::size_t key, number value, number version) {
+    switch (random_() % 6) {
+      case 0: return mirror_write_result::failed;  // never left
+      case 1: return mirror_write_result::unknown;  // lost on the way
+      case 2:  // late, or the reply was lost
+        under_way_.push_back({key, value, version});
+        return mirror_write_result::unknown;
+      case 3: under_way_.push_back({key, value, version}); [[fallthrough]];  // repeated
+      default: return arrive({key, value, version});
+    }
+  }
+  void deliver_one() {
+    if (under_way_.empty()) return;
+    std::swap(under_way_[random_() % under_way_.size()], under_way_.back());
+    arrive(under_way_.back());
+    if (random_() % 4 != 0) under_way_.pop_back();
+  }
+  void deliver_all() {
+    for (const message& each : under_way_) arrive(each);
+    under_way_.clear();
+  }
+  number value(std::size_t key) const { return rows_[key].value; }
+  int regressions() const { return regressions_; }
+  unsigned dice() { return static_cast<unsigned>(random_()); }
+
+private:
+  struct message {
+    std::size_t key;
+    number value;
+    number version;
+  };
+  struct row {
+    number value = 0;
+    number version = 0;
+  };
+
+  mirror_write_result arrive(const message& what) {
+    row& of = rows_[what.key];
+    if (guarded_ && what.version <= of.version) return mirror_write_result::stale;
+    if (what.value < of.value) ++regressions_;
+    of = {what.value, what.version};
+    return mirror_write_result::applied;
+  }
+
+  std::mt19937 random_;
+  const bool guarded_;
+  std::array<row, keys> rows_{};
+  std::vector<message> under_way_;
+  int regressions_ = 0;
+};
+
+struct outcome {
+  int regressions = 0;
+  bool right_in_the_end = true;
+};
+
+// Changes, jobs and deliveries in an order that is drawn; then all comes to rest.
+outcome simulate(unsigned seed, bool guarded) {
+  network net(seed, guarded);
+  std::array<number, keys> source{};
+  support::jobs_by_hand jobs;
+  {
+    mirror_type::options how;
+    how.parallel = 1 + seed % 3;
+    how.delay = [](std::size_t failures) {
+      return std::chrono::seconds(std::min<std::size_t>(failures, 4));
+    };
+    if (seed % 2 == 0) how.min_interval = std::chrono::seconds(1);
+    how.schedule = jobs.schedule();
+    how.now = jobs.clock();
+    mirror_type rows([&](std::size_t key) { return held{source[key], source[key]}; },
+                     [&](std::size_t key, number value, number version) {
+                       return net.send(key, value, version);
+                     },
+                     std::move(how));
+    const support::ends_here end{jobs};
+    for (int step = 0; step < 400; ++step) {
+      switch (net.dice() % 3) {
+        case 0: {
+          const std::size_t key = net.dice() % keys;
+          ++source[key];
+          rows.touch(key);
+          break;
+        }
+        case 1:
+          if (!jobs.line.empty()) jobs.run_one();
+          break;
+        default: net.deliver_one();
+      }
+    }
+    jobs.run_all();
+  }
+  net.deliver_all();
+  outcome seen{net.regressions(), true};
+  for (std::size_t key = 0; key < keys; ++key) {
+    if (net.value(key) != source[key]) seen.right_in_the_end = false;
+  }
+  return seen;
+}
+
+}  // namespace
+
+TEST_CASE("a network that delays, reorders, repeats and loses takes no guarded row back") {
+  for (unsigned seed = 0; seed < support::rounds(2'000); ++seed) {
+    const outcome seen = simulate(seed, true);
+    REQUIRE(seen.regressions == 0);
+    REQUIRE(seen.right_in_the_end);
+  }
+}
+
+TEST_CASE("negative control: a row that takes whatever arrives goes back, and may end so") {
+  int regressions = 0;
+  int wrong = 0;
+  for (unsigned seed = 0; seed < 50; ++seed) {
+    const outcome seen = simulate(seed, false);
+    regressions += seen.regressions;
+    wrong += seen.right_in_the_end ? 0 : 1;
+  }
+  CHECK(regressions > 0);
+  CHECK(wrong > 0);
+}
+
+TEST_CASE("a million changes of a few keys become few writes, none older than the one before") {
+  table slow;
+  const std::size_t each = support::rounds(1'000'000) / 4;
+  number writes = 0;
+  {
+    mirror_type::options how;
+    how.parallel = 2;
+    mirror_type rows(slow.reads(),
+                     [&](std::size_t key, number value, number) {
+                       std::this_thread::sleep_for(std::chrono::milliseconds(10));  // the store
+                       return slow.write(key, value);
+                     },
+                     std::move(how));
+    support::run_threads(4, [&](std::size_t id) {
+      auto handle = rows.pin(id % 2);
+      for (std::size_t i = 0; i < each; ++i) {
+        slow.change(id % 2);
+        id < 2 ? void(handle.touch()) : void(rows.touch(id % 2));
+      }
+    });
+    CHECK(rows.close().empty());
+    writes = rows.statistics().writes;
+  }
+  CHECK(slow.rows[0].value + slow.rows[1].value == 4 * each);
+  CHECK(slow.sound);
+  CHECK(writes * 20 < each);
+}
+
+TEST_CASE("every touch of a key arrives, by key and by handle, as keys come and go") {
+  table rows_of;
+  mirror_type::options how;
+  how.parallel = 2;
+  mirror_type rows(rows_of.reads(), rows_of.writes(), std::move(how));
+  std::atomic<bool> all_arrived{true};
+  support::run_threads(3, [&](std::size_t id) {
+    for (std::size_t i = 0; i < support::rounds(5'000) && all_arrived; ++i) {
+      const std::size_t key = (id + i) % keys;
+      const number mine = rows_of.change(key);
+      if (i % 3 == 0) {
+        rows.pin(key).touch();
+      } else {
+        rows.touch(key);
+      }
+      const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+      while (rows_of.rows[key].published < mine && all_arrived) {
+        if (std::chrono::steady_clock::now() > end) all_arrived = false;
+        std::this_thread::yield();
+      }
+    }
+  });
+  CHECK(all_arrived);
+  CHECK(rows.close().empty());
+  CHECK(rows_of.sound);
+}
+
+TEST_CASE("keys that fail, throw, rest and are flushed end with their last value") {
+  table rows_of;
+  std::atomic<unsigned> calls{0};
+  {
+    mirror_type::options how;
+    how.parallel = 3;
+    how.attempts = 3;
+    how.min_interval = std::chrono::microseconds(50);
+    how.max_staleness = std::chrono::milliseconds(5);
+    how.delay = [](std::size_t) { return std::chrono::microseconds(20); };
+    how.on_failure = [](std::size_t, const interlock::mirror_failure&) {};
+    mirror_type rows(rows_of.reads(),
+                     [&](std::size_t key, number value, number) {
+                       switch (calls.fetch_add(1) % 5) {
+                         case 0: throw std::runtime_error("no connection");
+                         case 1: return mirror_write_result::failed;
+                         case 2: rows_of.write(key, value); return mirror_write_result::unknown;
+                         default: return rows_of.write(key, value);
+                       }
+                     },
+                     std::move(how));
+    support::run_threads(3, [&](std::size_t id) {
+      for (std::size_t i = 0; i < support::rounds(2'000); ++i) {
+        const std::size_t key = (id * 2 + i) % keys;
+        rows_of.change(key);
+        rows.touch(key);
+        if (i % 100 == 0) static_cast<void>(rows.flush(key));
+        if (i % 101 == 0) {
+          static_cast<void>(rows.flush_until(std::chrono::steady_clock::now(), key));
+        }
+      }
+    });
+    for (std::size_t key = 0; key < keys; ++key) {
+      while (rows.flush(key) != mirror_flush_result::flushed) {
+      }
+    }
+  }
+  for (auto& row : rows_of.rows) CHECK(row.value == row.source);
+  CHECK(rows_of.sound);
+}
+
+TEST_CASE("whatever a touch accepted while others close has arrived when close returns") {
+  for (std::size_t round = 0; round < support::rounds(500); ++round) {
+    table rows_of;
+    mirror_type::options how;
+    how.parallel = 2;
+    mirror_type rows(rows_of.reads(), rows_of.writes(), std::move(how));
+    std::array<std::array<number, keys>, 3> accepted{};
+    std::atomic<int> lost{0};
+    support::run_threads(3, [&](std::size_t id) {
+      auto handle = rows.pin(0);
+      for (std::size_t i = 0; i < 20; ++i) {
+        const std::size_t key = i % keys;
+        const number mine = rows_of.change(key);
+        if (!(key == 0 ? handle.touch() : rows.touch(key))) break;
+        accepted[id][key] = mine;
+        if (id == 1 && i == 10 && !rows.close().empty()) ++lost;
+      }
+    });
+    if (!rows.close().empty()) ++lost;
+    REQUIRE(lost == 0);
+    for (std::size_t key = 0; key < keys; ++key) {
+      for (const auto& of : accepted) REQUIRE(rows_of.rows[key].published >= of[key]);
+    }
+    REQUIRE(rows_of.sound);
+  }
+}
