@@ -212,6 +212,12 @@ TEST_CASE("Keys that are confirmed take no memory") {
   CHECK(rows.known_keys_approx() == 0);
 }
 
+TEST_CASE("a key that is due takes 256 bytes beside the key") {
+  using row = interlock::detail::mirror_row<std::string, std::uint64_t, std::string>;
+  STATIC_REQUIRE(sizeof(row) <= 256 + 2 * sizeof(std::string));
+  STATIC_REQUIRE(sizeof(rows_type) <= 2048);
+}
+
 TEST_CASE("Closing reports each key whose last value is not confirmed") {
   bench on;
   auto options = on.options();

@@ -15,7 +15,7 @@
 //             Closing reports each key whose last value is not confirmed.
 // Progress    touch: a look-up under the lock of one of 16 shards, held for a few instructions; a
 //             handle's touch is wait-free while a write of its key is due. flush, close: blocking.
-// Cost        A key that is due: one allocation, about 250 bytes and the key. Clean keys: none, but
+// Cost        A key that is due: one allocation, 256 bytes and the key. Clean keys: none, but
 //             for min_interval after a write. options::parallel threads, or none with an executor.
 // Lifetime    Outlives its calls, its handles and, with an executor, each job. What is due is sent
 //             in the destructor. A coroutine that async_flush resumed ends it only after it has

@@ -14,7 +14,7 @@
 //             Closing gives back each batch that is not confirmed.
 // Progress    touch: a look-up and the merge under the lock of one of 16 shards. flush, close,
 //             destructor: blocking.
-// Cost        A key that is due: one allocation, about 250 bytes, the key and two updates. Clean
+// Cost        A key that is due: one allocation, 256 bytes, the key and two updates. Clean
 //             keys: none. options::parallel threads, or none with an executor.
 // Lifetime    Outlives its calls and, with an executor, each job. What is due is sent in the
 //             destructor. A coroutine that async_flush resumed ends it only after it has moved to
