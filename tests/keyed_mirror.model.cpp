@@ -175,7 +175,9 @@ using sums = interlock::merging_mirror<int, int>;
 struct ledger {
   explicit ledger(mirror_write_result first_answer)
       : first(first_answer),
-        rows([this](int, int n, const mirror_version& of) { return add(n, of); },
+        rows([this](int key, int n, const mirror_version& of) {
+               return key == 7 ? add(n, of) : mirror_write_result::applied;
+             },
              [](int& sum, int&& more) { sum += more; }, by_touchers(), 1) {}
 
   mirror_write_result add(int n, const mirror_version& of) {
@@ -199,6 +201,19 @@ void adds(world& w, mirror_write_result first) {
   w.finally([l] {
     testing::check(l->total == 2, "each update counts once");
     testing::check(l->rows.known_keys_approx() == 0, "a clean key takes no memory");
+    delete l;
+  });
+}
+
+// Another key's batches take numbers meanwhile.
+void numbers(world& w) {
+  auto* const l = new ledger(mirror_write_result::applied);
+  w.thread([l] {
+    for (int i = 0; i < 3; ++i) l->rows.touch(7, 1);
+  });
+  w.thread([l] { l->rows.touch(8, 1); });
+  w.finally([l] {
+    testing::check(l->total == 3, "each update counts once");
     delete l;
   });
 }
@@ -311,6 +326,10 @@ TEST_CASE("merging_mirror: each update counts once, whatever the first write's f
   proved([](world& w) { adds(w, mirror_write_result::failed); }, whole_waits());
 }
 
+TEST_CASE("merging_mirror: batches of a key have numbers that grow", "[.deep]") {
+  proved(numbers, whole_waits());
+}
+
 TEST_CASE("fill_leases: nothing outdated stays in the cache") {
   CHECK(joined(seen(proved([](world& w) { fills(w, true); }, whole_waits()))) == "0, 2");
   failing([](world& w) { fills(w, false); });
@@ -326,6 +345,6 @@ TEST_CASE("keyed_mirror: mutants", "[.mutants]") {
   how.how = whole_waits();
   mutants({[](world& w) { fills(w, true); }, [](world& w) { touches(w, 2, 1, 0); },
            [](world& w) { adds(w, applied); },
-           [](world& w) { adds(w, mirror_write_result::unknown); }, pins, flushes, closes, stops},
+           [](world& w) { adds(w, mirror_write_result::unknown); }, pins, flushes, closes, stops, numbers},
           how);
 }
