@@ -326,7 +326,7 @@ TEST_CASE("merging_mirror: each update counts once, whatever the first write's f
   proved([](world& w) { adds(w, mirror_write_result::failed); }, whole_waits());
 }
 
-TEST_CASE("merging_mirror: batches of a key have numbers that grow", "[.deep]") {
+TEST_CASE("merging_mirror: batches of a key have numbers that grow") {
   proved(numbers, whole_waits());
 }
 
