@@ -3,6 +3,7 @@
 
 #include "testing/front.hpp"
 
+#include <interlock/coarse_time.hpp>
 #include <interlock/idempotency_cache.hpp>
 #include <interlock/task.hpp>
 
@@ -243,6 +244,61 @@ void forgets(world& w) {
     shared->leave();
   });
   w.finally([&] { w.outcome(lost); });
+}
+
+// One reads an answer without a lock while the other one has it evicted, and freed at once if it can.
+void visited(world& w) {
+  crew staff(w);
+  auto* const shared = shared_cache::make(2, small());
+  {
+    interlock::detail::readers::take_place(3);
+    static_cast<void>((*shared)->run(1, pay, [] { return 7; }));
+  }
+  staff.thread([shared] {
+    const auto said = (*shared)->visit(1, pay, [](const int& answer) {
+      testing::check(answer == 7, "whole as long as it is looked at");
+    });
+    testing::check(said == idempotency_outcome::replayed || said == idempotency_outcome::absent,
+                   "there or not");
+    shared->leave();
+  });
+  staff.thread([shared] {
+    testing::check((*shared)->evict(1), "it was there");
+    shared->leave();
+  });
+  w.finally([] {});
+}
+
+// A lease is over: one takes over, the late owner settles at the same time.
+void lease_is_over(world& w, bool effect) {
+  crew staff(w);
+  cache::options how = small();
+  how.lease = std::chrono::seconds(1);
+  interlock::coarse_time* const time = new interlock::coarse_time(std::chrono::nanoseconds(1));
+  how.time = time;
+  auto* const shared = shared_cache::make(2, std::move(how));
+  interlock::detail::readers::take_place(3);
+  auto* const owner = new cache::ticket((*shared)->try_claim(1, pay).owner);
+  if (effect) testing::check(owner->begin_effect(), "its own");
+  time->advance_to(std::chrono::seconds(2));
+  bool kept = false;
+  idempotency_outcome next{};
+  staff.thread([&kept, shared, owner] {
+    kept = first_hand(owner->complete(1).outcome);
+    delete owner;
+    shared->leave();
+  });
+  staff.thread([&next, shared] {
+    next = (*shared)->try_run(1, pay, [] { return 2; }).outcome;
+    const auto now = (*shared)->find(1, pay);
+    if (first_hand(next)) testing::check(now && *now == 2, "a late owner overwrites nothing");
+    shared->leave();
+  });
+  w.finally([&, effect, time] {
+    testing::check(kept == !first_hand(next), "one of them has the key");
+    if (effect) testing::check(kept, "what has had an effect is not run again");
+    delete time;
+  });
 }
 
 class manual {  // a coroutine that its owner destroys
@@ -602,6 +658,15 @@ TEST_CASE("idempotency_cache: the same, and both run and look again", "[.deep]")
   proved(evicted, whole_waits());
 }
 
+TEST_CASE("idempotency_cache: an answer is whole as long as it is visited") {
+  proved(visited, whole_waits());
+}
+
+TEST_CASE("idempotency_cache: of a late owner and its successor one has the key") {
+  proved([](world& w) { lease_is_over(w, false); }, whole_waits());
+  proved([](world& w) { lease_is_over(w, true); }, whole_waits());
+}
+
 TEST_CASE("idempotency_cache: a joiner is destroyed while it waits, others wait with it") {
   proved([](world& w) { joiner_destroyed(w, true); }, whole_waits());
   proved([](world& w) { joiner_destroyed(w, false); }, whole_waits());
@@ -638,7 +703,7 @@ TEST_CASE("idempotency_cache: joiners that a failure leaves behind are found") {
 TEST_CASE("idempotency_cache: mutants", "[.mutants]") {
   testing::mutation_options how;
   how.how = whole_waits();
-  mutants({answer_outlives_entry, [](world& w) { ticket_dropped(w, {thread}); },
+  mutants({answer_outlives_entry, visited, [](world& w) { ticket_dropped(w, {thread}); },
            [](world& w) { ticket_dropped(w, {coroutine}); }, asks_again_inside, gives_up_and_waits,
            [](world& w) { joiner_destroyed(w, false); }},
           how);

@@ -95,7 +95,10 @@ public:
     return there == nullptr && older() != 0 ? look(older(), hash, is_it) : there;
   }
 
-  void start(bucket_array& empty) noexcept { publish(empty); }
+  // Preconditions: nobody knows these chains yet.
+  void start(bucket_array& empty) noexcept {
+    ::new (static_cast<void*>(&current_)) std::atomic<std::uintptr_t>(word_of(empty));
+  }
 
   bool wants_to_grow() const noexcept {
     return older() == 0 && size_ > buckets(current()) && log2_of(current()) < 31;
@@ -144,6 +147,9 @@ public:
 private:
   static constexpr std::size_t moved_at_once = 8;
 
+  static std::uintptr_t word_of(const bucket_array& of) noexcept {
+    return reinterpret_cast<std::uintptr_t>(&of) | of.log2;
+  }
   static bucket_array* array_of(std::uintptr_t where) noexcept {
     return reinterpret_cast<bucket_array*>(where & ~log2_bits);
   }
@@ -170,8 +176,7 @@ private:
   }
   void publish(bucket_array& empty) noexcept {
     // order: release [chains.publish] pairs with [chains.current]: the buckets are made
-    current_.store(reinterpret_cast<std::uintptr_t>(&empty) | empty.log2,
-                   std::memory_order_release);
+    current_.store(word_of(empty), std::memory_order_release);
   }
 
   template <class IsIt>

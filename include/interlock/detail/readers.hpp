@@ -76,8 +76,8 @@ public:
   // Effects: what was unlinked before by this thread cannot be found by readers of later epochs.
   // Returns: the epoch that has ended.
   static std::uint64_t end_epoch() noexcept {
-    // order: acq_rel [readers.end_epoch] pairs with [readers.epoch], [readers.end_epoch]: shows what was unlinked
-    return epoch_.fetch_add(1, std::memory_order_acq_rel);
+    // order: release [readers.end_epoch] pairs with [readers.epoch]: shows what was unlinked
+    return epoch_.fetch_add(1, std::memory_order_release);
   }
   // Returns: an epoch such that all who read now and have not seen every unlinking that was done
   //          before this call, or may have begun before it, began in it or later.

@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: BSL-1.0
+// What is read without a lock, in every execution: nothing is freed under a reader, and what is
+// there all the time is found while the table grows.
+
+#include "testing/front.hpp"
+
+#include <interlock/detail/lookup_chains.hpp>
+#include <interlock/detail/readers.hpp>
+#include <interlock/detail/unlinked_nodes.hpp>
+
+#include <cstdint>
+#include <utility>
+
+using interlock::detail::bucket_array;
+using interlock::detail::lookup_chains;
+using interlock::detail::reader;
+using interlock::detail::readers;
+using interlock::detail::reading;
+using interlock::detail::unlinked_nodes;
+using testing::world;
+
+namespace {
+
+struct box {
+  explicit box(int v) noexcept : value(v) {}
+  void let_go() noexcept { delete this; }
+  int value;  // plain: a race if it is freed while it is read
+  box* newer = nullptr;
+};
+
+enum class mistake { none, no_reading, no_waiting, freed_after_one_look };
+
+// Readers look at what a cell points to, `looks` times each; a writer replaces it and frees the old
+// one when nobody can be at it.
+template <mistake M>
+void replaced(world& w, std::uint32_t looking, int looks) {
+  readers::start_anew(looking + 1);
+  auto* const cell = new atomic<box*>(new box(1));
+  auto* const gone = new unlinked_nodes<box>;
+  for (std::uint32_t number = 1; number <= looking; ++number) {
+    w.thread([cell, number, looks] {
+      readers::take_place(number);
+      for (int i = 0; i < looks; ++i) {
+        if constexpr (M == mistake::no_reading) {
+          testing::check(cell->load(acq)->value > 0, "whole");
+        } else {
+          const reading inside(*readers::here());
+          testing::check(cell->load(acq)->value > 0, "whole");
+        }
+      }
+    });
+  }
+  w.thread([cell, gone, looking] {
+    readers::take_place(looking + 1);
+    for (int i = 2; i < 4; ++i) {
+      box* const old = cell->exchange(new box(i), ar);
+      if constexpr (M == mistake::no_waiting) {
+        delete old;
+      } else if constexpr (M == mistake::freed_after_one_look) {
+        const std::uint64_t ended = readers::epoch();  // does not end it
+        if (readers::oldest_reader() > ended) delete old;
+      } else {
+        gone->add(*old);
+        gone->free_unread();
+      }
+    }
+  });
+  w.finally([cell, gone] {
+    delete gone;
+    delete cell->load(rlx);
+    delete cell;
+  });
+}
+
+void one_reader(world& w) { replaced<mistake::none>(w, 1, 1); }
+void one_reader_twice(world& w) { replaced<mistake::none>(w, 1, 2); }
+
+// A reading within a reading is part of it.
+void nested(world& w) {
+  readers::start_anew(2);
+  auto* const cell = new atomic<box*>(new box(1));
+  w.thread([cell] {
+    readers::take_place(1);
+    const reading outer(*readers::here());
+    const box* const held = cell->load(acq);
+    const int before = held->value;
+    { const reading inner(*readers::here()); }
+    testing::check(held->value == before, "the inner one does not end the outer one");
+  });
+  auto* const gone = new unlinked_nodes<box>;
+  w.thread([cell, gone] {
+    readers::take_place(2);
+    gone->add(*cell->exchange(new box(2), ar));
+    gone->free_unread();
+  });
+  w.finally([cell, gone] {
+    delete gone;
+    delete cell->load(rlx);
+    delete cell;
+  });
+}
+
+struct node {
+  node(std::uint32_t h, int k) noexcept : hash(h), key(k) {}
+  std::atomic<node*> next{nullptr};
+  std::uint32_t hash;
+  int key;
+};
+
+// One key is there all the time while others come in, and the table grows twice.
+void grows(world& w) {
+  readers::start_anew(2);
+  struct shared {
+    lookup_chains<node> chains;
+    node nodes[4] = {{0, 0}, {1, 1}, {2, 2}, {3, 3}};
+    bucket_array* done = nullptr;
+  };
+  auto* const table = new shared;
+  table->chains.start(*lookup_chains<node>::make_array(0));
+  table->chains.insert(table->nodes[1]);
+  w.thread([table] {
+    const auto is = [](int key) { return [key](int other) { return key == other; }; };
+    const auto [there, sure] = table->chains.find_for_sure(1, is(1));
+    testing::check(there == &table->nodes[1] || !sure, "never missed for sure");
+    const auto none = table->chains.find_for_sure(5, is(5));
+    testing::check(none.node == nullptr, "nothing that is not there");
+  });
+  w.thread([table] {
+    for (const int i : {2, 3}) {
+      if (bucket_array* const old = table->chains.insert(table->nodes[i])) table->done = old;
+      if (!table->chains.wants_to_grow()) continue;
+      table->chains.grow(*lookup_chains<node>::make_array(table->chains.next_log2()));
+    }
+  });
+  w.finally([table] {
+    const auto any = [](int key) { return key == 1; };
+    testing::check(table->chains.find(1, any) == &table->nodes[1], "it is still there");
+    if (table->done != nullptr) bucket_array::free(table->done);
+    delete table;
+  });
+}
+
+// Another one is taken out meanwhile.
+void erased(world& w) {
+  struct shared {
+    lookup_chains<node> chains;
+    node nodes[3] = {{0, 0}, {0, 9}, {0, 2}};
+  };
+  auto* const table = new shared;
+  table->chains.start(*lookup_chains<node>::make_array(2));
+  table->chains.insert(table->nodes[0]);
+  w.thread([table] {
+    const auto found = table->chains.find_for_sure(0, [](int key) { return key == 0; });
+    testing::check(found.node == &table->nodes[0], "found behind what leaves");
+  });
+  w.thread([table] {
+    table->nodes[1].key = 1;  // made by this thread
+    table->chains.insert(table->nodes[1]);
+    table->chains.insert(table->nodes[2]);
+    table->chains.erase(table->nodes[2]);
+  });
+  w.finally([table] { delete table; });
+}
+
+// A node on which a reader may stand is moved in front of one that has just come in.
+void moved_onto(world& w) {
+  struct shared {
+    lookup_chains<node> chains;
+    node stands{15, 1};
+    node fresh{15, 0};
+    node last{1, 3};
+    bucket_array* done = nullptr;
+  };
+  auto* const table = new shared;
+  table->chains.start(*lookup_chains<node>::make_array(4));
+  table->chains.insert(table->stands);
+  table->chains.grow(*lookup_chains<node>::make_array(5));
+  w.thread([table] {
+    const auto none = table->chains.find_for_sure(15, [](int key) { return key == 5; });
+    testing::check(none.node == nullptr, "nothing that is not there");
+  });
+  w.thread([table] {
+    table->fresh.key = 2;  // made by this thread, for readers that come to it
+    testing::check(table->chains.insert(table->fresh) == nullptr, "half of the buckets are moved");
+    table->done = table->chains.insert(table->last);
+  });
+  w.finally([table] {
+    testing::check(table->done != nullptr, "all of them are");
+    bucket_array::free(table->done);
+    delete table;
+  });
+}
+
+}  // namespace
+
+TEST_CASE("readers: nothing is freed under a reader") {
+  proved(one_reader);
+  proved(nested);
+}
+
+TEST_CASE("readers: one who reads again and again, and two", "[.deep]") {
+  proved(one_reader_twice);
+  proved([](world& w) { replaced<mistake::none>(w, 2, 1); });
+}
+
+TEST_CASE("readers: who frees at once, or reads without saying so, is found") {
+  failing([](world& w) { replaced<mistake::no_waiting>(w, 1, 1); });
+  failing([](world& w) { replaced<mistake::no_reading>(w, 1, 1); });
+}
+
+TEST_CASE("readers: an epoch that is looked at and not ended is found") {
+  failing([](world& w) { replaced<mistake::freed_after_one_look>(w, 1, 2); });
+}
+
+TEST_CASE("lookup_chains: what is there all the time is found, or is not called missing") {
+  proved(grows);
+  proved(erased);
+  proved(moved_onto);
+}
+
+TEST_CASE("readers: mutants", "[.mutants]") {
+  mutants({one_reader, one_reader_twice, nested, grows, erased, moved_onto});
+}
