@@ -235,6 +235,21 @@ TEST_CASE("a coroutine that loops over submit on an idle key needs no deep stack
   CHECK(interlock::sync_wait(loops()) == 0);
 }
 
+TEST_CASE("a coroutine that goes on on the only worker may wait for a key, and not for all") {
+  keyed_serial_queue<int> queue({.workers = 1});
+  std::promise<std::pair<int, std::errc>> told;
+  const auto goes_on = [&]() -> support::detached {
+    co_await queue.submit(1, [] {});
+    (void)queue.post(2, [] {});
+    const int answer = queue.run(2, [] { return 7; });  // nobody else is there for it
+    told.set_value({answer, code_of([&] { queue.drain(); })});
+  };
+  goes_on();
+  const auto got = told.get_future().get();
+  CHECK(got.first == 7);
+  CHECK(got.second == deadlock);
+}
+
 TEST_CASE("submit goes on where resume_on puts it") {
   keyed_serial_queue<int> queue;
   interlock::worker_pool pool({.threads = 1});

@@ -18,7 +18,8 @@
 //             post allocates nothing once its thread has blocks, for keys of 8 bytes and captures
 //             of 48; a larger key goes with its task, and both to the heap. 8.5 KB an object.
 // Lifetime    The destructor closes and drains. The executor must outlive the queue and run what it
-//             took. A coroutine must not be destroyed while its task runs.
+//             took. A coroutine must not be destroyed while its task runs, nor destroy the queue
+//             on a thread that works for it.
 // Resumes on  The thread that ran the task, once it holds no key, and before the call that it was
 //             in returns; or where .resume_on(executor) puts it.
 // Cancellation By a stop token or a deadline, before the task begins: it leaves the line at once.
@@ -229,10 +230,10 @@ keyed_serial_queue<Key, Hash, Equal>::keyed_serial_queue(queue_options options, 
 template <class Key, class Hash, class Equal>
 keyed_serial_queue<Key, Hash, Equal>::~keyed_serial_queue() {
   close();
-  if (detail::key_frame::of(&lanes_) != nullptr) {
+  if (lanes_.is_own_thread()) {
     detail::misuse(
-        "~keyed_serial_queue: called by a task of this queue, which would wait for itself; let "
-        "another thread destroy the queue");
+        "~keyed_serial_queue: called by a task of this queue, or on a thread that works for it, "
+        "which would wait for itself; let another thread destroy the queue");
   }
   lanes_.wait_until_gone();
 }

@@ -87,7 +87,7 @@ key_arrival::standing begin_in_turn(Lanes& lanes, Work& work) {
 template <class Lanes, class Work>
 key_arrival::standing do_in_turn(Lanes& lanes, Work& work) {
   using standing = key_arrival::standing;
-  work.helps = !lanes.by_crew() || key_frame::any();
+  work.helps = !lanes.by_crew() || lanes.works_here();
   const standing how = begin_in_turn(lanes, work);
   if (how == standing::deadlock) throw_waits_for_itself();
   if (how != standing::in_line && how != standing::runner) return how;
@@ -122,7 +122,7 @@ run_result<std::invoke_result_t<F>> run_for_key_ending(
   if (stop.stop_requested()) return given(wait_status::cancelled);
   called_key_work<Key, F> work(key, f);
   work.hash = lanes.hash_of(key);
-  work.helps = !lanes.by_crew() || key_frame::any();
+  work.helps = !lanes.by_crew() || lanes.works_here();
   const standing began = begin_in_turn(lanes, work);
   if (began == standing::deadlock) throw_waits_for_itself();
   if (began == standing::closed) return given(wait_status::closed);
@@ -271,7 +271,7 @@ private:
 
 template <class Key, class Hash, class Equal>
 void drain_keys(key_lanes<Key, Hash, Equal>& lanes) {
-  if (key_frame::of(&lanes) != nullptr) throw_waits_for_itself();
+  if (lanes.is_own_thread()) throw_waits_for_itself();
   std::forward_list<typename gathering<Key>::signal> signals;
   gathering<Key> all;  // waits for the signals, also if their allocation fails
   lanes.each_line([&](const Key& key) -> keyed_work<Key>& {

@@ -109,6 +109,13 @@ public:
     return false;
   }
 
+  // Returns: whether a job of this crew is at work on this thread.
+  bool here() const noexcept {
+    const at_work* job = at_work::innermost;
+    while (job != nullptr && job->whose != office_) job = job->outer;
+    return job != nullptr && office_ != nullptr;
+  }
+
   // ---- the gate
 
   void pass_gate() noexcept {
@@ -177,6 +184,18 @@ private:
     std::atomic<std::uint32_t> users{1};
   };
 
+  struct at_work {
+    explicit at_work(const office& its) noexcept
+        : whose(&its), outer(std::exchange(innermost, this)) {}
+    ~at_work() { innermost = outer; }
+    at_work(const at_work&) = delete;
+    at_work& operator=(const at_work&) = delete;
+
+    const office* const whose;
+    at_work* const outer;
+    static inline constinit thread_local at_work* innermost = nullptr;
+  };
+
   park_word& gate() noexcept { return office_ != nullptr ? office_->gate : own_gate_; }
 
   static void leave(park_word& at) noexcept {
@@ -202,6 +221,7 @@ private:
     office& here = *static_cast<office*>(self);
     if (here.came_back()) return;
     if (enter(here)) {
+      const at_work now(here);
       change(here, member - asked);  // no longer on the way, but there
       here.what.serve(here.what.queue);
       here.home->go_home();

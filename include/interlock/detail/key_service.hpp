@@ -33,6 +33,10 @@ public:
   bool by_crew() const noexcept { return crew_.works(); }
   std::uint32_t help() const noexcept { return by_crew() ? 0 : options_.quantum; }
   const queue_options& options() const noexcept { return options_; }
+  // Returns: whether this thread does work of keys, or is one of those who do it for this queue.
+  bool works_here() const noexcept { return key_frame::any() || crew_.here(); }
+  // Returns: whether this thread does work of this queue: it must not wait for all of it.
+  bool is_own_thread() const noexcept { return key_frame::of(this) != nullptr || crew_.here(); }
 
   // The thread is at work for this queue. When it has left its keys it does what its tasks have
   // left at rest, and wakes the coroutines whose work it has done.
