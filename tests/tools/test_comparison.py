@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: BSL-1.0
-"""docs/async-comparison.md: what it says of ours is shown by a test that exists.
+"""docs/*-comparison.md: what they say of ours is shown by a test that exists.
 
 Run: python3 -m unittest discover -s tests/tools
 """
@@ -13,7 +13,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "tools"))
 from check_guarantees import CASE, words  # noqa: E402
 
+PAGES = sorted((ROOT / "docs").glob("*-comparison.md"))
 PAGE = ROOT / "docs/async-comparison.md"
+PROBES = ROOT / "tests/queue_probes.test.cpp"
 PROOF = re.compile(r'\]\((?P<file>[^()\s]+\.(?:cpp|py))(?:\s+"(?P<case>[^"]*)")?\)')
 
 
@@ -54,11 +56,23 @@ def faults(page, folder):
 
 class Comparison(unittest.TestCase):
     def test_each_claim_of_ours_has_its_test(self):
-        self.assertEqual(faults(PAGE.read_text(encoding="utf-8"), PAGE.parent), [])
+        for page in PAGES:
+            with self.subTest(page=page.name):
+                self.assertEqual(faults(page.read_text(encoding="utf-8"), page.parent), [])
 
     def test_the_table_is_found(self):
-        proofs = PROOF.findall(PAGE.read_text(encoding="utf-8"))
-        self.assertGreater(len(proofs), 20)
+        self.assertGreaterEqual(len(PAGES), 3)
+        for page in PAGES:
+            proofs = PROOF.findall(page.read_text(encoding="utf-8"))
+            self.assertGreater(len(proofs), 20, page.name)
+
+    def test_the_page_of_queues_says_what_the_probes_say(self):
+        page = (ROOT / "docs/queue-comparison.md").read_text(encoding="utf-8")
+        said = re.findall(r"^\| Interlock: .*\|$", page, re.MULTILINE)
+        test = re.sub(r'"\s*\n\s*"', "", PROBES.read_text(encoding="utf-8"))
+        tested = re.findall(r'"(\| Interlock: [^"]*\|)"', test)
+        self.assertEqual(said, tested)
+        self.assertGreater(len(said), 2)
 
     def test_a_wrong_name_and_a_bare_yes_are_faults(self):
         head = "| | Interlock | other |\n|---|---|---|\n"
