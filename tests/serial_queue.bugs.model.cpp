@@ -62,7 +62,7 @@ void accepted_after_close(world& w) {
   int accepted = 0;
   w.thread([&] { accepted += queue.post(); });
   w.thread([&] { ran = queue.close_and_drain(); });
-  w.finally([&] { testing::check(ran == accepted, "what was accepted has run when drain is over"); });
+  w.finally([&] { testing::check(ran == accepted, "what was accepted has run"); });
 }
 
 void ours_closes(world& w) {
@@ -260,7 +260,7 @@ bool serves_all_lanes(int quantum, int steps) {
   return false;
 }
 
-// One thread, two queues behind it; the task of the first one posts itself until the second has run.
+// One thread, two queues behind it; the task of the first posts itself until the second has run.
 bool ours_serves_all_lanes() {
   std::vector<std::function<void()>> jobs;
   queue_options how;

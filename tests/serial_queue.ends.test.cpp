@@ -78,7 +78,7 @@ public:
   }
 
 private:
-  std::vector<std::thread> take() {  // one that is in execute() is in none yet, or has added another
+  std::vector<std::thread> take() {  // who is in execute() has not added yet
     const std::lock_guard lock(mutex_);
     return std::exchange(threads_, {});
   }
@@ -100,7 +100,7 @@ void each_way(F f) {
 
 // ---- stops and deadlines ------------------------------------------------------------------------
 
-TEST_CASE("A thread leaves the line of a queue when it is stopped or late, and its task never runs") {
+TEST_CASE("A thread leaves the line of a queue when it is stopped or late; its task never runs") {
   each_way([](const queue_options& options) {
     int ran = 0;
     {
@@ -298,8 +298,9 @@ TEST_CASE("drain_until gives up at its deadline and leaves no trace") {
     }
     CHECK(queue.drain_until(late()));
     check_sums(queue);
-    CHECK(queue.run([&] { return code_of([&] { static_cast<void>(queue.drain_until(late())); }); }) ==
-          std::errc::resource_deadlock_would_occur);
+    const auto from_inside = queue.run(
+        [&] { return code_of([&] { static_cast<void>(queue.drain_until(late())); }); });
+    CHECK(from_inside == std::errc::resource_deadlock_would_occur);
   });
 }
 
@@ -778,7 +779,7 @@ TEST_CASE("An empty function is refused where it is posted") {
   CHECK(queue.post([] {}) == post_result::accepted);
 }
 
-TEST_CASE("Whoever waits for what was refused has to look: a refusal that nobody saw ends the program") {
+TEST_CASE("A refusal that nobody asks about ends the program with a sentence") {
   const std::string message = support::death_message([] {
     serial_queue queue;
     queue.close();

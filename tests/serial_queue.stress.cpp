@@ -2,17 +2,22 @@
 // serial_queue under threads: every producer's order, nothing lost, nothing run twice, close and
 // cancel racing with everything, and the naive pool that the queue replaces seen to lose.
 
+#include <interlock/inplace_stop_token.hpp>
 #include <interlock/serial_queue.hpp>
 #include <interlock/task.hpp>
 
 #include <atomic>
+#include <chrono>
+#include <exception>
 #include <memory>
+#include <stdexcept>
 #include <thread>
 #include <vector>
 
 #include "support/catch.hpp"
 #include "support/threads.hpp"
 
+using interlock::inplace_stop_source;
 using interlock::post_result;
 using interlock::queue_options;
 using interlock::serial_queue;
@@ -207,6 +212,53 @@ TEST_CASE("Queues are destroyed while the threads that served them are still on 
         if (left.fetch_sub(1) == 1) queue.reset();  // the other is out, its work perhaps not
       });
       REQUIRE(ran == 8);
+    }
+  }
+}
+
+TEST_CASE("Exceptions, stops, deadlines, drops and the end of the queue, all at once") {
+  for (queue_options options : all_ways()) {
+    for (std::size_t round = 0; round < support::rounds(60); ++round) {
+      options.capacity = 8;
+      options.full = round % 2 == 0 ? when_full::drop_oldest : when_full::block;
+      options.metrics = round % 3 == 0;
+      options.on_error = [](const std::exception_ptr&) {};
+      auto queue = std::make_unique<serial_queue>(options);
+      inplace_stop_source stop;
+      std::uint64_t begun = 0;  // only tasks touch it
+      std::atomic<std::uint64_t> refused{0};
+      std::atomic<int> left{4};
+      const auto task_of = [&begun](std::size_t i) {
+        return [&begun, i] {
+          ++begun;
+          if (i % 5 == 0) throw std::runtime_error("one in five");
+        };
+      };
+      support::run_threads(4, [&](std::size_t id) {
+        for (std::size_t i = 0; i < 40; ++i) {
+          const auto soon = std::chrono::steady_clock::now() + std::chrono::microseconds(i);
+          try {
+            switch ((id + i) % 6) {
+              case 0: refused += queue->post(task_of(i)) != post_result::accepted; break;
+              case 1:
+                refused += queue->post(task_of(i), stop.get_token()) != post_result::accepted;
+                break;
+              case 2: refused += queue->post_droppable(task_of(i)) != post_result::accepted; break;
+              case 3: refused += !queue->run_until(soon, task_of(i)).ran(); break;
+              case 4: refused += !queue->run(task_of(i), stop.get_token()).ran(); break;
+              case 5: queue->run(task_of(i)); break;
+            }
+          } catch (const std::runtime_error&) {
+          }
+          if (id == 3 && i == 20) stop.request_stop();
+        }
+        if (left.fetch_sub(1) != 1) return;
+        queue->drain();
+        const auto all = queue->stats();
+        refused += all.completed + all.failed == begun ? 0 : 1'000'000;
+        queue.reset();
+      });
+      REQUIRE(refused <= 160);
     }
   }
 }
