@@ -60,6 +60,12 @@ class Comparison(unittest.TestCase):
             with self.subTest(page=page.name):
                 self.assertEqual(faults(page.read_text(encoding="utf-8"), page.parent), [])
 
+    def test_each_claim_of_the_mirrors_has_its_test(self):
+        page = ROOT / "docs/mirror.md"
+        text = page.read_text(encoding="utf-8")
+        self.assertEqual(faults(text, page.parent), [])
+        self.assertGreater(len(PROOF.findall(text)), 20)
+
     def test_the_table_is_found(self):
         self.assertGreaterEqual(len(PAGES), 3)
         for page in PAGES:
