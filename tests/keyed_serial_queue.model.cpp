@@ -318,6 +318,24 @@ void rests_and_is_cancelled(world& w, int tasks) {
   w.finally([&] { w.outcome(ran); });
 }
 
+// What comes as the job goes home is seen by that job, or by who brings it; else nobody does it.
+void comes_as_the_job_goes(world& w) {
+  job_thread worker;
+  queue_options how;
+  how.executor = std::ref(worker);
+  auto* const accounts = new queue(how);
+  int ran = 0;
+  static_cast<void>(accounts->post(1, [&ran] { ++ran; }));
+  w.thread([&, accounts] {
+    static_cast<void>(accounts->post(1, [&ran] { ++ran; }));
+    delete accounts;  // waits until there is no key
+    testing::check(ran == 2, "all have run");
+    worker.stop();
+  });
+  w.thread([&] { worker.work(); });
+  w.finally([] {});
+}
+
 // ---- what others do -----------------------------------------------------------------------------
 
 // Finds the lane of a key, lets go of the table, and uses the lane.
@@ -436,6 +454,10 @@ TEST_CASE("keyed_serial_queue: a stop or a cancel beside the runner has one outc
 TEST_CASE("keyed_serial_queue: what rests is taken once or cancelled") {
   const auto one = [](world& w) { rests_and_is_cancelled(w, 1); };
   CHECK(joined(seen(proved(one, whole_waits()))) == "0, 1");
+}
+
+TEST_CASE("keyed_serial_queue: what comes as the job goes home is done", "[.deep]") {
+  proved(comes_as_the_job_goes, whole_waits());
 }
 
 TEST_CASE("keyed_serial_queue: two that rest are taken once or cancelled", "[.deep]") {
