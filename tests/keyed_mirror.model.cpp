@@ -14,6 +14,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <functional>
 #include <mutex>
 #include <utility>
@@ -37,8 +38,9 @@ struct held {
 using mirror_type = interlock::keyed_mirror<int, int, int>;
 
 // An executor that refuses leaves the work to who asked.
-mirror_type::options by_touchers() {
+mirror_type::options by_touchers(std::uint32_t parallel = 1) {
   mirror_type::options how;
+  how.parallel = parallel;
   how.delay = [](std::size_t) { return std::chrono::nanoseconds(0); };
   how.schedule = [](std::chrono::nanoseconds, const std::function<void()>&) { throw refused(); };
   return how;
@@ -173,12 +175,12 @@ void closes(world& w) {
 using sums = interlock::merging_mirror<int, int>;
 
 struct ledger {
-  explicit ledger(mirror_write_result first_answer)
+  explicit ledger(mirror_write_result first_answer, std::uint32_t parallel = 1)
       : first(first_answer),
         rows([this](int key, int n, const mirror_version& of) {
                return key == 7 ? add(n, of) : mirror_write_result::applied;
              },
-             [](int& sum, int&& more) { sum += more; }, by_touchers(), 1) {}
+             [](int& sum, int&& more) { sum += more; }, by_touchers(parallel), 1) {}
 
   mirror_write_result add(int n, const mirror_version& of) {
     const auto answer = std::exchange(first, mirror_write_result::applied);
@@ -207,7 +209,7 @@ void adds(world& w, mirror_write_result first) {
 
 // Another key's batches take numbers meanwhile.
 void numbers(world& w) {
-  auto* const l = new ledger(mirror_write_result::applied);
+  auto* const l = new ledger(mirror_write_result::applied, 2);
   w.thread([l] {
     for (int i = 0; i < 3; ++i) l->rows.touch(7, 1);
   });
@@ -326,7 +328,7 @@ TEST_CASE("merging_mirror: each update counts once, whatever the first write's f
   proved([](world& w) { adds(w, mirror_write_result::failed); }, whole_waits());
 }
 
-TEST_CASE("merging_mirror: batches of a key have numbers that grow") {
+TEST_CASE("merging_mirror: batches of a key have numbers that grow", "[.deep]") {
   proved(numbers, whole_waits());
 }
 
