@@ -117,7 +117,8 @@ double bytes_of_an_entry() {
   const std::uint64_t count = bench::quick ? 100'000 : 10'000'000;
   const double before = bench::heap_in_use();
   interlock::coarse_time time;
-  idempotency_cache<std::uint64_t, std::uint64_t> cache({.capacity = count + count / 16, .time = &time});
+  idempotency_cache<std::uint64_t, std::uint64_t> cache(
+      {.capacity = count + count / 16, .time = &time});
   for (std::uint64_t i = 0; i < count; ++i) {
     benchmark::DoNotOptimize(cache.run(spread(i), fingerprint{7}, [&] { return i; }));
   }

@@ -92,7 +92,8 @@ const bench::contenders here([] {
   add_hits<visited>(who + "visit");
   add_hits<handed_out>(who + "find");
   add_hits<run_again>(who + "run");
-  bench::add<looked_up<visited_by_clock<std::uint64_t>, 1000>>(hit_few + who + "visit, coarse clock");
+  using by_clock = looked_up<visited_by_clock<std::uint64_t>, 1000>;
+  bench::add<by_clock>(hit_few + who + "visit, coarse clock");
   add_misses<miss_and_evict>(who + "run, evicts");
   add_misses<miss_with_room>(who + "run, has room");
 });

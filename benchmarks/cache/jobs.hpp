@@ -40,7 +40,8 @@ Key key_number(std::uint64_t n) {
     char text[37];
     std::snprintf(text, sizeof text, "%08x-%04x-%04x-%04x-%012llx", static_cast<unsigned>(a >> 32U),
                   static_cast<unsigned>(a >> 16U) & 0xffffU, static_cast<unsigned>(a) & 0xffffU,
-                  static_cast<unsigned>(b >> 48U), static_cast<unsigned long long>(b << 16U >> 16U));
+                  static_cast<unsigned>(b >> 48U),
+                  static_cast<unsigned long long>(b << 16U >> 16U));
     return text;
   } else {
     return spread(n);
@@ -112,7 +113,7 @@ void add_misses(const std::string& who) {
     const auto own = std::make_unique<bench::apart<Store>>();
     Store& store = own->contender;
     std::vector<std::uint64_t> fresh;
-    for (int i = 0; i < misses; ++i) fresh.push_back(spread(1'000'000'000U + static_cast<unsigned>(i)));
+    for (unsigned i = 0; i < misses; ++i) fresh.push_back(spread(1'000'000'000U + i));
     store.prepare();
     const double start = bench::thread_cpu_ns();
     for (const std::uint64_t key : fresh) store.keep(key);

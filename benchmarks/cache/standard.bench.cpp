@@ -126,8 +126,9 @@ const bench::contenders here([] {
   add_hits<mutex_shards>("std::mutex of 64 shards, std::shared_ptr");
   add_hits<shared_shards>("std::shared_mutex of 64 shards, std::shared_ptr");
   add_hits<mutex_and_futures>("std::mutex, map of std::shared_future");
-  add_misses<map_and_make_shared>("std::unordered_map insert, std::make_shared");
-  add_misses<bounded_map_and_make_shared>("std::unordered_map insert, std::make_shared, oldest out");
+  const std::string plain = "std::unordered_map insert, std::make_shared";
+  add_misses<map_and_make_shared>(plain);
+  add_misses<bounded_map_and_make_shared>(plain + ", oldest out");
   add_misses<mutex_shards_miss>("std::mutex of 64 shards, std::make_shared");
   add_misses<promise_for_each>("std::mutex, map of std::shared_future");
 });

@@ -2,6 +2,7 @@
 // Figures that are no times: allocations, and what idle queues and keys take.
 
 #include <interlock/keyed_serial_queue.hpp>
+#include <interlock/serial_lane.hpp>
 #include <interlock/serial_queue.hpp>
 
 #include "queue/posts.hpp"
@@ -14,7 +15,7 @@ namespace {
 using interlock::keyed_serial_queue;
 using interlock::serial_queue;
 
-// Returns: calls of operator new for each of 10 000 tasks of 48 bytes, once the threads have blocks.
+// Returns: calls of operator new for each of 10 000 tasks, once the threads have blocks.
 template <class Post>
 double allocations_of(Post post) {
   constexpr int count = 10'000;
@@ -82,8 +83,6 @@ double bytes_of_idle_keys() {
   return (bench::heap_in_use() - before) / keys;
 }
 
-struct host : interlock::detail::lane<host> {};
-
 const bench::contenders here([] {
   const std::string allocations = "queue/allocations of a task of 48 bytes/";
   const auto add = [&](const char* who, double (*measure)()) {
@@ -94,8 +93,8 @@ const bench::contenders here([] {
   add("interlock::keyed_serial_queue", keyed_posts<0>);
   add("interlock::keyed_serial_queue, 2 workers", keyed_posts<2>);
   const std::string memory = "queue/memory/";
-  bench::add_figure(memory + "interlock::serial_queue, its lane", "bytes",
-                    [] { return double{sizeof(interlock::detail::lane<host>)}; });
+  bench::add_figure(memory + "interlock::serial_lane", "bytes",
+                    [] { return double{sizeof(interlock::serial_lane)}; });
   bench::add_figure(memory + "interlock::serial_queue, all of it", "bytes",
                     [] { return double{sizeof(serial_queue)}; });
   bench::add_figure(memory + "interlock::keyed_serial_queue, an idle key", "bytes",
