@@ -1169,10 +1169,13 @@ TEST_CASE("serial_queue: a full queue refuses, or the poster waits") {
   const auto report =
       proved([](world& w) { few_places(w, 1, when_full::reject); }, whole_waits());
   CHECK(joined(seen(report)) == "2, 3");
-  proved([](world& w) { few_places(w, 1, when_full::block); }, whole_waits());
   proved(places_come_and_go, whole_waits());
   proved(last_place, whole_waits());
   proved(place_comes_back, whole_waits());
+}
+
+TEST_CASE("serial_queue: three posters wait for one place", "[.deep]") {
+  proved([](world& w) { few_places(w, 1, when_full::block); }, whole_waits());
 }
 
 TEST_CASE("serial_queue: nothing starts while a submitted coroutine is suspended") {
