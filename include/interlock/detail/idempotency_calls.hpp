@@ -73,7 +73,7 @@ auto idempotency_cache<Key, R, H, E>::run_by(const time_point* deadline, Token s
   if (seat && seat->word().phase() == phase::answered) [[likely]] {
     return answer_of(std::move(seat), found, asked.now);
   }
-  if (found == idempotency_outcome::payload_mismatch || seat) {
+  if (found == idempotency_outcome::payload_mismatch || seat) [[unlikely]] {
     return conclude(found, std::move(seat), asked.now).answer;
   }
   return execute(claim_slowly(deadline, std::move(stop), seen, asked, found), std::forward<F>(f));
@@ -112,6 +112,7 @@ auto idempotency_cache<Key, R, H, E>::try_claim_by(const K& key, fingerprint pay
 
 template <class Key, class R, class H, class E>
 template <class Token, class V>
+[[gnu::noinline]]
 auto idempotency_cache<Key, R, H, E>::claim_slowly(const time_point* deadline, Token stop,
                                                    const V& key, request asked,
                                                    idempotency_outcome found) -> claim_result {

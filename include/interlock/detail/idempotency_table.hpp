@@ -322,7 +322,7 @@ private:
     return Outcome::replayed;
   }
   template <class K, class Seen>
-  Outcome find_locked(const request& asked, const K& key, Seen& seen) {
+  [[gnu::noinline, gnu::cold]] Outcome find_locked(const request& asked, const K& key, Seen& seen) {
     shard& home = shard_of(asked.hash);
     record_ptr held;  // what is seen is seen without the lock
     {
