@@ -59,7 +59,7 @@ public:
     using task = std::decay_t<F>;
     detail::refuse_coroutine<task>();
     detail::refuse_nothing(f);
-    if (looks_idle() && enter()) {
+    if (enter()) {
       turn mine{*this};
       const detail::inside here(this);
       task now(std::forward<F>(f));

@@ -141,9 +141,6 @@ protected:
     }
   }
 
-  // Returns: false if enter() would fail now, without taking the line from who has it.
-  bool looks_idle() const noexcept { return (look() & ~watched_bit) == 0; }
-
   // Returns: true if the lane was idle and this thread is its runner now.
   bool enter() noexcept {
     std::uintptr_t seen = 0;

@@ -39,7 +39,7 @@ public:
     using task = std::decay_t<F>;
     refuse_coroutine<task>();
     refuse_nothing(f);
-    if (!elsewhere() && looks_idle() && enter()) {
+    if (!elsewhere() && enter()) {
       turn mine{*this};
       const inside here(this);
       task now(std::forward<F>(f));
