@@ -14,7 +14,6 @@ using probes::milliseconds;
 // What a queue can do wrong: the newest first, and what a task throws is lost.
 class newest_first {
 public:
-  static constexpr const char* name = "the newest first";
   ~newest_first() {
     {
       const std::lock_guard lock(mutex_);
