@@ -101,7 +101,7 @@ public:
   }
 
   bool wants_to_grow() const noexcept {
-    return older() == 0 && size_ > buckets(current()) && log2_of(current()) < 31;
+    return older() == 0 && 4 * size_ > 5 * buckets(current()) && log2_of(current()) < 31;
   }
   unsigned next_log2() const noexcept { return log2_of(current()) + 1; }
   // Preconditions: wants_to_grow(); the array has next_log2().

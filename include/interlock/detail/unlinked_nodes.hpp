@@ -38,7 +38,7 @@ public:
   }
   void add(bucket_array& gone) noexcept {
     gone.more = std::exchange(fresh_.arrays, &gone);
-    ++fresh_.count;
+    fresh_.count += an_array;
   }
 
   // Returns: whether it is time to look. Readers that stay long are asked for once in a batch.
@@ -105,6 +105,8 @@ private:
       bucket_array::free(std::exchange(each, each->more));
     }
   }
+
+  static constexpr std::size_t an_array = 1'000;  // is large: a batch by itself
 
   generation fresh_;
   generation waiting_;
