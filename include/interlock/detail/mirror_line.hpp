@@ -75,11 +75,7 @@ public:
 
   // Effects: has a send follow that begins after this call. Returns: false if closed.
   bool touch(key& k) noexcept {
-    if (is_due(k)) return true;
-    errand todo;
-    const bool open = mark(k, todo);
-    crew_.run(todo);
-    return open;
+    return is_due(k) || touch_clean(k);
   }
 
   // Returns: true if a send will begin after this call. One load.
@@ -228,6 +224,14 @@ public:
 private:
   friend crew;
   futex_mutex& mutex() noexcept { return mutex_; }
+
+  // Out of line: in the caller's loop it would push what that keeps in registers to memory.
+  [[gnu::noinline]] bool touch_clean(key& k) noexcept {
+    errand todo;
+    const bool open = mark(k, todo);
+    crew_.run(todo);
+    return open;
+  }
 
   // ---- for the crew: with the lock held ---------------------------------------------------------
 
