@@ -90,9 +90,9 @@ PLATFORM = {
 # Header -> (lines that its closure may have, why).
 MORE_LINES = {
     "asio.hpp": (1270, "operations, their contexts, stop tokens, alarms, and the names of Asio"),
-    "async_mutex.hpp": (1640, "coroutines that may leave, threads, and what a wait gives"),
+    "async_mutex.hpp": (1660, "coroutines that may leave, threads, and what a wait gives"),
     "async_condition.hpp": (2020, "all that async_mutex is, and a queue"),
-    "lock_all.hpp": (2490, "both mutexes that it locks"),
+    "lock_all.hpp": (2510, "both mutexes that it locks"),
     "async_shared_mutex.hpp": (1230, "who is in and who waits, the awaiter with its ends, two guards"),
     "tracked_async_mutex.hpp": (2820, "async_mutex, and the graph of locks behind it"),
     "async_event.hpp": (1080, "the line of waiters, and the ends that a wait may have"),
