@@ -7,11 +7,14 @@
 #include "testing/front.hpp"
 
 #include <interlock/serial_queue.hpp>
+#include <interlock/testing/explored_history.hpp>
+#include <interlock/testing/linearizability.hpp>
 
 #include <array>
 #include <atomic>
 #include <exception>
 #include <functional>
+#include <string>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -389,6 +392,156 @@ void ours_is_refused(world& w) {
   });
 }
 
+// ---- whole histories ----------------------------------------------------------------------------
+
+// A call and its answer: of a task, how many ran before it; of a drain, how many had run behind it.
+struct turn_call {
+  enum class kind { task, drain, close } what = kind::task;
+  std::size_t id = 0;
+  int turn = 0;
+  bool accepted = true;
+
+  friend std::string describe(const turn_call& c) {
+    constexpr const char* names[] = {"task ", "drain ", "close "};
+    return testing::history_detail::words(names[static_cast<int>(c.what)], c.id,
+                                          c.accepted ? " had turn " : " was refused ", c.turn);
+  }
+};
+
+// What a queue is to who looks at it from outside: an accepted task is done within its call.
+struct one_by_one {
+  int ran = 0;
+  bool closed = false;
+
+  bool apply(const turn_call& c, bool answered) {
+    using kind = turn_call::kind;
+    closed = closed || c.what == kind::close;
+    if (c.what == kind::close) return true;
+    if (c.what == kind::drain) return !answered || c.turn >= ran;
+    if (answered && c.accepted == closed) return false;
+    return closed || c.turn == ran++ || !answered;
+  }
+  friend bool operator==(const one_by_one&, const one_by_one&) = default;
+};
+
+// tell, look: a flag, by which one thread may learn that the other's calls came before its own.
+enum class step { post, run, drain, shut, tell, look };
+using steps = std::vector<step>;
+
+template <class Queue>
+struct recorded_queue {
+  explicit recorded_queue(Queue* its) : queue(its) {}
+
+  void take(step what, std::size_t id) {
+    using kind = turn_call::kind;
+    const auto task = [this, id] {
+      turns[id] = ran++;
+      ended.store(ran, rlx);
+    };
+    if (what == step::post) {
+      calls.record({kind::task, id}, [&](turn_call& c) {
+        c.accepted = queue->post(task) == post_result::accepted;
+      });
+    } else if (what == step::run) {
+      calls.record({kind::task, id}, [&](turn_call& c) {
+        try {
+          queue->run(task);
+        } catch (const std::system_error&) {
+          c.accepted = false;
+        }
+      });
+    } else if (what == step::drain) {
+      calls.record({kind::drain, id}, [&](turn_call& c) {
+        queue->drain();
+        c.turn = ended.load(rlx);
+      });
+    } else if (what == step::shut) {
+      calls.record({kind::close, id}, [&](turn_call&) { queue->close(); });
+    } else if (what == step::tell) {
+      raise(told);
+    } else {
+      static_cast<void>(told.load(acq));
+    }
+  }
+  void check() const {
+    calls.check([this](const auto& all) {
+      auto answered = all;  // that of a post is known now
+      for (auto& one : answered) {
+        if (one.op.what == turn_call::kind::task) one.op.turn = turns[one.op.id];
+      }
+      return testing::linearizable(answered, one_by_one{});
+    });
+  }
+
+  Queue* queue;
+  int ran = 0;  // plain, as the turns: a race if two tasks run at once
+  std::array<int, 8> turns{-1, -1, -1, -1, -1, -1, -1, -1};
+  std::atomic<int> ended{0}, told{0};
+  testing::explored_history<turn_call> calls;
+};
+
+template <class Queue>
+void history_of(world& w, Queue* queue, const std::vector<steps>& threads) {
+  recorded_queue<Queue> book(queue);
+  std::size_t id = 0;
+  for (const steps& its : threads) {
+    w.thread([&book, &its, first = id] {
+      for (std::size_t i = 0; i < its.size(); ++i) book.take(its[i], first + i);
+    });
+    id += its.size();
+  }
+  w.finally([&] {
+    queue->drain();
+    book.check();
+    delete queue;
+  });
+}
+
+// A list for each producer. Who finds nobody at work does what is listed, the last thread's first.
+class lists_of_producers {
+public:
+  post_result post(const std::function<void()>& f) {
+    lock(lock_);
+    lists_[testing::here().thread].push_back(f);
+    const bool works = !std::exchange(working_, true);
+    lock_.store(0, rel);
+    if (works) work();
+    return post_result::accepted;
+  }
+  void run(const std::function<void()>& f) {
+    std::atomic<int> done{0};
+    static_cast<void>(post([&] {
+      f();
+      raise(done);
+    }));
+    await(done, 1);
+  }
+  void drain() {}
+  void close() {}
+
+private:
+  void work() {
+    for (;;) {
+      lock(lock_);
+      std::vector<std::function<void()>> taken;
+      for (std::size_t i = lists_.size(); i-- != 0 && taken.empty();) taken.swap(lists_[i]);
+      working_ = !taken.empty();
+      lock_.store(0, rel);
+      if (taken.empty()) return;
+      for (const auto& f : taken) f();
+    }
+  }
+
+  std::atomic<int> lock_{0};
+  bool working_ = false;
+  std::array<std::vector<std::function<void()>>, 4> lists_;
+};
+
+using enum step;
+
+// While the first thread's task runs, the two others' are listed.
+const std::vector<steps> told_by_another{{run}, {post, tell}, {look, post}};
+
 }  // namespace
 
 TEST_CASE("bugs: close racing post") {
@@ -435,6 +588,19 @@ TEST_CASE("bugs: a throw that leaves those who wait hanging") {
 TEST_CASE("bugs: an executor that refuses") {
   failing(loses_what_was_refused);
   proved(ours_is_refused, whole_waits());
+}
+
+TEST_CASE("bugs: a queue answers as if each call did its task at once, in every execution") {
+  const auto ours = [](std::vector<steps> threads) {
+    proved([&](world& w) { history_of(w, new serial_queue(strictly()), threads); }, whole_waits());
+  };
+  ours(told_by_another);
+  ours({{post, tell, run}, {look, run, post}});
+  ours({{post, run}, {post, drain}});
+  ours({{post, tell, shut}, {look, post, run}});
+  const auto theirs =
+      failing([](world& w) { history_of(w, new lists_of_producers, told_by_another); });
+  CHECK(theirs.failure.find("no order explains the answer") != std::string::npos);
 }
 
 TEST_CASE("bugs: mutants", "[.mutants]") {

@@ -822,13 +822,13 @@ void watches_two(world& w) {
   w.finally([&] { testing::check(ran == 2, "all is done"); });
 }
 
-// The lane alone, which has just been left to be watched.
+// The lane alone.
 class small_lane : public interlock::detail::lane<small_lane> {
   using base = interlock::detail::lane<small_lane>;
   friend base;
 
 public:
-  small_lane() {
+  void leave_watched() {
     enter();
     leave(watched_bit);
   }
@@ -836,6 +836,16 @@ public:
     if (watch()) serve({}, nullptr, 1);
   }
   void post(interlock::detail::work& w) { push_and_attend(w); }
+  // Effects: by the first to come, who has done his quantum.
+  void post_and_offer(interlock::detail::work& first, interlock::detail::work& second) {
+    enter();
+    push(first, 0);
+    push(second, 0);
+    serve({}, nullptr, 0);
+  }
+  void await_push() const {
+    while (newest(look()) == nullptr) testing::spin_hint();
+  }
 
 private:
   interlock::detail::ending perform(interlock::detail::work& w) {
@@ -851,25 +861,61 @@ private:
   static void forget(interlock::detail::work&) {}
 };
 
+template <class F>
+struct function_work : interlock::detail::work {
+  explicit function_work(F its) : work(kind::posted, &perform_it), f(std::move(its)) {}
+  static interlock::detail::ending perform_it(work& self, const queue_options*, step) noexcept {
+    static_cast<function_work&>(self).f();
+    return interlock::detail::ending::completed;
+  }
+  F f;
+};
+
 void enters_what_is_watched(world& w) {
-  using interlock::detail::work;
-  struct one_more : work {
-    explicit one_more(int& n) : work(kind::posted, &add), number(n) {}
-    static interlock::detail::ending add(work& self, const queue_options*, step) noexcept {
-      ++static_cast<one_more&>(self).number;
-      return interlock::detail::ending::completed;
-    }
-    int& number;
-  };
   fresh_waits fresh;
   small_lane lane;
+  lane.leave_watched();
   int ran = 0;
-  one_more posted(ran);
+  function_work posted([&ran] { ++ran; });
   w.thread([&] { lane.look_after(); });
   w.thread([&] { lane.run([&ran] { ++ran; }); });
   w.thread([&] { lane.post(posted); });
   w.finally([&] {
     lane.drain();
+    testing::check(ran == 2, "all is done");
+  });
+}
+
+// For certain: the runner has offered, somebody takes over, and a third one posts meanwhile.
+void takes_over_for_certain(world& w) {
+  fresh_waits fresh;
+  small_lane lane;
+  int ran = 0;
+  std::atomic<int> offered{0}, pushed{0};
+  unsigned runner = 0;
+  function_work first([&] {
+    raise(offered);
+    lane.await_push();
+    raise(pushed);
+  });
+  function_work second([&] { runner = testing::here().thread; });
+  const auto count = [&ran] { ++ran; };
+  function_work taken(count);
+  function_work late(count);
+  unsigned heir = 0;
+  w.thread([&] { lane.post_and_offer(first, second); });
+  w.thread([&] {
+    heir = testing::here().thread;
+    await(offered, 1);
+    lane.post(taken);
+  });
+  w.thread([&] {
+    await(pushed, 1);
+    lane.post(late);
+  });
+  w.finally([&] {
+    lane.drain();
+    testing::check(runner == heir, "who came has the role");
     testing::check(ran == 2, "all is done");
   });
 }
@@ -988,6 +1034,65 @@ void no_circle(world& w) {
     });
   });
   w.finally([a, b] {
+    delete a;
+    delete b;
+  });
+}
+
+bool is_told(serial_queue& queue) {
+  try {
+    queue.run([] {});
+    return false;
+  } catch (const std::system_error& e) {
+    testing::check(e.code() == std::errc::resource_deadlock_would_occur, "a circle");
+    return true;
+  }
+}
+
+// The wait of a thread that this one has given the role to, and that is over.
+void no_circle_any_more(world& w) {
+  queue_options how;
+  how.quantum = 1;
+  auto* const a = new book;
+  auto* const b = new book(how);
+  std::atomic<int> busy{0}, over{0};
+  w.thread([&, a, b] {
+    await(busy, 1);
+    a->queue.run([&, b] { b->queue.run([&over] { raise(over); }); });
+  });
+  w.thread([&, a, b] {
+    b->queue.run([&, b] {
+      static_cast<void>(b->queue.post([] {}));  // so the quantum is done
+      raise(busy);
+    });
+    w.outcome(b->queue.try_run([&, a] {
+      if (over.load(acq) != 0) testing::check(!is_told(a->queue), "the other one waits no more");
+    }));
+  });
+  w.finally([a, b] {
+    delete a;
+    delete b;
+  });
+}
+
+// A coroutine that holds a queue and has had its turn in another one, but has not gone on yet.
+support::detached holds_and_awaits(serial_queue& held, serial_queue& other) {
+  co_await held.submit([&other]() -> task<void> { co_await other.submit([] {}); });
+}
+
+void over_is_no_circle(world& w) {
+  auto* const a = new book;
+  auto* const b = new book;
+  int ran = 0;
+  w.thread([&, a, b] {
+    b->queue.run([&, a, b] {
+      holds_and_awaits(a->queue, b->queue);
+      static_cast<void>(b->queue.post([&, a] { ran += is_told(a->queue) ? 10 : 1; }));
+    });
+  });
+  w.finally([&, a, b] {
+    b->queue.drain();
+    testing::check(ran == 1, "it waits for nothing any more");
     delete a;
     delete b;
   });
@@ -1221,11 +1326,14 @@ TEST_CASE("serial_queue: run and post take turns with the thread that watches", 
 TEST_CASE("serial_queue: a runner that has done its quantum is relieved") {
   proved(takes_over, whole_waits());
   proved(takes_an_offer, whole_waits());
+  proved(takes_over_for_certain, whole_waits());
 }
 
 TEST_CASE("serial_queue: queues that wait for each other are found, and only such") {
   CHECK(joined(seen(proved(circle_of_two, whole_waits()))) == "0, 1");
   proved(no_circle, whole_waits());
+  CHECK(joined(seen(proved(no_circle_any_more, whole_waits()))) == "0, 1");
+  proved(over_is_no_circle, whole_waits());
   proved(awaits_itself, whole_waits());
 }
 
@@ -1247,7 +1355,7 @@ TEST_CASE("serial_queue: mutants", "[.mutants]") {
            takes_an_offer, takes_over,
            [](world& w) { executed_elsewhere(w, post, 2); },
            [](world& w) { plain_producers(w, {post, post}, 2); }, close_ends_the_wait_for_room,
-           circle_of_two, no_circle,
+           circle_of_two, no_circle, no_circle_any_more, over_is_no_circle, takes_over_for_certain,
            waits_for_room, [](world& w) { role_comes_back(w, true); },
            [](world& w) { role_comes_back(w, false); }, knows_of_close, places_come_and_go},
           how);
