@@ -8,7 +8,8 @@
 // here, so a wait outside of tasks costs nothing.
 //
 // Why a circle is certain: a wait is listed before it begins and, of a work that has ended, not
-// counted: `news` says so before the next work of that lane begins.
+// counted: `news` says so before the next work of that lane begins. What holds a key is the work at
+// its head, as seen under the lock of its shard; in a circle none of them can end.
 
 #include <atomic>
 #include <coroutine>
@@ -31,9 +32,7 @@ struct lane_holding {
 
 struct lane_wait {
   bool holds(const void* lane) const noexcept {
-    for (const inside* i = thread; i != nullptr; i = i->outer) {
-      if (i->which == lane) return true;
-    }
+    if (inside::holds(thread, lane)) return true;
     for (const void* const each : lanes) {
       if (each == lane) return true;
     }
@@ -41,7 +40,9 @@ struct lane_wait {
   }
 
   const void* wanted = nullptr;
-  const park_word* news = nullptr;  // of the work that is waited for
+  // What holds it now, where that is not the same for ever: nullptr if nothing, or if it is over.
+  const void* (*holder)(const lane_wait&) noexcept = nullptr;
+  const park_word* news = nullptr;  // of the work that is waited for, if there is no `holder`
   bool ends = false;                // perhaps without the lane: by a stop or a deadline
   const inside* thread = nullptr;   // what the thread that blocks is inside of
   std::vector<const void*> lanes;   // what the coroutine that waits holds
@@ -64,7 +65,6 @@ public:
     return true;
   }
   void end(lane_wait& wait) noexcept {
-    if (wait.wanted == nullptr) return;
     const std::lock_guard lock(mutex_);
     waits_.remove(wait);
   }
@@ -99,25 +99,29 @@ private:
 
   // Complexity: the waits, times the lanes on the way.
   bool closes_circle(const lane_wait& wait) const {
-    std::vector<const void*> way{wait.wanted};
+    std::vector<const void*> way;
+    go_on(way, wait);
     for (std::size_t at = 0; at < way.size(); ++at) {
       if (wait.holds(way[at])) return true;
       for (const lane_wait* w = waits_.first(); w != nullptr; w = waits_.after(*w)) {
-        if (w->ends || !w->holds(way[at]) || is_over(*w) || known(way, w->wanted)) continue;
-        way.push_back(w->wanted);
+        if (!w->ends && w->holds(way[at])) go_on(way, *w);
       }
     }
     return false;
   }
-  static bool is_over(const lane_wait& wait) noexcept {
-    // order: relaxed: of a work that ended before a task that holds its lane began, that task sees it
-    return wait.news->load(std::memory_order_relaxed) == work::done;
-  }
-  static bool known(const std::vector<const void*>& way, const void* lane) noexcept {
+  static void go_on(std::vector<const void*>& way, const lane_wait& wait) {
+    const void* const to = target(wait);
+    if (to == nullptr) return;
     for (const void* const each : way) {
-      if (each == lane) return true;
+      if (each == to) return;
     }
-    return false;
+    way.push_back(to);
+  }
+  // Returns: what has to be let go before the wait ends, or nullptr.
+  static const void* target(const lane_wait& wait) noexcept {
+    if (wait.holder != nullptr) return wait.holder(wait);
+    // order: relaxed: of a work that ended before a task that holds its lane began, that task sees it
+    return wait.news->load(std::memory_order_relaxed) == work::done ? nullptr : wait.wanted;
   }
 
   futex_mutex mutex_;
@@ -136,13 +140,13 @@ public:
     wait_.news = &news;
     wait_.ends = ends;
     wait_.thread = inside::innermost;
-    if (lane_waits::instance().begin(wait_)) return;
-    wait_.wanted = nullptr;
-    throw_would_deadlock();
+    if (!lane_waits::instance().begin(wait_)) throw_would_deadlock();
   }
   blocked_inside(const blocked_inside&) = delete;
   blocked_inside& operator=(const blocked_inside&) = delete;
-  ~blocked_inside() { lane_waits::instance().end(wait_); }
+  ~blocked_inside() {
+    if (wait_.wanted != nullptr) lane_waits::instance().end(wait_);
+  }
 
 private:
   lane_wait wait_;

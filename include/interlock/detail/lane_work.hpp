@@ -19,7 +19,7 @@
 
 #include "any_executor.hpp"
 #include "block_cache.hpp"
-#include "parking.hpp"
+#include "news.hpp"
 
 namespace interlock {
 
@@ -123,7 +123,7 @@ inline queue_options checked(queue_options options, std::size_t most_workers) {
 enum class ending : std::uint8_t { none, completed, failed, cancelled, suspended };
 
 // A piece of work: on the heap (post), on its thread's stack (run), in a coroutine frame (submit).
-struct alignas(16) work {  // a lane keeps flags in the four low bits of the address
+struct alignas(16) work : news_kinds {  // a lane keeps flags in the four low bits of the address
   enum class kind : std::uint8_t { posted, called, awaited, resumed, barrier };
   enum class step : std::uint8_t { run, cancel, resume };  // resume: awaited work, off the lane
   using performer = ending (*)(work&, const queue_options*, step) noexcept;
@@ -134,43 +134,13 @@ struct alignas(16) work {  // a lane keeps flags in the four low bits of the add
   // Returns: true when this thread has been made the runner, false when the work is done.
   bool wait_for_role() noexcept { return wait(nullptr) == role; }
 
-  // Effects: waits for news, or until past the deadline, if there is one.
   // Returns: done; role, of which this thread has taken note; or waiting: it is late.
   std::uint32_t wait(const std::chrono::steady_clock::time_point* deadline) noexcept {
-    bool late = false;
-    for (unsigned round = 0;; ++round) {
-      // order: acquire [work.wait] pairs with [work.tell]: sees the result, or the lane as its last runner left it
-      std::uint32_t seen = news.load(std::memory_order_acquire);
-      if (seen == done) return done;
-      if (seen == role) break;
-      if (late) return waiting;
-      if (round < spin_rounds) {
-        spin_hint(round);
-        continue;
-      }
-      // order: relaxed/relaxed: announces the parking; news that came first is read above
-      news.compare_exchange_strong(seen, parked, std::memory_order_relaxed,
-                                   std::memory_order_relaxed);
-      if (seen > parked) continue;
-      if (deadline == nullptr) {
-        park(news, parked);
-      } else {
-        late = !park_until(news, parked, *deadline);
-      }
-    }
-    // order: relaxed: only the runner tells, and that is this thread now
-    news.store(waiting, std::memory_order_relaxed);
-    return role;
+    return wait_for_news(news, deadline);
   }
-
   // Effects: tells the thread that waits: the last touch of the node, and with `role` of the lane.
-  void tell(std::uint32_t what_happened) noexcept {
-    const park_word* const address = &news;
-    // order: release [work.tell] pairs with [work.wait]: publishes the result and the lane
-    if (news.exchange(what_happened, std::memory_order_release) == parked) unpark_one(address);
-  }
+  void tell(std::uint32_t what_happened) noexcept { tell_news(news, what_happened); }
 
-  static constexpr std::uint32_t waiting = 0, parked = 1, done = 2, role = 3;
   work* next = nullptr;
   work* previous = nullptr;  // null while in no ring (see ring.hpp)
   const performer perform;   // posted work frees itself
@@ -216,14 +186,13 @@ struct inside {
   inside(const inside&) = delete;
   inside& operator=(const inside&) = delete;
 
-  // Throws: if this thread would wait for work that only it can get on with.
-  static void refuse_to_wait_for(const void* lane) {
-    for (const inside* i = innermost; i != nullptr; i = i->outer) {
-      if (i->which == lane) throw_would_deadlock();
-    }
+  // Returns: whether this frame, or one outside of it, is of this lane or what stands for a key.
+  static bool holds(const inside* from, const void* what) noexcept {
+    while (from != nullptr && from->which != what) from = from->outer;
+    return from != nullptr;
   }
 
-  const void* const which;
+  const void* which;  // may change while it is the innermost: see key_frame
   const inside* const outer;
   static inline constinit thread_local const inside* innermost = nullptr;
 };

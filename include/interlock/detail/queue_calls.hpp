@@ -10,21 +10,11 @@
 #include <optional>
 #include <utility>
 
-#include "../run_result.hpp"
 #include "queue_lane.hpp"
+#include "submitted.hpp"
 #include "waiting.hpp"
 
 namespace interlock::detail {
-
-template <class R>
-run_result<R> ran_with(result<R>& outcome) {
-  if constexpr (std::is_void_v<R>) {
-    outcome.take();
-    return {};
-  } else {
-    return run_result<R>(outcome.take());
-  }
-}
 
 // Effects: what serial_queue::run does, but ends with the stop or behind the deadline if f has not
 //          begun by then.

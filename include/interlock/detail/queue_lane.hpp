@@ -313,7 +313,7 @@ private:
 
   ending perform(work& w) noexcept {
     if (w.what == work::kind::posted && is_bounded() && ++freed_ >= places_at_a_time()) settle();
-    if (metrics_ != nullptr) metrics_->begins(w);
+    if (metrics_ != nullptr) metrics_->begins_in_line(w);
     // order: relaxed: see cancel_pending()
     const bool current = w.generation == generation_.load(std::memory_order_relaxed);
     const inside here(this);
@@ -321,7 +321,7 @@ private:
     if (metrics_ == nullptr || !w.sampled) return w.perform(w, &options_, what_to_do);
     const auto began = queue_recorder::now();
     const ending how = w.perform(w, &options_, what_to_do);  // it may be gone now
-    metrics_->ran(queue_recorder::now() - began);
+    if (how != ending::suspended) metrics_->ran(queue_recorder::now() - began);  // else this may be
     return how;
   }
 

@@ -52,12 +52,15 @@ private:
   std::atomic<std::uint64_t> numbers_[4]{};
 };
 
-// Written by anybody.
+// Written by anybody: what is counted seldom.
 class withdrawn_numbers {
 public:
   void count_cancelled() noexcept { add(cancelled_, 1); }
   void count_dropped() noexcept { add(dropped_, 1); }
+  void count_failed() noexcept { add(failed_, 1); }
   void add_to(queue_stats& all) const noexcept {
+    // order: relaxed: one number, right by itself
+    all.failed += failed_.load(std::memory_order_relaxed);
     // order: relaxed: one number, right by itself
     all.cancelled += cancelled_.load(std::memory_order_relaxed);
     // order: relaxed: one number, right by itself
@@ -70,6 +73,7 @@ public:
   }
 
 private:
+  std::atomic<std::uint64_t> failed_{0};
   std::atomic<std::uint64_t> cancelled_{0};
   std::atomic<std::uint64_t> dropped_{0};
 };
@@ -83,19 +87,15 @@ public:
   }
 
   // Effects: notes that the work is about to be queued. By anybody.
-  void queued(work& w) noexcept {
+  template <class Work>
+  void queued(Work& w) noexcept {
     // order: relaxed: a number only
     const std::uint64_t earlier = queued_.fetch_add(1, std::memory_order_relaxed);
     w.sampled = earlier % one_in == 0;
     w.since = w.sampled ? now() : coarse_now().count();
     // order: relaxed: a number only
     const std::uint64_t depth = depth_.fetch_add(1, std::memory_order_relaxed) + 1;
-    std::uint64_t highest = load(high_water_);
-    while (highest < depth &&
-           // order: relaxed/relaxed: a number only
-           !high_water_.compare_exchange_weak(highest, depth, std::memory_order_relaxed,
-                                              std::memory_order_relaxed)) {
-    }
+    raise(high_water_, depth);
     // The first one of an empty queue waits longest; if two come at once, one of them is it.
     // order: relaxed: a number only
     if (depth == 1) oldest_.store(w.since, std::memory_order_relaxed);
@@ -105,23 +105,31 @@ public:
     depth_.fetch_sub(1, std::memory_order_relaxed);
   }
 
-  // By the runner.
-  void begins(const work& w) noexcept {
+  // By who does it.
+  template <class Work>
+  void begins(const Work& w) noexcept {
     withdrawn();
+    if (w.sampled) note(wait_, now() - w.since);
+  }
+  // Effects: the same for the only runner of a queue.
+  void begins_in_line(const work& w) noexcept {
+    begins(w);
     // What is behind it came later; of what comes next, if it is not taken yet, this is the bound.
     const work* const then = w.next;
     // order: relaxed: a number only
     oldest_.store(then != nullptr ? then->since : w.since, std::memory_order_relaxed);
-    if (w.sampled) note(wait_, now() - w.since);
   }
   void ran(std::int64_t time) noexcept { note(run_, time); }
 
   queue_metrics read() const noexcept {
+    // order: relaxed: a number only
+    return read(oldest_.load(std::memory_order_relaxed));
+  }
+  // Preconditions: what begins next waits since then.
+  queue_metrics read(std::int64_t oldest) const noexcept {
     queue_metrics all{load(queued_), load(depth_), load(high_water_), read(wait_), read(run_), {}};
     if (all.depth == 0) return all;
-    // order: relaxed: a number only
-    const std::int64_t since = oldest_.load(std::memory_order_relaxed);
-    const std::int64_t age = coarse_now().count() - since;
+    const std::int64_t age = coarse_now().count() - oldest;
     all.oldest = std::chrono::nanoseconds(age > 0 ? age : 0);
     return all;
   }
@@ -145,8 +153,15 @@ private:
     const auto value = static_cast<std::uint64_t>(time > 0 ? time : 0);
     withdrawn_numbers::add(t.samples, 1);
     withdrawn_numbers::add(t.total, value);
-    // order: relaxed: the runner alone writes it
-    if (load(t.longest) < value) t.longest.store(value, std::memory_order_relaxed);
+    raise(t.longest, value);
+  }
+  static void raise(tally& highest, std::uint64_t value) noexcept {
+    std::uint64_t seen = load(highest);
+    while (seen < value &&
+           // order: relaxed/relaxed: a number only
+           !highest.compare_exchange_weak(seen, value, std::memory_order_relaxed,
+                                          std::memory_order_relaxed)) {
+    }
   }
 
   static constexpr std::uint64_t one_in = 64;

@@ -7,40 +7,20 @@
 // of ours awaits that and has the role of runner until it is done, so nothing else starts.
 
 #include <coroutine>
-#include <optional>
-#include <type_traits>
 #include <utility>
 
-#include "../run_result.hpp"
-#include "awaitable.hpp"
 #include "queue_lane.hpp"
+#include "submitted.hpp"
 #include "waiting.hpp"
 
 namespace interlock::detail {
 
-// What submit(f) gives: f's result, or that of the awaitable which f returns.
-template <class R>
-struct submitted {
-  using type = R;
-  static constexpr bool awaits = false;
-};
-template <awaitable R>
-struct submitted<R> {
-  using type = await_result_t<R>;
-  static constexpr bool awaits = true;
-};
-
-[[noreturn]] inline void throw_refused(wait_status why) {
-  if (why == wait_status::closed) throw_closed();
-  throw_error(std::errc::operation_canceled,
-              "interlock: cancel_pending() came before this task had started");
-}
-
 // MayLeave: it stands in the line, and what it gives is a run_result.
 template <class F, bool MayLeave>
-class submission_place : public coroutine_waiter {
-  using what_f_gives = submitted<std::invoke_result_t<F>>;
-  using value = typename what_f_gives::type;
+class submission_place : public coroutine_waiter,
+                         public submitted_call<submission_place<F, MayLeave>, F> {
+  using base = submitted_call<submission_place, F>;
+  friend base;
 
 public:
   struct request {
@@ -49,43 +29,27 @@ public:
   };
 
   submission_place(const request& what, wake_function function)
-      : coroutine_waiter(function), lane_(*what.lane), function_(std::move(what.f)), node_(*this) {}
-  submission_place(const submission_place&) = delete;
-  submission_place& operator=(const submission_place&) = delete;
+      : coroutine_waiter(function), base(std::move(what.f)), lane_(*what.lane), node_(*this) {}
   ~submission_place() {
-    lane_waits::instance().end(circle_);
+    this->unlist_wait();
     if (!suspended || (MayLeave && lane_.withdraw(node_, [](bool) {}))) return;
     if (trampoline::forget(*this)) return;
     misuse(
         "a coroutine was destroyed while it waits for a serial_queue, or another thread was about "
         "to resume it; destroy it where its task has not been queued or has ended");
   }
-  request what() { return {&lane_, std::move(*function_)}; }
+  request what() { return {&lane_, this->take_function()}; }
 
-  // Effects: learns which lanes the coroutine holds, and so what it must not wait for.
   template <class Promise>
   void comes_from(std::coroutine_handle<Promise> self) {
-    lane_waits& all = lane_waits::instance();
-    if (!all.any_held()) return;
-    all.add_held_by(self.address(), circle_.lanes);
-    // A task knows who waits for it to end.
-    if constexpr (requires { self.promise().for_each_caller([](const auto&) { return true; }); }) {
-      self.promise().for_each_caller([&](const auto& who) {
-        if (who.frame != nullptr) all.add_held_by(who.frame, circle_.lanes);
-        return true;
-      });
-    }
-    if (circle_.lanes.empty()) return;
-    circle_.wanted = lane_.identity();
-    circle_.news = &node_.news;
-    circle_.ends = MayLeave;
-    if (all.begin(circle_)) return;
-    circle_.wanted = nullptr;
-    would_deadlock_ = true;
+    this->wait_.wanted = lane_.identity();
+    this->wait_.news = &node_.news;
+    this->wait_.ends = MayLeave;
+    would_deadlock_ = !this->list_wait(self);
   }
 
   bool try_now() noexcept {
-    if (what_f_gives::awaits || lane_.elsewhere() || !lane_.enter()) return false;
+    if (base::awaits || lane_.elsewhere() || !lane_.enter()) return false;
     begin_here();
     return true;
   }
@@ -104,24 +68,11 @@ public:
     if (was_in) wake();
   }
 
-  auto finish() {
+  typename base::template answer<MayLeave> finish() {
     suspended = false;
-    lane_waits::instance().end(circle_);
-    circle_.wanted = nullptr;
+    this->unlist_wait();
     if (would_deadlock_) throw_would_deadlock();
-    if constexpr (MayLeave) {
-      using result = run_result<value>;
-      if (status != wait_status::acquired) return result(status);
-      if constexpr (std::is_void_v<value>) {
-        outcome_.take();
-        return result();
-      } else {
-        return result(outcome_.take());
-      }
-    } else {
-      if (status != wait_status::acquired) throw_refused(status);
-      return wrapped();
-    }
+    return this->template given<MayLeave>(status);
   }
 
 private:
@@ -130,23 +81,6 @@ private:
         : heir_work(kind::awaited, &perform_it), place(its) {}
     submission_place& place;
   };
-
-  // A coroutine that awaits what f gave, on behalf of the lane.
-  struct detached {
-    struct promise_type : cached_block {
-      explicit promise_type(submission_place& place) noexcept {
-        place.holding_.frame =
-            std::coroutine_handle<promise_type>::from_promise(*this).address();
-      }
-      detached get_return_object() const noexcept { return {}; }
-      std::suspend_never initial_suspend() const noexcept { return {}; }
-      std::suspend_never final_suspend() const noexcept { return {}; }
-      void return_void() const noexcept {}
-      void unhandled_exception() const noexcept { std::terminate(); }
-    };
-  };
-
-  value wrapped() { return outcome_.take(); }
 
   bool settle(wait_status how) noexcept {
     ended = true;
@@ -190,66 +124,25 @@ private:
     }
     if (what_to_do == work::step::cancel) {
       place.status = wait_status::cancelled;
-      place.over(ending::cancelled);
-    } else if constexpr (what_f_gives::awaits) {
-      return place.start();
-    } else {
-      place.over(place.outcome_.run(std::move(*place.function_)));
+      return place.ends(place.over(ending::cancelled));
     }
-    return place.how_;
+    if constexpr (base::awaits) place.suspended = true;
+    const ending how = place.call();
+    return how == ending::suspended ? how : place.ends(how);  // if that, it may be gone
   }
 
-  void over(ending how) noexcept {
-    how_ = how;
-    function_.reset();
+  ending ends(ending how) noexcept {
     // order: relaxed: for lane_waits, before the next task of the lane begins
     node_.news.store(work::done, std::memory_order_relaxed);
+    return how;
   }
 
-  // Returns: how the awaitable has ended, or suspended if it has not: then see await().
-  ending start() noexcept {
-    suspended = true;
-    try {
-      await(*this);
-    } catch (...) {
-      over(outcome_.run([]() -> value { throw; }));
-      return how_;
-    }
-    // order: acq_rel [submission.start] pairs with [submission.await]: the second of the two goes on
-    return met_.exchange(true, std::memory_order_acq_rel) ? how_ : ending::suspended;
-  }
-
-  static detached await(submission_place& place) {
-    ending how = ending::none;
-    place.holding_.lane = place.lane_.identity();
-    lane_waits::instance().hold(place.holding_);
-    try {
-      if constexpr (std::is_void_v<value>) {
-        co_await std::invoke(std::move(*place.function_));
-        how = place.outcome_.run([] {});
-      } else {
-        value got = co_await std::invoke(std::move(*place.function_));
-        how = place.outcome_.run([&]() -> value { return std::forward<value>(got); });
-      }
-    } catch (...) {
-      how = place.outcome_.run([]() -> value { throw; });
-    }
-    lane_waits::instance().let_go(place.holding_);
-    place.over(how);
-    // order: acq_rel [submission.await] pairs with [submission.start]: the second of the two goes on
-    const bool second = place.met_.exchange(true, std::memory_order_acq_rel);
-    if (second) place.lane_.finish(place.node_, how);
-  }
+  const void* held() const noexcept { return lane_.identity(); }
+  void resumed(ending how) noexcept { lane_.finish(node_, ends(how)); }
 
   queue_lane& lane_;
-  std::optional<F> function_;  // destroyed as soon as it has run
   node node_;
-  result<value> outcome_;
-  lane_holding holding_;
-  lane_wait circle_;
-  ending how_ = ending::none;
   bool would_deadlock_ = false;
-  std::atomic<bool> met_{false};
 };
 
 // What co_await queue.interleaved() does: the rest of the coroutine, up to where it suspends next,
