@@ -5,6 +5,7 @@
 #include <interlock/inplace_stop_token.hpp>
 #include <interlock/keyed_serial_queue.hpp>
 #include <interlock/manual_timer.hpp>
+#include <interlock/serial_queue.hpp>
 #include <interlock/task.hpp>
 
 #include <array>
@@ -23,6 +24,7 @@
 #include "support/allocations.hpp"
 #include "support/catch.hpp"
 #include "support/detached.hpp"
+#include "support/occupied.hpp"
 #include "support/owned.hpp"
 #include "support/threads.hpp"
 
@@ -33,6 +35,7 @@ using interlock::post_result;
 using interlock::queue_options;
 using interlock::task;
 using interlock::wait_status;
+using support::occupied;
 using namespace std::chrono_literals;
 
 namespace {
@@ -51,7 +54,7 @@ std::errc code_of(const std::function<void()>& f) {
 template <class Queue>
 void check_sums(const Queue& queue) {
   const interlock::queue_stats stats = queue.stats();
-  CHECK(stats.accepted == stats.completed + stats.failed + stats.cancelled);
+  CHECK(stats.accepted == stats.completed + stats.failed + stats.cancelled + stats.dropped);
 }
 
 template <class F>
@@ -61,32 +64,6 @@ void each_way(F f) {
   interlock::worker_pool pool({.threads = 2});
   f(queue_options{.executor = pool});
 }
-
-// Keeps one key busy from another thread until released.
-class occupied {
-public:
-  template <class Queue, class Key>
-  occupied(Queue& queue, const Key& key)
-      : thread_([this, &queue, key] {
-          queue.run(key, [this] {
-            started_.release();
-            release_.acquire();
-          });
-        }) {
-    started_.acquire();
-  }
-  ~occupied() { release(); }
-  void release() {
-    if (!thread_.joinable()) return;
-    release_.release();
-    thread_.join();
-  }
-
-private:
-  std::binary_semaphore started_{0};
-  std::binary_semaphore release_{0};
-  std::thread thread_;
-};
 
 // What the body of a coroutine of a key waits for.
 class gate {
@@ -575,6 +552,138 @@ TEST_CASE("a circle through two queues is found as well") {
   CHECK(one);
 }
 
+// Runs `a` and `b` on two threads, each as the task that `in_a`, `in_b` run it as; they go on when
+// both have begun. Returns: how many got the error.
+template <class InA, class InB, class A, class B>
+int errors_of_both(InA in_a, InB in_b, A a, B b) {
+  std::binary_semaphore a_begun{0};
+  std::binary_semaphore b_begun{0};
+  std::array<std::errc, 2> codes{};
+  std::thread other([&] {
+    in_a([&] {
+      a_begun.release();
+      b_begun.acquire();
+      codes[0] = code_of(a);
+    });
+  });
+  in_b([&] {
+    b_begun.release();
+    a_begun.acquire();
+    codes[1] = code_of(b);
+  });
+  other.join();
+  return (codes[0] == deadlock) + (codes[1] == deadlock);
+}
+
+TEST_CASE("a circle through a key and a serial_queue is found") {
+  for (std::size_t round = 0; round < support::rounds(100); ++round) {
+    keyed_serial_queue<int> keys({.workers = round % 2});
+    interlock::serial_queue lane;
+    const auto in_key = [&](auto f) { keys.run(1, f); };
+    const auto in_lane = [&](auto f) { lane.run(f); };
+    const int errors =
+        errors_of_both(in_key, in_lane, [&] { lane.run([] {}); }, [&] { keys.run(1, [] {}); });
+    REQUIRE(errors == 1);
+    check_sums(keys);
+  }
+}
+
+TEST_CASE("a wait that a deadline ends is told that it closes a circle, and closes none for others") {
+  keyed_serial_queue<int> keys;
+  const auto in = [&](int key) { return [&keys, key](auto f) { keys.run(key, f); }; };
+  const auto brief = [&](int key) {
+    return [&keys, key] {
+      while (!keys.run_until(std::chrono::steady_clock::now() + 2ms, key, [] {})) {
+      }
+    };
+  };
+  const int errors = errors_of_both(in(1), in(2), brief(2), [&] { keys.run(1, [] {}); });
+  CHECK(errors == 1);  // of whichever came second: at the latest the brief one, when it tries again
+  check_sums(keys);
+}
+
+TEST_CASE("a coroutine that awaits the key that it holds gets an error") {
+  each_way([](const queue_options& options) {
+    keyed_serial_queue<std::string> queue(options);
+    const auto inner = [&]() -> task<std::errc> {  // two coroutines away from who holds it
+      std::errc code{};
+      try {
+        co_await queue.submit("a", [] {});
+      } catch (const std::system_error& e) {
+        code = static_cast<std::errc>(e.code().value());
+      }
+      co_return code;
+    };
+    const auto all = [&]() -> task<std::errc> {
+      const std::errc code = co_await queue.submit("a", [&]() -> task<std::errc> {
+        co_await queue.submit("b", [] {});  // another key is fine
+        const std::errc got = co_await inner();
+        co_return got;
+      });
+      co_return code;
+    };
+    CHECK(interlock::sync_wait(all()) == deadlock);
+    queue.drain();
+    CHECK(queue.stats().accepted == 2);
+    check_sums(queue);
+  });
+}
+
+template <class Queue>
+task<void> goes_on(Queue& queue, gate& until, int next, std::errc& code) {
+  co_await until;
+  try {
+    co_await queue.submit(next, [] {});
+  } catch (const std::system_error& e) {
+    code = static_cast<std::errc>(e.code().value());
+  }
+}
+template <class Queue>
+support::detached holds_and_awaits(Queue& queue, gate& until, int own, int next, std::errc& code) {
+  co_await queue.submit(own, [&, next] { return goes_on(queue, until, next, code); });
+}
+
+TEST_CASE("coroutines that hold keys in a circle get an error, and those beside it none") {
+  each_way([](const queue_options& options) {
+    keyed_serial_queue<int> queue(options);
+    constexpr int ring = 3;
+    std::array<gate, ring + 1> gates;
+    std::array<std::errc, ring + 1> codes{};
+    for (int i = 0; i <= ring; ++i) {
+      const auto at = static_cast<std::size_t>(i);
+      const int next = i == ring ? 0 : (i + 1) % ring;  // the last one waits for the circle
+      holds_and_awaits(queue, gates[at], i, next, codes[at]);
+      while (!gates[at].has_waiter()) std::this_thread::yield();
+    }
+    for (std::size_t i = ring + 1; i-- > 0;) gates[i].open();
+    queue.drain();
+    CHECK(codes == std::array<std::errc, ring + 1>{deadlock, {}, {}, {}});  // 0 closes it
+    CHECK(queue.stats().accepted == 2 * ring + 1);
+    check_sums(queue);
+  });
+}
+
+TEST_CASE("a thread that waits for a coroutine which waits for its key gets an error") {
+  each_way([](const queue_options& options) {
+    keyed_serial_queue<int> queue(options);
+    interlock::serial_queue lane;
+    gate until;
+    std::errc code{};
+    const std::errc thread = queue.run(2, [&] {
+      return lane.run([&] {
+        holds_and_awaits(queue, until, 1, 2, code);
+        while (!until.has_waiter()) std::this_thread::yield();
+        until.open();
+        return code_of([&] { queue.run(1, [] {}); });
+      });
+    });
+    CHECK(thread == deadlock);
+    queue.drain();
+    CHECK(code == std::errc{});
+    check_sums(queue);
+  });
+}
+
 TEST_CASE("tasks on every worker may wait for other keys: they do that work themselves") {
   keyed_serial_queue<int> queue({.workers = 2});
   std::atomic<int> sum{0};
@@ -702,6 +811,102 @@ TEST_CASE("an executor that runs the job inside the call nests nothing") {
   queue.drain();
   CHECK(deepest == 1);
   CHECK(queue.stats().completed == 1001);
+}
+
+// ---- bounds that drop, numbers ------------------------------------------------------------------
+
+TEST_CASE("A full key drops the oldest that may be dropped, and no other key's") {
+  struct counted {
+    int* alive;
+    std::vector<int>* order;
+    int number;
+    counted(int* a, std::vector<int>* o, int n) : alive(a), order(o), number(n) { ++*alive; }
+    counted(const counted& other) : counted(other.alive, other.order, other.number) {}
+    counted(counted&& other) noexcept : counted(other.alive, other.order, other.number) {}
+    ~counted() { --*alive; }
+    void operator()() const { order->push_back(number); }
+  };
+  held_jobs jobs;
+  int alive = 0;
+  std::vector<int> order;
+  const auto task_of = [&](int number) { return counted(&alive, &order, number); };
+  constexpr auto accepted = post_result::accepted;
+  queue_options options{.capacity = 3, .full = interlock::when_full::drop_oldest};
+  options.executor = std::ref(jobs);
+  options.metrics = true;
+  keyed_serial_queue<int> queue(options, {.total = 4});
+
+  CHECK(queue.post_droppable(1, task_of(1)) == accepted);  // it rests: the first to go
+  CHECK(queue.post(1, task_of(2)) == accepted);
+  CHECK(queue.post_droppable(1, task_of(3)) == accepted);
+  CHECK(queue.post(1, task_of(4)) == accepted);
+  CHECK(alive == 3);
+  CHECK(queue.post_droppable(1, task_of(5)) == accepted);  // instead of 3
+  CHECK(queue.post_droppable(2, task_of(6)) == accepted);  // the last place of all
+  CHECK(queue.post(1, task_of(7)) == accepted);            // instead of 5, not of 6
+  CHECK(queue.post(1, task_of(8)) == post_result::full);
+  CHECK(queue.post(3, task_of(9)) == post_result::full);  // it has none to drop
+  CHECK(queue.post(2, task_of(10)) == accepted);          // instead of 6, and the key stays
+  CHECK(alive == 4);
+  CHECK(queue.depth_approx(1) == 3);
+  const auto before = queue.metrics();
+  CHECK(before.depth == 4);
+  CHECK(before.queued == 8);
+  CHECK(before.high_water == 4);
+
+  while (queue.active_keys_approx() != 0) jobs.run_all();
+  CHECK(alive == 0);
+  std::vector<int> of_one = order;
+  std::erase(of_one, 10);
+  CHECK(of_one == std::vector<int>{2, 4, 7});
+  const auto stats = queue.stats();
+  CHECK(stats.accepted == 8);
+  CHECK(stats.completed == 4);
+  CHECK(stats.dropped == 4);
+  CHECK(queue.post_droppable(1, task_of(11)) == accepted);
+  CHECK(queue.post(1, task_of(12)) == accepted);  // there is room
+  while (queue.active_keys_approx() != 0) jobs.run_all();
+  CHECK(queue.stats().dropped == 4);
+}
+
+TEST_CASE("A keyed queue measures depth, waits, runs and the age of the oldest, and they add up") {
+  each_way([](queue_options options) {
+    options.metrics = true;
+    keyed_serial_queue<int> queue(options);
+    queue.run(1, [] {});
+    CHECK(queue.metrics().queued == 0);  // at once: nothing waited
+    {
+      occupied first(queue, 1);
+      occupied second(queue, 2);
+      for (int i = 0; i < 65; ++i) (void)queue.post(1 + i % 2, [] {});
+      const auto now = queue.metrics();
+      CHECK(now.queued == 65);
+      CHECK(now.depth == 65);
+      CHECK(now.high_water == 65);
+      CHECK(now.wait.samples == 0);
+      const auto patience = std::chrono::steady_clock::now() + 20s;
+      while (queue.metrics().oldest == 0ns && std::chrono::steady_clock::now() < patience) {
+        std::this_thread::yield();
+      }
+      CHECK(queue.metrics().oldest > 0ns);
+      queue.cancel_pending(2);
+      CHECK(queue.metrics().depth == 33);
+    }
+    queue.drain();
+    const auto then = queue.metrics();
+    CHECK(then.queued == 65);
+    CHECK(then.depth == 0);
+    CHECK(then.high_water == 65);
+    CHECK(then.oldest == 0ns);
+    CHECK(then.wait.samples == 2);  // the first and the last
+    CHECK(then.wait.total >= then.wait.longest);
+    CHECK(then.wait.longest > 0);
+    CHECK(then.run.samples == then.wait.samples);
+    check_sums(queue);
+  });
+  keyed_serial_queue<int> plain;
+  plain.run(1, [&] { (void)plain.post(1, [] {}); });
+  CHECK(plain.metrics().queued == 0);
 }
 
 // ---- memory -------------------------------------------------------------------------------------

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/occupied.hpp"
 #include "support/death.hpp"
 #include "support/threads.hpp"
 
@@ -24,6 +25,7 @@ using interlock::keyed_serial_queue;
 using interlock::post_result;
 using interlock::queue_options;
 using interlock::when_full;
+using support::occupied;
 
 namespace {
 
@@ -76,32 +78,6 @@ void check_sums(const Queue& queue) {
   const interlock::queue_stats stats = queue.stats();
   CHECK(stats.accepted == stats.completed + stats.failed + stats.cancelled);
 }
-
-// Keeps one key busy from another thread until released.
-class occupied {
-public:
-  template <class Queue, class Key>
-  occupied(Queue& queue, const Key& key)
-      : thread_([this, &queue, key] {
-          queue.run(key, [this] {
-            started_.release();
-            release_.acquire();
-          });
-        }) {
-    started_.acquire();
-  }
-  ~occupied() { release(); }
-  void release() {
-    if (!thread_.joinable()) return;
-    release_.release();
-    thread_.join();
-  }
-
-private:
-  std::binary_semaphore started_{0};
-  std::binary_semaphore release_{0};
-  std::thread thread_;
-};
 
 struct same_hash {  // every key collides with every other
   std::size_t operator()(int) const noexcept { return 42; }

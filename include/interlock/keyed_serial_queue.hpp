@@ -130,6 +130,13 @@ public:
   [[nodiscard("a full or closed queue refuses the task")]] post_result post(const Key& key, F&& f) {
     return detail::post_for_key(lanes_, key, std::forward<F>(f));
   }
+  // Effects: the same for what may be left out where options.full is drop_oldest: one that comes
+  //          later, of the same key, takes the place of the oldest of those that were posted so.
+  template <class F>
+  [[nodiscard("a full or closed queue refuses the task")]] post_result post_droppable(
+      const Key& key, F&& f) {
+    return detail::post_for_key(lanes_, key, std::forward<F>(f), true);
+  }
 
   // ---- the result comes later
 
@@ -189,6 +196,9 @@ public:
   // ---- numbers
 
   [[nodiscard]] queue_stats stats() const noexcept { return lanes_.stats(); }
+  // Returns: what was measured, of all keys together; all 0 without options.metrics.
+  // Complexity: the keys that have work, each for a moment under a lock.
+  [[nodiscard]] queue_metrics metrics() const noexcept { return lanes_.metrics(); }
   // Returns: how many keys had work a moment ago.
   [[nodiscard]] std::size_t active_keys_approx() const noexcept { return lanes_.active_keys(); }
   // Returns: how much of this key waited a moment ago, the running task not counted.
@@ -199,7 +209,7 @@ public:
 private:
   template <class F, bool Ends>
   auto request(Key key, F& f) {
-    const std::uint64_t hash = lanes_.hash_of(key);
+    const std::uint32_t hash = lanes_.hash_of(key);
     return typename submission<F, Ends>::request{&lanes_, std::move(key), std::forward<F>(f), hash};
   }
 

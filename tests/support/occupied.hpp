@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// Keeps a queue busy from another thread until released, so that what comes now is queued.
+// Keeps a queue, or a key of one, busy from another thread until released, so that what comes now is
+// queued.
 
 #include <semaphore>
 #include <thread>
@@ -10,10 +11,10 @@ namespace support {
 
 class occupied {
 public:
-  template <class Queue>
-  explicit occupied(Queue& queue)
-      : thread_([this, &queue] {
-          queue.run([this] {
+  template <class Queue, class... Key>
+  explicit occupied(Queue& queue, const Key&... key)
+      : thread_([this, &queue, key...] {
+          queue.run(key..., [this] {
             started_.release();
             release_.acquire();
           });

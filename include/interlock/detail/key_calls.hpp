@@ -12,9 +12,9 @@
 #include <type_traits>
 #include <utility>
 
-#include "../run_result.hpp"
 #include "key_lanes.hpp"
 #include "stoppable.hpp"
+#include "submitted.hpp"
 
 namespace interlock::detail {
 
@@ -24,12 +24,6 @@ inline key_limits checked_limits(std::size_t per_key, std::size_t total, std::si
         "interlock::keyed_serial_queue: with a bound of 0 it does no work; use at least 1");
   }
   return {per_key, total, keys};
-}
-
-[[noreturn]] inline void throw_waits_for_itself() {
-  throw_error(std::errc::resource_deadlock_would_occur,
-              "interlock: a task waits for its own key, or for one whose task waits for a key that "
-              "this thread works for: none would go on; post() it to run afterwards");
 }
 
 // ---- at once ------------------------------------------------------------------------------------
@@ -98,7 +92,7 @@ key_arrival::standing do_in_turn(Lanes& lanes, Work& work) {
 template <class Lanes, class Key, class F>
 std::invoke_result_t<F> run_for_key(Lanes& lanes, const Key& key, F&& f) {
   refuse_coroutine<F>();
-  const std::uint64_t hash = lanes.hash_of(key);
+  const std::uint32_t hash = lanes.hash_of(key);
   {
     entered_key_work<Key> head(key);
     head.hash = hash;
@@ -127,14 +121,10 @@ run_result<std::invoke_result_t<F>> run_for_key_ending(
   if (began == standing::deadlock) throw_waits_for_itself();
   if (began == standing::closed) return given(wait_status::closed);
   const wait_status how = lanes.wait_until(work, deadline, stop);
+  if (how == wait_status::overloaded) throw_waits_for_itself();
   if (how != wait_status::acquired) return given(how);
   if (work.cancelled) return given(wait_status::cancelled);
-  if constexpr (std::is_void_v<std::invoke_result_t<F>>) {
-    work.outcome.take();
-    return given();
-  } else {
-    return given(work.outcome.take());
-  }
+  return ran_with(work.outcome);
 }
 
 // ---- posted -------------------------------------------------------------------------------------
@@ -154,7 +144,7 @@ struct accompanied_work : keyed_work<Key> {
 };
 
 template <class Lanes, class Key, class F>
-bool post_entered(Lanes& lanes, const Key& key, std::uint64_t hash, F&& f) {
+bool post_entered(Lanes& lanes, const Key& key, std::uint32_t hash, F&& f) {
   entered_key_work<Key> head(key);
   head.hash = hash;
   typename Lanes::turn now(lanes);
@@ -177,8 +167,8 @@ bool post_entered(Lanes& lanes, const Key& key, std::uint64_t hash, F&& f) {
 
 // Effects: queues a copy of f.
 template <class Lanes, class Key, class F>
-[[gnu::noinline]] post_result post_in_line(Lanes& lanes, const Key& key, std::uint64_t hash,
-                                           F&& f) {
+[[gnu::noinline]] post_result post_in_line(Lanes& lanes, const Key& key, std::uint32_t hash, F&& f,
+                                           bool droppable) {
   using standing = key_arrival::standing;
   using posted = posted_key_work<Key, std::decay_t<F>>;
   struct refused {
@@ -189,6 +179,7 @@ template <class Lanes, class Key, class F>
   };
   std::unique_ptr<posted, refused> work(new posted(key, std::forward<F>(f)));
   work->hash = hash;
+  work->droppable = droppable;
   const bool later = lanes.by_crew() || key_frame::of(&lanes) != nullptr;
   standing how;
   {
@@ -212,15 +203,15 @@ template <class Lanes, class Key, class F>
 }
 
 template <class Lanes, class Key, class F>
-post_result post_for_key(Lanes& lanes, const Key& key, F&& f) {
+post_result post_for_key(Lanes& lanes, const Key& key, F&& f, bool droppable = false) {
   refuse_coroutine<std::decay_t<F>>();
   refuse_nothing(f);
-  const std::uint64_t hash = lanes.hash_of(key);
+  const std::uint32_t hash = lanes.hash_of(key);
   if (!lanes.by_crew() && key_frame::of(&lanes) == nullptr &&
       post_entered(lanes, key, hash, std::forward<F>(f))) {
     return post_result::accepted;
   }
-  return post_in_line(lanes, key, hash, std::forward<F>(f));
+  return post_in_line(lanes, key, hash, std::forward<F>(f), droppable);
 }
 
 // ---- the end of what was accepted before --------------------------------------------------------

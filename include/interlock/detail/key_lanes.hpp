@@ -54,11 +54,11 @@ public:
     const std::lock_guard lock(home.lock);
     if (home.keys.find(head.hash, head.key(), equal_) != nullptr) return false;
     if (home.closed || !this->open(home, head) || !this->take_key(limited)) return false;
-    ++home.numbers.accepted;
+    ++home.accepted;
     home.keys.insert(head);
     head.last = &head;
     head.where = place::running;
-    head.runner = key_frame::innermost;
+    key_frame::does(&head);
     return true;
   }
   // Effects: the head is done. This thread goes on with what has come, as far as it helps.
@@ -84,7 +84,7 @@ public:
   void never_came(const key_work& head) noexcept {  // its task could not be copied
     shard& home = home_of(head.hash);
     const std::lock_guard lock(home.lock);
-    --home.numbers.accepted;
+    --home.accepted;
   }
 
   // ---- a line
@@ -99,14 +99,18 @@ public:
     if (head == nullptr && !w.counts()) return {standing::idle};
     if (w.counts() && (home.closed || !this->open(home, w))) return {standing::closed};
     if (w.helps && head != nullptr && head->where == place::running &&
-        key_frame::any() && key_frame::innermost->inside(head->runner)) {
+        inside::holds(inside::innermost, head)) {
       return {standing::deadlock};
     }
-    if (w.what == kind::posted && !this->has_room(head)) return {standing::full};
+    if (w.what == kind::posted && !this->has_room(head)) {
+      key_work* const oldest = this->to_drop(head);
+      return oldest == nullptr ? key_arrival{standing::full} : instead_of(home, *head, *oldest, w);
+    }
     if (head == nullptr && !this->take_key(w.what == kind::posted)) return this->no_key_left();
-    home.numbers.accepted += w.counts();
+    home.accepted += w.counts();
     if (head == nullptr) return this->first_of_key(home, w, rests);
     this->append(*head, w);
+    this->note_queued(w);
     if (!w.helps || head->where != place::resting) return {standing::in_line};
     this->wake_up(home, *head);
     this->begin(*head);
@@ -118,25 +122,23 @@ public:
   void settle(const key_arrival& arrived, key_work* own, turn& now) noexcept {
     if (arrived.how == standing::runner) work_through(arrived.head, own, help(), now);
     if (arrived.how == standing::resting) this->call(arrived.call);
+    if (arrived.dropped != nullptr) cancel_now(*arrived.dropped);
   }
 
   // Effects: waits until the work is done. Returns: false if that would never be: it is withdrawn.
   bool wait(work& w) noexcept {
-    if (!key_frame::any()) {
-      wait_in_line(w, nullptr);
-      return true;
-    }
-    waiting_inside listed{{&runner_for, key_frame::innermost}, this, &w};
-    const bool circle = key_waits::list(listed);
-    const bool gone = circle && withdraw(w, false);
-    if (!gone) wait_in_line(w, nullptr);
-    key_waits::unlist(listed);
-    return !gone;
+    const listed_wait listed(*this, w, false);
+    if (listed.closes_circle() && withdraw(w, false)) return false;
+    wait_in_line(w, nullptr);
+    return true;
   }
   // Effects: waits until the work is done, or taken out of the line by the stop or the deadline.
+  // Returns: overloaded if it closes a circle, as above.
   template <class Stop>
   wait_status wait_until(work& w, const std::chrono::steady_clock::time_point* deadline,
                          const Stop& stop) {
+    const listed_wait listed(*this, w, true);
+    if (listed.closes_circle() && withdraw(w, false)) return wait_status::overloaded;
     bool stopped = false;
     const auto leave_line = [&]() noexcept {
       if (!withdraw(w, true)) return;
@@ -149,6 +151,15 @@ public:
       wait_in_line(w, nullptr);
     }
     return stopped ? wait_status::cancelled : wait_status::acquired;
+  }
+  // Returns: what has to end before the work begins: the head of its key, if that has begun.
+  //          nullptr also if the work itself has begun or will not.
+  const key_work* head_before(const work& w) const noexcept {
+    shard& home = home_of(w.hash);
+    const std::lock_guard lock(home.lock);
+    if (w.ended || w.given) return nullptr;
+    const key_work* const head = home.keys.find(w.hash, w.key(), equal_);
+    return head != nullptr && head->where == place::running ? head : nullptr;
   }
 
   // Effects: ends the wait of awaited work that has not begun, or keeps it from being admitted;
@@ -163,16 +174,10 @@ public:
       return false;
     }
     this->remove(home, w);
-    ++home.numbers.cancelled;
+    this->seldom_.count_cancelled();
     return true;
   }
 
-  // Effects: from now on a coroutine holds the key of the head, and no thread.
-  void hold(key_work& head) noexcept {
-    shard& home = home_of(head.hash);
-    const std::lock_guard lock(home.lock);
-    head.runner = nullptr;
-  }
   // Effects: goes on after the coroutine that has held the key and has ended now.
   void resumed(key_work& head, ending how) noexcept {
     turn now(*this);
@@ -181,7 +186,7 @@ public:
 
   // Effects: ends what has not begun, of one key or of all.
   void cancel(const Key& key) noexcept {
-    const std::uint64_t hash = hash_of(key);
+    const std::uint32_t hash = hash_of(key);
     chain ended;
     {
       shard& home = home_of(hash);
@@ -218,21 +223,31 @@ private:
   using base::bounds_;
   using base::crew_;
   using base::equal_;
-  using base::options_;
   using base::shards_;
 
-  struct waiting_inside : key_wait {
-    key_lanes* lanes;
-    work* own;
-  };
+  using listed_wait = key_wait<key_lanes, work>;
+
+  // Effects: the work takes its place in the line, and that of an older one.
+  key_arrival instead_of(shard& home, key_work& head, key_work& oldest, work& w) {
+    ++home.accepted;
+    this->append(head, w);  // first, so that the key stays
+    this->remove(home, static_cast<work&>(oldest), true);
+    this->note_queued(w);
+    this->seldom_.count_dropped();
+    key_arrival arrived{standing::in_line};
+    arrived.dropped = &oldest;
+    return arrived;
+  }
 
   // ---- no lock
 
-  void end_all(const chain& ended) noexcept {
+  static void cancel_now(key_work& w) noexcept {
+    w.perform(w, nullptr, key_work::step::cancel);
+    w.perform(w, nullptr, key_work::step::finish);
+  }
+  static void end_all(const chain& ended) noexcept {
     for (key_work* w = ended.first; w != nullptr;) {
-      key_work& each = *std::exchange(w, w->next);
-      each.perform(each, &options_, key_work::step::cancel);
-      each.perform(each, &options_, key_work::step::finish);
+      cancel_now(*std::exchange(w, w->next));
     }
   }
 
@@ -243,22 +258,11 @@ private:
     if (w.given || w.where != place::queued) return false;
     this->remove(home, w);
     if (as_cancelled) {
-      ++home.numbers.cancelled;
+      this->seldom_.count_cancelled();
     } else {
-      home.numbers.accepted -= w.counts();
+      home.accepted -= w.counts();
     }
     return true;
-  }
-
-  static const key_frame* runner_for(const key_wait& wait) noexcept {
-    const auto& listed = static_cast<const waiting_inside&>(wait);
-    key_lanes& lanes = *listed.lanes;
-    const work& own = *listed.own;
-    shard& home = lanes.home_of(own.hash);
-    const std::lock_guard lock(home.lock);
-    if (own.where != place::queued || own.given) return nullptr;
-    const key_work* const head = home.keys.find(own.hash, own.key(), lanes.equal_);
-    return head->where == place::running ? head->runner : nullptr;
   }
 
   // Returns: false if the deadline has passed.
@@ -283,6 +287,7 @@ private:
     shard& home = home_of(head.hash);
     bool was_last = false;
     key_step to;
+    key_frame::does(nullptr);
     {
       const std::lock_guard lock(home.lock);
       key_work* const next = this->retire(home, head, how, was_last);
@@ -303,7 +308,7 @@ private:
   void work_through(key_work* head, key_work* own, std::uint32_t budget, turn& now,
                     ending how = ending::none) noexcept {
     for (bool begun = how != ending::none;; begun = false) {
-      if (!begun) how = head->perform(*head, &options_, key_work::step::run);
+      if (!begun) how = this->perform(*head);
       if (how == ending::suspended) return;  // the coroutine holds the key
       if (head == own) own = nullptr;
       const key_step to = done(*head, how, own == nullptr && budget == 0);

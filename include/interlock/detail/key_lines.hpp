@@ -3,9 +3,11 @@
 
 // interlock/detail/key_lines.hpp - the lines of the keys: who stands where. The shard is locked.
 
+#include <algorithm>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 
 #include "key_crew.hpp"
@@ -29,6 +31,7 @@ struct key_arrival {
   } how;
   key_work* head = nullptr;
   key_crew::claim_result call = key_crew::claim_result::somebody_comes;
+  key_work* dropped = nullptr;  // whose place it has taken: the caller ends that
 };
 
 template <class Key, class Hash, class Equal>
@@ -53,6 +56,18 @@ public:
     key_work** end = &first;
   };
 
+  queue_metrics metrics() const noexcept {
+    if (metrics_ == nullptr) return {};
+    std::int64_t oldest = INT64_MAX;
+    this->each_shard([&](const shard& home) {
+      home.keys.for_each([&](const key_work& head) {
+        const key_work* w = &head;
+        while (w != nullptr && (w->has_begun() || !w->counts())) w = w->next;
+        if (w != nullptr) oldest = std::min(oldest, w->since);
+      });
+    });
+    return metrics_->read(oldest);
+  }
 
   // Effects: f(key) for each key, under a lock; the work that it gives goes to the end of the line.
   template <class F>
@@ -67,9 +82,12 @@ public:
   }
 
 protected:
-  key_lines(key_limits bounds, const any_executor& executor, std::uint32_t most_jobs,
-            key_crew::duties duties)
-      : bounds_(bounds), crew_(executor, most_jobs, duties) {}
+  key_lines(const queue_options& options, key_limits bounds, const any_executor& executor,
+            std::uint32_t most_jobs, key_crew::duties duties)
+      : options_(options),
+        bounds_(bounds),
+        metrics_(options.metrics ? std::make_unique<queue_recorder>() : nullptr),
+        crew_(executor, most_jobs, duties) {}
   ~key_lines() = default;
 
   struct key_step {
@@ -80,7 +98,6 @@ protected:
 
     bool mine() const noexcept { return head != nullptr && heir == nullptr && !rests; }
   };
-
 
   bool has_room(const key_work* head) noexcept {
     if (head != nullptr && head->posts >= bounds_.posts_per_key) return false;
@@ -116,7 +133,8 @@ protected:
     home.keys.insert(w);
     w.last = &w;
     list(w, w, 1);
-    if (!rests) return begin(w), key_arrival{standing::runner, &w};
+    if (!rests) return start(w), key_arrival{standing::runner, &w};
+    note_queued(w);
     return {standing::resting, nullptr, rest(home, w)};
   }
   void append(key_work& head, key_work& w) noexcept {
@@ -131,11 +149,41 @@ protected:
     if (w.helps) head.helpers += one;
   }
 
+  // Returns: what gives way to one more task of the key: the oldest that may be dropped.
+  key_work* to_drop(key_work* head) const noexcept {
+    if (options_.full != when_full::drop_oldest) return nullptr;
+    while (head != nullptr && (head->has_begun() || !head->droppable)) head = head->next;
+    return head;
+  }
+
+  void note_queued(key_work& w) noexcept {
+    if (metrics_ != nullptr && w.counts()) metrics_->queued(w);
+  }
+  void note_removed(const key_work& w) noexcept {
+    if (metrics_ != nullptr && w.counts()) metrics_->withdrawn();
+  }
+  // Effects: does what the head is there for. Returns: how that has ended.
+  ending perform(key_work& head) noexcept {
+    if (metrics_ == nullptr || !head.sampled) {
+      return head.perform(head, &options_, key_work::step::run);
+    }
+    const auto began = queue_recorder::now();
+    const ending how = head.perform(head, &options_, key_work::step::run);
+    if (how != ending::suspended) {  // else this may be gone
+      metrics_->ran(queue_recorder::now() - began);
+    }
+    return how;
+  }
+
   // Effects: the head begins, with this thread as its runner.
   void begin(key_work& head) noexcept {
+    if (metrics_ != nullptr && head.counts()) metrics_->begins(head);
+    start(head);
+  }
+  void start(key_work& head) noexcept {
     list(head, head, ~std::uint32_t{0});
     head.where = place::running;
-    head.runner = key_frame::innermost;
+    key_frame::does(&head);
     head.ended = true;
     if (head.what == kind::posted) free_place();
   }
@@ -150,7 +198,6 @@ protected:
       next->others = head.others;
       next->helpers = head.helpers;
       next->where = place::running;
-      next->runner = nullptr;
       home.keys.replace(head, *next);
       return next;
     }
@@ -163,9 +210,9 @@ protected:
     }
     return nullptr;
   }
-  static void count(shard& home, ending how) noexcept {
-    home.numbers.completed += how == ending::completed;
-    home.numbers.failed += how == ending::failed;
+  void count(shard& home, ending how) noexcept {
+    home.completed += how == ending::completed;
+    if (how == ending::failed) [[unlikely]] this->seldom_.count_failed();
   }
   key_work* retire(shard& home, key_work& head, ending how, bool& was_last) noexcept {
     count(home, how);
@@ -218,10 +265,12 @@ protected:
     return {&next};
   }
 
-  // Effects: takes work that has not begun out of its line, or off its key.
-  void remove(shard& home, work& w) {
+  // Effects: takes work that has not begun out of its line, or off its key. Its place is free, or
+  //          that of another one now.
+  void remove(shard& home, work& w, bool place_goes_on = false) {
     w.ended = true;
-    if (w.what == kind::posted) free_place();
+    note_removed(w);
+    if (w.what == kind::posted && !place_goes_on) free_place();
     if (w.where == place::resting) {
       list(w, w, ~std::uint32_t{0});
       bool was_last = false;
@@ -241,10 +290,9 @@ protected:
   void cut(shard& home, key_work& head, chain& ended) noexcept {
     for (key_work* w = &head; w != nullptr;) {
       key_work* const next = w->next;
-      const bool begun = w->where == place::running || w->where == place::nowhere;
-      if (!begun && w->counts() && !w->given) {
+      if (!w->has_begun() && w->counts() && !w->given) {
         remove(home, static_cast<work&>(*w));
-        ++home.numbers.cancelled;
+        this->seldom_.count_cancelled();
         ended.add(*w);
       }
       w = next;
@@ -252,7 +300,9 @@ protected:
   }
 
   using base::equal_;
+  const queue_options& options_;
   const key_limits bounds_;
+  const std::unique_ptr<queue_recorder> metrics_;
   std::atomic<std::size_t> places_taken_{0};
   std::atomic<std::size_t> keys_taken_{0};
   key_crew crew_;

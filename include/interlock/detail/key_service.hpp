@@ -33,8 +33,8 @@ public:
   bool by_crew() const noexcept { return crew_.works(); }
   std::uint32_t help() const noexcept { return by_crew() ? 0 : options_.quantum; }
   const queue_options& options() const noexcept { return options_; }
-  // Returns: whether this thread does work of keys, or is one of those who do it for this queue.
-  bool works_here() const noexcept { return key_frame::any() || crew_.here(); }
+  // Returns: whether this thread does work of some queue, or is one of those who do it here.
+  bool works_here() const noexcept { return inside::innermost != nullptr || crew_.here(); }
   // Returns: whether this thread does work of this queue: it must not wait for all of it.
   bool is_own_thread() const noexcept { return key_frame::of(this) != nullptr || crew_.here(); }
 
@@ -65,12 +65,12 @@ public:
 protected:
   using typename base::key_step;
   using base::crew_;
+  using base::options_;
   using base::shards_;
 
   key_service(const queue_options& options, key_limits bounds, const any_executor& executor,
               std::uint32_t most_jobs, bool own_workers)
-      : base(bounds, executor, most_jobs, {&serve_for_crew, &report, this}),
-        options_(options),
+      : base(options, bounds, executor, most_jobs, {&serve_for_crew, &report, this}),
         own_workers_(own_workers) {}
   ~key_service() = default;
 
@@ -164,7 +164,7 @@ protected:
       if (to.heir != nullptr) to.heir->tell(key_work::role);
       if (to.head == nullptr) return;
       if (first && crew_.rests() != 0) call_another();
-      how = to.head->perform(*to.head, &options_, key_work::step::run);
+      how = this->perform(*to.head);
       ended = how == ending::suspended ? nullptr : to.head;
       --budget;
       --of_visit;
@@ -175,6 +175,7 @@ protected:
   // Effects: the head has ended; takes what comes next, of the key or of those at rest.
   key_step next_at_rest(shard& home, key_work* ended, ending how, bool leaves,
                         std::uint32_t& of_key, bool& was_last) noexcept {
+    key_frame::does(nullptr);
     const std::lock_guard lock(home.lock);
     key_work* next = ended == nullptr ? nullptr : this->retire(home, *ended, how, was_last);
     key_step to;
@@ -207,8 +208,6 @@ protected:
     const claim_result how = crew_.claim();
     if (how == claim_result::ask && !crew_.ask()) crew_.leave_gate();  // this thread is here
   }
-
-  const queue_options& options_;
 
 private:
   const bool own_workers_;

@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "key_work.hpp"
+#include "queue_numbers.hpp"
 
 namespace interlock::detail {
 
@@ -27,7 +28,7 @@ public:
   using kind = key_work::kind;
 
   struct closed_key {
-    std::uint64_t hash;
+    std::uint32_t hash;
     Key key;
     closed_key* next;
   };
@@ -40,10 +41,11 @@ public:
     key_work* ready_last = nullptr;
     closed_key* closed_keys = nullptr;
     key_table<Key, Equal> keys;
-    queue_stats numbers{};
+    std::uint64_t accepted = 0;
+    std::uint64_t completed = 0;
   };
+  static_assert(sizeof(shard) == 64, "one line: to enter a key and to leave it touch no other");
   static constexpr unsigned shard_bits = key_shard_bits<Hash>;
-
 
   key_shards() = default;
   key_shards(const key_shards&) = delete;
@@ -56,8 +58,8 @@ public:
     }
   }
 
-  std::uint64_t hash_of(const Key& key) const { return mixed(hash_(key)); }
-  shard& home_of(std::uint64_t hash) const noexcept { return shards_[hash >> (64 - shard_bits)]; }
+  std::uint32_t hash_of(const Key& key) const { return mixed(hash_(key)); }
+  shard& home_of(std::uint32_t hash) const noexcept { return shards_[hash >> (32 - shard_bits)]; }
   template <class F>
   void each_shard(F f) const {
     for (shard& home : shards_) {
@@ -83,7 +85,7 @@ public:
     }
   }
   void reopen(const Key& key) noexcept {
-    const std::uint64_t hash = hash_of(key);
+    const std::uint32_t hash = hash_of(key);
     closed_key* gone = nullptr;
     {
       shard& home = home_of(hash);
@@ -95,7 +97,7 @@ public:
     delete gone;
   }
   bool closed(const Key& key) const {
-    const std::uint64_t hash = hash_of(key);
+    const std::uint32_t hash = hash_of(key);
     shard& home = home_of(hash);
     const std::lock_guard lock(home.lock);
     return home.closed || *place_of(home, hash, key) != nullptr;
@@ -103,11 +105,10 @@ public:
 
   queue_stats stats() const noexcept {
     queue_stats sum;
+    seldom_.add_to(sum);
     each_shard([&](const shard& home) {
-      sum.accepted += home.numbers.accepted;
-      sum.completed += home.numbers.completed;
-      sum.failed += home.numbers.failed;
-      sum.cancelled += home.numbers.cancelled;
+      sum.accepted += home.accepted;
+      sum.completed += home.completed;
     });
     return sum;
   }
@@ -117,7 +118,7 @@ public:
     return sum;
   }
   std::size_t depth(const Key& key) const {
-    const std::uint64_t hash = hash_of(key);
+    const std::uint32_t hash = hash_of(key);
     const shard& home = home_of(hash);
     const std::lock_guard lock(home_of(hash).lock);
     const key_work* const head = home.keys.find(hash, key, equal_);
@@ -132,9 +133,10 @@ public:
       });
     });
   }
+
 protected:
   // Returns: where the closed key hangs, or the end of the list.
-  closed_key** place_of(shard& home, std::uint64_t hash, const Key& key) const {
+  closed_key** place_of(shard& home, std::uint32_t hash, const Key& key) const {
     closed_key** at = &home.closed_keys;
     while (*at != nullptr && !((*at)->hash == hash && equal_((*at)->key, key))) at = &(*at)->next;
     return at;
@@ -147,6 +149,7 @@ protected:
     return static_cast<unsigned>(&home - shards_.data());
   }
 
+  withdrawn_numbers seldom_;
   const Hash hash_{};
   const Equal equal_{};
   mutable std::array<shard, (std::size_t{1} << shard_bits)> shards_;

@@ -27,9 +27,7 @@
 
 namespace interlock::detail {
 
-struct key_frame;  // a thread that does work of keys, see key_waits.hpp
-
-struct key_work {
+struct key_work : news_kinds {
   // posted: in a block of its own. called, barrier: on the stack of a thread that waits. awaited:
   // in a coroutine's frame. signal: somewhere, of a drain of all keys.
   enum class kind : std::uint8_t { posted, called, barrier, awaited, signal };
@@ -45,61 +43,34 @@ struct key_work {
   key_work& operator=(const key_work&) = delete;
 
   bool counts() const noexcept { return what != kind::barrier && what != kind::signal; }
+  bool has_begun() const noexcept { return where == place::running || where == place::nowhere; }
 
   const performer perform;
   key_work* next = nullptr;      // behind it in the line of the key
   key_work* previous = nullptr;  // queued: before it in the line; head: the next in its bucket
-  key_work* last = nullptr;      // head: the newest of the line; given the role: the head
-  union {
-    key_work* ready = nullptr;  // resting: the next that rests in this shard
-    const key_frame* runner;   // running: the thread, or nullptr
-  };
-  std::uint64_t hash = 0;
+  key_work* last = nullptr;      // head: the newest of the line
+  key_work* ready = nullptr;     // resting: the next that rests in this shard
+  std::int64_t since = 0;        // when it was queued, in nanoseconds, if somebody wants to know
+  std::uint32_t hash = 0;
   std::uint32_t posts = 0;    // head: how many of its line were posted and have not begun
   std::uint32_t others = 0;   // head: how many others of its line have not begun
   std::uint32_t helpers = 0;  // head: how many of its line can take the role
   park_word news{waiting};
   const kind what;
   place where = place::nowhere;
-  bool helps = false;   // its thread does the work of the key, if asked
-  bool ended = false;   // it has begun, or will not
-  bool given = false;   // the role, and its thread has not taken note yet
+  bool helps : 1 = false;      // its thread does the work of the key, if asked
+  bool droppable : 1 = false;  // a newer one may take its place
+  bool sampled : 1 = false;    // for the metrics; these three are written by who brings it
+  std::uint8_t : 0;
+  bool ended : 1 = false;  // it has begun, or will not
+  bool given : 1 = false;  // the role, and its thread has not taken note yet
 
   // Returns: done; role: this thread has it; or waiting: the deadline, if there is one, has passed.
   std::uint32_t wait(const std::chrono::steady_clock::time_point* deadline) noexcept {
-    bool late = false;
-    for (unsigned round = 0;; ++round) {
-      // order: acquire [key_work.wait] pairs with [key_work.tell]: sees the result, or what the last runner did
-      std::uint32_t seen = news.load(std::memory_order_acquire);
-      if (seen == done) return done;
-      if (seen == role) break;
-      if (late) return waiting;
-      if (round < spin_rounds) {
-        spin_hint(round);
-        continue;
-      }
-      // order: relaxed/relaxed: announces the parking; news that came first is read above
-      news.compare_exchange_strong(seen, parked, std::memory_order_relaxed,
-                                   std::memory_order_relaxed);
-      if (seen > parked) continue;
-      if (deadline == nullptr) {
-        park(news, parked);
-      } else {
-        late = !park_until(news, parked, *deadline);
-      }
-    }
-    // order: relaxed: only the runner tells, and that is this thread now
-    news.store(waiting, std::memory_order_relaxed);
-    return role;
+    return wait_for_news(news, deadline);
   }
   // Effects: tells the thread that waits: the last touch of the work.
-  void tell(std::uint32_t what_happened) noexcept {
-    const park_word* const address = &news;
-    // order: release [key_work.tell] pairs with [key_work.wait]: publishes the result and what was done
-    if (news.exchange(what_happened, std::memory_order_release) == parked) unpark_one(address);
-  }
-
-  static constexpr std::uint32_t waiting = 0, parked = 1, done = 2, role = 3;
+  void tell(std::uint32_t what_happened) noexcept { tell_news(news, what_happened); }
 };
 
 // A small key lies in the work, a larger one elsewhere: then it lives as long as the work.
@@ -236,18 +207,20 @@ public:
   key_table() = default;
   key_table(const key_table&) = delete;
   key_table& operator=(const key_table&) = delete;
-  ~key_table() { delete[] buckets_; }
+  ~key_table() {
+    if (mask_ != 0) delete[] buckets_;
+  }
 
   std::size_t size() const noexcept { return size_; }
 
-  key_work* find(std::uint64_t hash, const Key& key, const Equal& equal) const {
+  key_work* find(std::uint32_t hash, const Key& key, const Equal& equal) const {
     for (key_work* w = bucket(hash); w != nullptr; w = w->previous) {
       if (w->hash == hash && equal(static_cast<const work*>(w)->key(), key)) return w;
     }
     return nullptr;
   }
   void insert(key_work& head) noexcept {
-    if (size_ >= 2 * count() && size_ >= few) grow();
+    if (size_ >= 2 * (mask_ + 1) && size_ >= few) grow();
     head.previous = std::exchange(bucket(head.hash), &head);
     ++size_;
   }
@@ -257,25 +230,25 @@ public:
   }
   void erase(key_work& head) noexcept {
     place_of(head) = head.previous;
-    if (--size_ == 0 && count() > kept) shrink();
+    if (--size_ == 0 && mask_ >= kept) shrink();
   }
   template <class F>
   void for_each(F f) const {
-    for (std::size_t i = 0; i < count(); ++i) {
+    for (std::uint32_t i = 0; i <= mask_; ++i) {
       for (key_work* w = bucket(i); w != nullptr;) f(*std::exchange(w, w->previous));
     }
   }
 
 private:
-  static constexpr std::size_t few = 4;
-  static constexpr std::size_t kept = 64;  // buckets, when there are no keys
+  static constexpr std::uint32_t few = 4;
+  static constexpr std::uint32_t kept = 64;  // buckets, when there are no keys
+  static constexpr std::uint32_t most = std::uint32_t{1} << 26;
 
-  std::size_t count() const noexcept { return mask_ + 1; }
-  key_work*& bucket(std::uint64_t hash) noexcept {
-    return buckets_ == nullptr ? first_ : buckets_[hash & mask_];
+  key_work*& bucket(std::uint32_t hash) noexcept {
+    return mask_ == 0 ? only_ : buckets_[hash & mask_];
   }
-  key_work* bucket(std::uint64_t hash) const noexcept {
-    return buckets_ == nullptr ? first_ : buckets_[hash & mask_];
+  key_work* bucket(std::uint32_t hash) const noexcept {
+    return mask_ == 0 ? only_ : buckets_[hash & mask_];
   }
   key_work*& place_of(key_work& head) noexcept {
     key_work** at = &bucket(head.hash);
@@ -284,31 +257,34 @@ private:
   }
   [[gnu::noinline]] void shrink() noexcept {
     delete[] buckets_;
-    buckets_ = nullptr;
+    only_ = nullptr;
     mask_ = 0;
   }
   [[gnu::noinline]] void grow() noexcept {
-    const std::size_t more = 8 * count();
+    const std::uint32_t more = 8 * (mask_ + 1);
+    if (more > most) return;  // longer chains, then
     auto* const larger = new (std::nothrow) key_work*[more]();
-    if (larger == nullptr) return;  // longer chains, then
+    if (larger == nullptr) return;
     for_each([&](key_work& w) {
       w.previous = std::exchange(larger[w.hash & (more - 1)], &w);
     });
-    delete[] std::exchange(buckets_, larger);
-    first_ = nullptr;
+    if (mask_ != 0) delete[] buckets_;
+    buckets_ = larger;
     mask_ = more - 1;
   }
 
-  key_work* first_ = nullptr;
-  std::size_t size_ = 0;
-  std::size_t mask_ = 0;
-  key_work** buckets_ = nullptr;
+  union {
+    key_work* only_ = nullptr;  // while there is one bucket
+    key_work** buckets_;
+  };
+  std::uint32_t size_ = 0;
+  std::uint32_t mask_ = 0;
 };
 
 // Spreads what a hash function left in the low bits over all of them.
-inline std::uint64_t mixed(std::uint64_t hash) noexcept {
+inline std::uint32_t mixed(std::uint64_t hash) noexcept {
   hash = (hash ^ (hash >> 32U)) * 0x9E3779B97F4A7C15U;
-  return hash ^ (hash >> 29U);
+  return static_cast<std::uint32_t>(hash >> 32U);
 }
 
 }  // namespace interlock::detail
