@@ -14,11 +14,17 @@
 #include <cstdio>
 #include <functional>
 #include <interlock/detail/futex_mutex.hpp>
+#include <interlock/detail/readers.hpp>
+#include <interlock/keyed_serial_queue.hpp>
 #include <new>
 #include <source_location>
 #include <string>
 #include <utility>
 #include <vector>
+
+// An execution has room for so many events; closing a queue looks at each of its shards.
+template <>
+inline constexpr unsigned interlock::detail::key_shard_bits<std::hash<std::int64_t>> = 1;
 
 namespace lab {
 
@@ -184,7 +190,10 @@ private:
 template <class F>
 void together(unsigned n, F f) {
   for (unsigned i = 0; i < n; ++i) {
-    now_explored.world->thread([&f, i] { background::as_lane(i, [&] { f(i); }); });
+    now_explored.world->thread([&f, i] {
+      interlock::detail::readers::take_place(i + 1);
+      background::as_lane(i, [&] { f(i); });
+    });
   }
   now_explored.world->join();
 }

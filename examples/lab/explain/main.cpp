@@ -15,6 +15,8 @@
 #include <interlock/testing/model.hpp>
 
 #include <cstdio>
+#include <interlock/detail/readers.hpp>
+#include <interlock/seeded_hash.hpp>
 #include <interlock/version.hpp>
 #include <string>
 #include <string_view>
@@ -42,6 +44,7 @@ testing::report explore(const lab::form& of, exploration::words memory) {
   how.max_runs = most_runs;
   return testing::explore(how, [&of](testing::world& world) {
     lab::background::forget();
+    interlock::detail::readers::start_anew(exploration::most_lanes);
     now_explored.world = &world;
     now_explored.ended = false;
     const lab::settings small{2, 1};
@@ -118,6 +121,7 @@ bool chosen(std::string_view name, const std::vector<std::string_view>& names) {
 }  // namespace
 
 int main(int count, char** values) {
+  interlock::hash_secret::of_process();  // which the first execution would make, and no other
   const std::vector<std::string_view> names(values + (count > 0 ? 1 : 0), values + count);
   std::printf("lab-explain\t%s\n", INTERLOCK_VERSION_STRING);
   for (const lab::scenario& each : lab::scenarios()) {

@@ -140,8 +140,7 @@ inline tally keyed_serial_queue(const settings& set, trace* picture) {
   scene.name(1, "account B");
   std::array<network, accounts> way{network(set, 0), network(set, 1)};
   background hands;
-  interlock::keyed_serial_queue<std::int64_t> line_of_jobs(
-      {.workers = hands.workers(2), .executor = hands.executor()});
+  interlock::keyed_serial_queue<std::int64_t> line_of_jobs({.workers = hands.workers(2)});
   return submit(scene, line_of_jobs, [&](const job& next, auto work) {
     const auto lane = static_cast<unsigned>(next.account);
     return line_of_jobs.post(next.account, [&road = way[lane], lane, work] { work(lane, road); });

@@ -4,6 +4,7 @@
 // stale_cache - a reader fills the cache with what it read before a writer's update.
 
 #include <algorithm>
+#include <interlock/fill_leases.hpp>
 #include <interlock/mirror.hpp>
 #include <interlock/versioned.hpp>
 #include <mutex>
@@ -133,6 +134,38 @@ inline tally store_if_newer(const settings& set, trace* picture) {
   return judge(cache.load().value);
 }
 
+// The reader takes a lease before it reads; a writer who empties the cache calls in the leases.
+inline tally leases(const settings& set, trace* picture) {
+  stage scene(picture);
+  forgetful data;
+  interlock::fill_leases<std::int64_t> cache_leases(1);
+  constexpr std::int64_t key = 7;
+  const auto update = [&](unsigned lane, network& way) {
+    scene.step(
+        lane, [&] { return data.row.write(new_row); }, row_updated);
+    way.travel(0, 20);
+    cache_leases.invalidate(key, [&] {
+      scene.step(
+          lane, [&] { return data.cache.write(0); },
+          [](std::int64_t) { return line{"empties the cache and calls in the leases"}; });
+    });
+  };
+  play(set, scene, update, [&](unsigned lane, network& way) {
+    if (data.cache.read() != 0) return;
+    const auto lease = cache_leases.take(key);
+    const std::int64_t version = scene.step(
+        lane, [&] { return data.row.read(); }, row_read);
+    way.travel(120, 320);
+    const bool taken = cache_leases.fill(lease, [&] {
+      scene.step(
+          lane, [&] { return data.cache.write(version); },
+          [&](std::int64_t) { return line{cache_filled(version).text}; });
+    });
+    if (!taken) scene.say(lane, sentence("is refused: the lease for version ", version, " is gone"));
+  });
+  return judge(data.cache.read());
+}
+
 // Nobody but the mirror puts anything into the cache. Writers and readers who miss it only ask.
 inline tally mirror(const settings& set, trace* picture) {
   stage scene(picture);
@@ -212,6 +245,17 @@ inline double versioned_cost(unsigned threads, std::uint64_t operations) {
   });
 }
 
+inline double leases_cost(unsigned threads, std::uint64_t operations) {
+  interlock::fill_leases<std::int64_t> cache_leases;
+  word cache;
+  std::vector<std::int64_t> version(threads * apart);
+  return price(threads, operations, [&](unsigned lane) {
+    const auto lease = cache_leases.take(7);
+    const std::int64_t row = ++version[lane * apart];
+    keep(cache_leases.fill(lease, [&] { cache.write(row); }));
+  });
+}
+
 inline double mutex_cost(unsigned threads, std::uint64_t operations) {
   std::mutex guard;
   std::int64_t cache = 0;
@@ -231,11 +275,11 @@ inline scenario describe() {
           "the store holds version 2; the cache must end with version 2 or empty; naive ends with "
           "1",
       .unit = "versions that the cache is behind",
-      .cure = "versioned<T>::store_if_newer, mirror",
+      .cure = "versioned<T>::store_if_newer, fill_leases, mirror",
       .moral =
           "Emptying the cache does not recall the answer that is on its way to it. A cache that "
           "takes a row only with a newer version cannot go back, in whatever order the answers "
-          "arrive.",
+          "arrive; nor can one whose fills carry a lease that the writer has called in.",
       .forms = {
           {"naive", "read the store, put into the cache; the writer empties it",
            role::naive, naive, naive_cost},
@@ -243,6 +287,8 @@ inline scenario describe() {
            role::still_wrong, write_through, nullptr},
           {"versioned", "cache.store_if_newer(version, row), by readers and writers",
            role::fixed, store_if_newer, versioned_cost},
+          {"leases", "lease = take(key); read; fill(lease, put), and the writer: invalidate(key)",
+           role::fixed, leases, leases_cost},
           {"mirror", "the mirror alone puts; writers and readers who miss touch() it",
            role::fixed, mirror, nullptr},
           {"mutex", "one lock from the read to the put", role::plain, mutex, mutex_cost},
