@@ -11,6 +11,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <exception>
 #include <functional>
 #include <future>
 #include <memory>
@@ -327,6 +328,119 @@ TEST_CASE("a coroutine whose task waits in line may be destroyed") {
 }
 
 // ---- threads with ends --------------------------------------------------------------------------
+
+// A key that calls when a copy of it is destroyed.
+struct telling_key {
+  telling_key(int n) : number(n) {}  // NOLINT: a number is one
+  telling_key(const telling_key& other) : number(other.number), is_copy(true) {}
+  ~telling_key() {
+    if (is_copy && at_end) std::exchange(at_end, nullptr)();
+  }
+  friend bool operator==(const telling_key& a, const telling_key& b) {
+    return a.number == b.number;
+  }
+  int number;
+  bool is_copy = false;
+  static inline std::function<void()> at_end;
+};
+struct hash_of_telling_key {
+  std::size_t operator()(const telling_key& key) const noexcept {
+    return static_cast<std::size_t>(key.number);
+  }
+};
+
+TEST_CASE("a stop that comes when a thread has been told to begin the task is too late") {
+  keyed_serial_queue<telling_key, hash_of_telling_key> queue({.quantum = 1});
+  inplace_stop_source stop;
+  std::vector<std::string> log;
+  std::thread heir;
+  {
+    occupied busy(queue, 1);
+    // Its copy of the key goes when its thread has spent its quantum and chosen the heir, and
+    // before that is told.
+    (void)queue.post(1, [&] { telling_key::at_end = [&] { stop.request_stop(); }; });
+    tells([&] { return queue.submit(1, [] {}, stop.get_token()); }, log, "a");
+    heir = std::thread([&] { queue.run(1, [] {}); });
+    while (queue.depth_approx(1) != 3) std::this_thread::yield();
+  }
+  heir.join();
+  CHECK(log == std::vector<std::string>{"a ran"});
+  CHECK(stop.stop_requested());
+  check_sums(queue);
+}
+
+TEST_CASE("a thread whose task comes next leaves at a stop or a deadline if nobody has begun it") {
+  held_jobs jobs;
+  keyed_serial_queue<int> queue({.executor = jobs});
+  for (const bool by_stop : {true, false}) {
+    inplace_stop_source stop;
+    std::atomic<bool> came_back{false};
+    std::promise<wait_status> how;
+    occupied busy(queue, 1);
+    std::thread waits([&] {
+      using clock = std::chrono::steady_clock;
+      const auto late = clock::now() + (by_stop ? 1h : 100ms);
+      const auto got = queue.run_until(late, 1, [] {}, stop.get_token());
+      how.set_value(got.status());
+    });
+    while (queue.depth_approx(1) != 1) std::this_thread::yield();
+    busy.release();  // now it rests, and no job comes
+    if (by_stop) stop.request_stop();
+    auto answer = how.get_future();
+    const bool left = answer.wait_for(20s) == std::future_status::ready;
+    if (!left) jobs.run_all();
+    waits.join();
+    CHECK(left);
+    CHECK(answer.get() == (by_stop ? wait_status::cancelled : wait_status::timed_out));
+    CHECK(queue.active_keys_approx() == 0);
+  }
+  jobs.run_all();
+  check_sums(queue);
+}
+
+TEST_CASE("what others get done on a thread whose task has thrown sees no exception in flight") {
+  keyed_serial_queue<int> queue;
+  int in_task = -1;
+  int in_coroutine = -1;
+  const auto waits = [&]() -> support::detached {
+    co_await queue.submit(1, [&] { in_task = std::uncaught_exceptions(); });
+    in_coroutine = std::uncaught_exceptions();
+  };
+  CHECK_THROWS_AS(queue.run(1, [&] {
+    waits();
+    throw std::runtime_error("mine");
+  }), std::runtime_error);
+  CHECK(in_task == 0);
+  CHECK(in_coroutine == 0);
+  struct copy_throws {
+    copy_throws(std::function<void()> f) : before(std::move(f)) {}  // NOLINT
+    copy_throws(const copy_throws& other) {
+      other.before();
+      throw std::runtime_error("copy");
+    }
+    void operator()() const {}
+    std::function<void()> before;
+  };
+  in_task = in_coroutine = -1;
+  CHECK_THROWS_AS(queue.post(1, copy_throws(waits)), std::runtime_error);
+  CHECK(in_task == 0);
+  CHECK(in_coroutine == 0);
+  check_sums(queue);
+}
+
+TEST_CASE("a coroutine that an executor drops after the end of the queue may be destroyed") {
+  auto jobs = std::make_unique<held_jobs>();
+  auto queue = std::make_unique<keyed_serial_queue<int>>();
+  const auto waits = [&]() -> support::owned { co_await queue->submit(1, [] {}).resume_on(*jobs); };
+  support::owned coroutine{};
+  {
+    occupied busy(*queue, 1);
+    coroutine = waits();
+  }
+  queue.reset();
+  jobs.reset();
+  coroutine.handle.destroy();
+}
 
 TEST_CASE("run with a stop or a deadline says why f has not run") {
   each_way([](const queue_options& options) {
@@ -682,6 +796,60 @@ TEST_CASE("a thread that waits for a coroutine which waits for its key gets an e
     CHECK(code == std::errc{});
     check_sums(queue);
   });
+}
+
+TEST_CASE("drain of all keys gets an error where it would close a circle, and waits for nothing then") {
+  keyed_serial_queue<int> first;
+  keyed_serial_queue<int> second({.workers = 1});
+  const int errors = errors_of_both(
+      [&](auto f) { first.run(1, f); },
+      [&](auto f) {
+        occupied other(second, 3);  // a key that is busy, but in no circle
+        (void)second.post(3, [] {});
+        second.run(2, [&] {
+          f();
+          other.release();
+        });
+      },
+      [&] { second.drain(); }, [&] { first.run(1, [] {}); });
+  CHECK(errors == 1);
+  second.drain();
+  check_sums(first);
+  check_sums(second);
+}
+
+TEST_CASE("what a waiting thread makes ready goes on before it waits again") {
+  keyed_serial_queue<int> outer;
+  keyed_serial_queue<int> inner({.quantum = 1});
+  gate critical;
+  std::vector<int> log;
+  occupied busy(inner, 1);
+  (void)inner.post(1, [] {});  // spends the quantum of the thread that is in it
+  const auto lets_go = [&]() -> support::detached {
+    co_await inner.submit(1, [] {});
+    log.push_back(1);
+    critical.open();
+  };
+  const auto holds = [&]() -> support::detached {
+    co_await inner.submit(1, [&]() -> task<void> {
+      if (log.empty()) co_await critical;
+    });
+    log.push_back(2);
+  };
+  lets_go();
+  holds();
+  std::thread waits([&] {
+    // Inside of work that a trampoline runs, so that what is woken there is only made ready.
+    const auto all = [&]() -> support::detached {
+      co_await outer.submit(1, [] {});
+      inner.run(1, [&] { log.push_back(3); });
+    };
+    outer.run(1, [&] { all(); });
+  });
+  while (inner.depth_approx(1) != 4) std::this_thread::yield();
+  busy.release();
+  waits.join();
+  CHECK(log.size() == 3);
 }
 
 TEST_CASE("tasks on every worker may wait for other keys: they do that work themselves") {

@@ -178,6 +178,13 @@ TEST_CASE("a task is destroyed on its thread, also one that throws") {
   CHECK(alive.use_count() == 1);
 }
 
+TEST_CASE("a pool refuses an empty function by name") {
+  worker_pool pool({.threads = 1});
+  CHECK_THROWS_AS(pool.execute(std::function<void()>()), std::invalid_argument);
+  CHECK_THROWS_AS(pool.execute(static_cast<void (*)()>(nullptr)), std::invalid_argument);
+  CHECK(pool.queued_approx() == 0);
+}
+
 TEST_CASE("a pool whose task waits for it to be idle gets an error") {
   worker_pool pool({.threads = 1});
   std::promise<std::errc> told;

@@ -139,9 +139,9 @@ MORE_HEADERS = {
     "task.hpp": (10, "stop tokens, and the threads that wait for them"),
     "when_all.hpp": (11, "task and what it needs"),
     "with_deadline.hpp": (11, "task, stop tokens and timers together"),
-    "serial_lane.hpp": (12, "the lane, blocks for tasks, circles of lanes: a file each"),
-    "serial_queue.hpp": (23, "the lane, its bounds and line, who waits in which way, executors: a file each"),
-    "keyed_serial_queue.hpp": (27, "the same: work, table, lines, service, crew, circles, numbers: a file each"),
+    "serial_lane.hpp": (13, "the lane, blocks for tasks, circles of lanes: a file each"),
+    "serial_queue.hpp": (24, "the lane, its bounds and line, who waits in which way, executors: a file each"),
+    "keyed_serial_queue.hpp": (28, "the same: work, table, lines, service, crew, circles, numbers: a file each"),
     "snapshot.hpp": (13, "the turns of transactions on top of all that a cell is"),
 }
 

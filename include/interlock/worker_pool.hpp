@@ -36,6 +36,7 @@
 #include "detail/block_cache.hpp"
 #include "detail/futex_mutex.hpp"
 #include "detail/misuse.hpp"
+#include "detail/refuse_nothing.hpp"
 #include "executor.hpp"
 
 namespace interlock {
@@ -60,10 +61,12 @@ public:
   worker_pool& operator=(const worker_pool&) = delete;
 
   // Effects: has a copy of f run, once, soon, on a thread of the pool; f may be a move-only type.
-  // Throws: std::system_error with broken_pipe if the pool is closed, std::bad_alloc, what the copy
-  //         of f throws: nothing was taken then.
+  // Throws: std::system_error with broken_pipe if the pool is closed, std::invalid_argument if f is
+  //         empty (a std::function, a pointer), std::bad_alloc, what the copy of f throws: nothing
+  //         was taken then.
   template <class F>
   void execute(F&& f) {
+    detail::refuse_nothing(f);
     auto* const task = new piece_of<std::decay_t<F>>(std::forward<F>(f));
     if (!take(*task)) refuse(*task);
   }

@@ -28,24 +28,41 @@ inline key_limits checked_limits(std::size_t per_key, std::size_t total, std::si
 
 // ---- at once ------------------------------------------------------------------------------------
 
+// This thread has entered the head, and leaves it at the end of this. What it does then for others
+// must not see an exception in flight: so end() first, where one has been caught.
+template <class Lanes, class Work>
+struct key_stay {
+  ~key_stay() {
+    if (!over) lanes.leave(head, how, now);
+  }
+  void end() noexcept {
+    over = true;
+    lanes.leave(head, how, now);
+    now.end();
+  }
+  Lanes& lanes;
+  Work& head;
+  typename Lanes::turn& now;
+  ending how;
+  bool over = false;
+};
+
 // Preconditions: this thread has entered the head, and was at work before: `now`.
 template <class Lanes, class Work, class F>
 std::invoke_result_t<F> run_entered(Lanes& lanes, Work& head, typename Lanes::turn& now, F&& f) {
-  struct stay {
-    ~stay() { lanes.leave(head, how, now); }
-    Lanes& lanes;
-    Work& head;
-    typename Lanes::turn& now;
-    ending how;
-  };
-  stay here{lanes, head, now, ending::failed};
-  if constexpr (std::is_void_v<std::invoke_result_t<F>>) {
-    std::invoke(std::forward<F>(f));
-    here.how = ending::completed;
-  } else {
-    std::invoke_result_t<F> given = std::invoke(std::forward<F>(f));
-    here.how = ending::completed;
-    return std::forward<std::invoke_result_t<F>>(given);
+  key_stay<Lanes, Work> here{lanes, head, now, ending::failed};
+  try {
+    if constexpr (std::is_void_v<std::invoke_result_t<F>>) {
+      std::invoke(std::forward<F>(f));
+      here.how = ending::completed;
+    } else {
+      std::invoke_result_t<F> given = std::invoke(std::forward<F>(f));
+      here.how = ending::completed;
+      return std::forward<std::invoke_result_t<F>>(given);
+    }
+  } catch (...) {
+    here.end();
+    throw;
   }
 }
 
@@ -149,19 +166,15 @@ bool post_entered(Lanes& lanes, const Key& key, std::uint32_t hash, F&& f) {
   head.hash = hash;
   typename Lanes::turn now(lanes);
   if (!lanes.enter(head, true)) return false;
-  struct stay {
-    ~stay() {
-      if (how == ending::none) lanes.never_came(head);  // the task could not even be copied
-      lanes.leave(head, how, now);
-    }
-    Lanes& lanes;
-    entered_key_work<Key>& head;
-    typename Lanes::turn& now;
-    ending how;
-  };
-  stay here{lanes, head, now, ending::none};
-  std::decay_t<F> task(std::forward<F>(f));
-  here.how = attempt(task, lanes.options());
+  key_stay<Lanes, entered_key_work<Key>> here{lanes, head, now, ending::none};
+  try {
+    std::decay_t<F> task(std::forward<F>(f));
+    here.how = attempt(task, lanes.options());
+  } catch (...) {  // it could not even be copied
+    lanes.never_came(head);
+    here.end();
+    throw;
+  }
   return true;
 }
 
@@ -236,15 +249,19 @@ public:
       all.missing_.fetch_add(1, std::memory_order_relaxed);
     }
     static ending perform_it(key_work& self, const queue_options*, key_work::step now) noexcept {
-      if (now == key_work::step::finish) static_cast<signal&>(self).all.arrive();
+      if (now == key_work::step::finish) static_cast<signal&>(self).arrive();
       return ending::none;
     }
+    void arrive() noexcept { all.arrive(); }
+
+  private:
     gathering& all;
   };
 
   gathering() = default;
   ~gathering() {
     arrive();
+    trampoline::run_ready();
     gate_.wait(nullptr);
   }
   gathering(const gathering&) = delete;
@@ -263,11 +280,23 @@ private:
 template <class Key, class Hash, class Equal>
 void drain_keys(key_lanes<Key, Hash, Equal>& lanes) {
   if (lanes.is_own_thread()) throw_waits_for_itself();
-  std::forward_list<typename gathering<Key>::signal> signals;
+  using signal = typename gathering<Key>::signal;
+  std::forward_list<signal> signals;
+  std::forward_list<typename key_lanes<Key, Hash, Equal>::listed_wait> listed;
   gathering<Key> all;  // waits for the signals, also if their allocation fails
   lanes.each_line([&](const Key& key) -> keyed_work<Key>& {
     return signals.emplace_front(all, key);
   });
+  if (inside::innermost != nullptr) {
+    for (signal& each : signals) {
+      listed.emplace_front(lanes, each, false);
+      if (!listed.front().closes_circle() || !lanes.withdraw(each, false)) continue;
+      for (signal& other : signals) {
+        if (&other == &each || lanes.withdraw(other, false)) other.arrive();
+      }
+      throw_waits_for_itself();
+    }
+  }
   lanes.lend_a_hand();
 }
 

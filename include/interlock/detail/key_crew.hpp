@@ -75,8 +75,9 @@ public:
       if ((seen & asked) != 0 || seen / member >= office_->most) {
         return claim_result::somebody_comes;
       }
+      const std::uint32_t with_job = seen | asked;
       // order: relaxed/relaxed: who sees the bit relies on the job, which looks when it has begun
-      if (office_->crew.compare_exchange_weak(seen, seen | asked, std::memory_order_relaxed,
+      if (office_->crew.compare_exchange_weak(seen, with_job, std::memory_order_relaxed,
                                               std::memory_order_relaxed)) {
         break;
       }
@@ -142,15 +143,16 @@ public:
     // order: relaxed: a guess that the exchange below verifies
     std::uint32_t seen = office_->crew.load(std::memory_order_relaxed);
     // order: relaxed/relaxed: to search is to be asked; end_search() orders what it misses
-    return (seen & asked) == 0 && office_->crew.compare_exchange_strong(
-                                      seen, seen | asked, std::memory_order_relaxed,
-                                      std::memory_order_relaxed);
+    return (seen & asked) == 0 &&
+           office_->crew.compare_exchange_strong(seen, seen + asked, std::memory_order_relaxed,
+                                                 std::memory_order_relaxed);
   }
   void end_search() noexcept { change(*office_, 0U - asked); }
 
 private:
   static constexpr std::uint32_t asked = 1, gone = 2, member = 4;  // crew: flags, and members
   static constexpr std::uint32_t shut = 1, through = 2;            // gate: a flag, and those inside
+  static constexpr std::uint32_t last_through = through | shut;
 
   struct office {
     office(any_executor to, std::uint32_t jobs, duties d, key_crew& its)
@@ -201,7 +203,7 @@ private:
   static void leave(park_word& at) noexcept {
     park_word* const address = &at;
     // order: release [key_crew.pass_out] pairs with [key_crew.close], [key_crew.closing]: publishes what was done inside
-    if (at.fetch_sub(through, std::memory_order_release) == (through | shut)) unpark_all(address);
+    if (at.fetch_sub(through, std::memory_order_release) == last_through) unpark_all(address);
   }
 
   static void change(office& here, std::uint32_t by) noexcept {

@@ -46,6 +46,8 @@ public:
             std::uint32_t most_jobs, bool own_workers)
       : base(options, bounds, executor, most_jobs, own_workers) {}
 
+  using listed_wait = key_wait<key_lanes, work>;
+
   // ---- one piece of work without a line, by this thread
 
   // Returns: true if the key was idle: this thread is its runner, and has to leave() it.
@@ -152,6 +154,20 @@ public:
     }
     return stopped ? wait_status::cancelled : wait_status::acquired;
   }
+  // Effects: takes the work of a thread out of its line. Returns: false if it is too late for that.
+  bool withdraw(work& w, bool as_cancelled) noexcept {
+    shard& home = home_of(w.hash);
+    const std::lock_guard lock(home.lock);
+    if (w.given || w.has_begun()) return false;
+    this->remove(home, w);
+    if (as_cancelled) {
+      this->seldom_.count_cancelled();
+    } else {
+      home.accepted -= w.counts();
+    }
+    return true;
+  }
+
   // Returns: what has to end before the work begins: the head of its key, if that has begun.
   //          nullptr also if the work itself has begun or will not.
   const key_work* head_before(const work& w) const noexcept {
@@ -163,11 +179,12 @@ public:
   }
 
   // Effects: ends the wait of awaited work that has not begun, or keeps it from being admitted;
-  //          then `status` becomes `why`. Returns: true if the caller has to wake it.
+  //          then `status` becomes `why`. What an heir has been told to begin has, for that.
+  // Returns: true if the caller has to wake it.
   bool end(work& w, wait_status& status, wait_status why) noexcept {
     shard& home = home_of(w.hash);
     const std::lock_guard lock(home.lock);
-    if (w.ended) return false;
+    if (w.ended || w.where == place::running) return false;
     status = why;
     if (w.where == place::nowhere) {
       w.ended = true;
@@ -212,6 +229,7 @@ public:
         const std::uint32_t seen = home.emptied.load(std::memory_order_relaxed);
         lock.unlock();
         lend_a_hand();
+        trampoline::run_ready();
         park(home.emptied, seen);
       }
     }
@@ -224,8 +242,6 @@ private:
   using base::crew_;
   using base::equal_;
   using base::shards_;
-
-  using listed_wait = key_wait<key_lanes, work>;
 
   // Effects: the work takes its place in the line, and that of an older one.
   key_arrival instead_of(shard& home, key_work& head, key_work& oldest, work& w) {
@@ -251,23 +267,10 @@ private:
     }
   }
 
-  // Effects: takes the work of a thread out of its line. Returns: false if it is too late for that.
-  bool withdraw(work& w, bool as_cancelled) noexcept {
-    shard& home = home_of(w.hash);
-    const std::lock_guard lock(home.lock);
-    if (w.given || w.where != place::queued) return false;
-    this->remove(home, w);
-    if (as_cancelled) {
-      this->seldom_.count_cancelled();
-    } else {
-      home.accepted -= w.counts();
-    }
-    return true;
-  }
-
   // Returns: false if the deadline has passed.
   bool wait_in_line(work& w, const std::chrono::steady_clock::time_point* deadline) noexcept {
     for (;;) {
+      trampoline::run_ready();  // what this thread has made ready may hold what the work needs
       const std::uint32_t news = w.wait(deadline);
       if (news != key_work::role) return news == key_work::done;
       turn now(*this);

@@ -45,10 +45,15 @@ public:
     explicit turn(key_service& lanes) noexcept : lanes_(lanes), frame_(&lanes) {}
     turn(const turn&) = delete;
     turn& operator=(const turn&) = delete;
-    ~turn() {
+    ~turn() { end(); }
+    void end() noexcept {
       frame_.pop();
-      if (frame_.owes) lanes_.pay();
-      wake(awake);
+      if (std::exchange(frame_.owes, false)) lanes_.pay();
+      for (key_work* w = std::exchange(awake.first, nullptr); w != nullptr;) {
+        key_work& each = *std::exchange(w, w->next);
+        each.perform(each, nullptr, key_work::step::finish);
+      }
+      awake.end = &awake.first;
     }
     chain awake;
 
@@ -79,13 +84,6 @@ protected:
     if (ended.what == kind::awaited) return awake.add(ended);
     ended.perform(ended, nullptr, key_work::step::finish);
   }
-  static void wake(const chain& awake) noexcept {
-    for (key_work* w = awake.first; w != nullptr;) {
-      key_work& each = *std::exchange(w, w->next);
-      each.perform(each, nullptr, key_work::step::finish);
-    }
-  }
-
   // ---- what rests
 
   void call(claim_result how) noexcept {

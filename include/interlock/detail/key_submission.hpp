@@ -42,8 +42,8 @@ public:
   }
   ~key_submission() {
     this->unlist_wait();
-    if (!suspended || lanes_.end(work_, status, wait_status::cancelled)) return;
-    if (trampoline::forget(*this)) return;
+    if (!suspended || trampoline::forget(*this)) return;  // the queue may be gone then
+    if (lanes_.end(work_, status, wait_status::cancelled)) return;
     misuse(
         "a coroutine was destroyed while a keyed_serial_queue does its task, or another thread was "
         "about to resume it; destroy it where its task is queued or has ended");

@@ -20,6 +20,7 @@
 #include "any_executor.hpp"
 #include "block_cache.hpp"
 #include "news.hpp"
+#include "refuse_nothing.hpp"
 
 namespace interlock {
 
@@ -83,22 +84,6 @@ struct never_stopped {
 };
 template <class Stop>
 inline constexpr bool can_stop = !std::is_same_v<Stop, never_stopped>;
-
-// Throws: std::invalid_argument for an empty std::function and for a null pointer to a function.
-template <class F>
-void refuse_nothing(const F& f) {
-  bool empty = false;
-  if constexpr (std::is_pointer_v<F>) {
-    empty = f == nullptr;
-  } else if constexpr (requires { f.operator bool(); }) {
-    empty = !f;
-  }
-  if (empty) {
-    throw std::invalid_argument(
-        "interlock: an empty function was posted, which nobody could call; post one that does "
-        "something");
-  }
-}
 
 [[noreturn]] inline void throw_closed() {
   throw_error(std::errc::broken_pipe,
