@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include "testing/begin_anew.hpp"
 #include "testing/last_user.hpp"
 
 using interlock::fingerprint;
@@ -34,7 +35,7 @@ using interlock::detail::readers;
 // Threads that have entered themselves as readers: a step of each that is the same everywhere.
 class crew {
 public:
-  explicit crew(world& w) : world_(w) { readers::start_anew(4); }
+  explicit crew(world& w) : world_(w) { begin_anew(4); }
 
   template <class F>
   void thread(F f) {
@@ -61,6 +62,12 @@ cache::options small(std::size_t capacity = 2) {
   cache::options how;
   how.capacity = capacity;
   return how;
+}
+
+// A run that is in flight when the threads begin.
+cache::ticket* claimed_before(shared_cache* shared) {
+  readers::take_place(3);
+  return new cache::ticket((*shared)->try_claim(1, pay).owner);
 }
 
 bool first_hand(idempotency_outcome what) { return what == idempotency_outcome::executed; }
@@ -222,8 +229,31 @@ void forgotten(world& w) {
   });
 }
 
-// One runs while the other one forgets the key and has a run of its own.
+// A run is settled while another thread forgets it.
 void forgets(world& w) {
+  crew staff(w);
+  auto* const shared = shared_cache::make(3, small());
+  auto* const owner = claimed_before(shared);
+  bool lost = false;
+  staff.thread([&lost, shared, owner] {
+    lost = owner->complete(1).outcome == idempotency_outcome::lost_ownership;
+    delete owner;
+    shared->leave();
+  });
+  staff.thread([shared] {
+    testing::check((*shared)->forget(1), "a run or its answer");
+    shared->leave();
+  });
+  w.finally([&lost, &w, shared] {
+    const auto now = (*shared)->find(1, pay);
+    testing::check(now.outcome == idempotency_outcome::absent, "a late owner stores nothing");
+    shared->leave();
+    w.outcome(lost);
+  });
+}
+
+// One runs while the other one forgets the key and has a run of its own.
+void forgets_while_it_runs(world& w) {
   crew staff(w);
   auto* const shared = shared_cache::make(2, small());
   bool lost = false;
@@ -442,8 +472,45 @@ void evicted(world& w) {
   w.finally([&] { testing::check(runs == (dropped ? 2 : 1), "once for each time it was absent"); });
 }
 
-// Both hold the answer of one run when it is forgotten: the last one frees it.
+// Both hold an answer when it is forgotten: the last one frees it.
 void answer_outlives_entry(world& w) {
+  crew staff(w);
+  auto* const shared = shared_cache::make(2, small());
+  auto* const owner = claimed_before(shared);
+  owner->complete(1);
+  delete owner;
+  for (int t = 0; t < 2; ++t) {
+    staff.thread([shared, t] {
+      const auto got = (*shared)->find(1, pay);
+      if (t == 0) (*shared)->forget(1);
+      shared->leave();
+      testing::check(got ? *got == 1 : t == 1, "the answer lives on");
+    });
+  }
+  w.finally([] {});
+}
+
+// A run is settled while another thread looks for its answer.
+void found_as_it_is_given(world& w) {
+  crew staff(w);
+  auto* const shared = shared_cache::make(2, small());
+  auto* const owner = claimed_before(shared);
+  staff.thread([shared, owner] {
+    owner->complete(7);
+    delete owner;
+    shared->leave();
+  });
+  staff.thread([shared] {
+    const auto got = (*shared)->find(1, pay);
+    const bool to_come = got.outcome == idempotency_outcome::in_flight;
+    testing::check(got ? *got == 7 : to_come, "whole, or still to come");
+    shared->leave();
+  });
+  w.finally([] {});
+}
+
+// The same, and both send the request.
+void answer_of_two_outlives_entry(world& w) {
   crew staff(w);
   auto* const shared = shared_cache::make(2, small());
   for (int t = 0; t < 2; ++t) {
@@ -502,6 +569,55 @@ void out_of_memory(world& w, caller who) {
     });
   }
   w.finally([&] { testing::check(runs <= 1, "one execution at most"); });
+}
+
+// One thread and every change of a record's word, in two parts.
+void alone_evicts(world& w) {
+  crew staff(w);
+  auto* const shared = shared_cache::make(1, small());
+  staff.thread([shared] {
+    cache& all = **shared;
+    const auto runs = [&all](int key) {
+      return first_hand(all.run(key, pay, [] { return 1; }).outcome);
+    };
+    const auto knows = [&all](int key) { return static_cast<bool>(all.find(key, pay)); };
+    testing::check(runs(1) && knows(1) && runs(2) && runs(3), "three, with room for two");
+    testing::check(!knows(2) && runs(4) && runs(5) && !knows(1), "what was read is spared once");
+    testing::check(all.visit(4, refund, [](int) {}) == idempotency_outcome::payload_mismatch &&
+                       all.statistics().mismatches == 1,
+                   "counted");
+    testing::check(all.evict(4) && !knows(4), "evicted");
+    shared->leave();
+  });
+  w.finally([] {});
+}
+
+void alone_leases(world& w) {
+  crew staff(w);
+  cache::options how = small();
+  how.lease = std::chrono::seconds(1);
+  auto* const time = new interlock::coarse_time(std::chrono::nanoseconds(1));
+  how.time = time;
+  auto* const shared = shared_cache::make(1, std::move(how));
+  staff.thread([shared, time] {
+    cache& all = **shared;
+    static_cast<void>(all.run(6, pay, [&all] {
+      const auto inner = all.run(6, pay, [] { return 0; });
+      testing::check(inner.outcome == idempotency_outcome::reentered, "told, not hung");
+      return 6;
+    }));
+    auto late = all.try_claim(7, pay);
+    time->advance_to(std::chrono::seconds(2));
+    auto next = all.try_claim(7, pay);
+    testing::check(next.owner.attempt() == 2 && next.owner.begin_effect(), "the second owner");
+    testing::check(late.owner.complete(1).outcome == idempotency_outcome::lost_ownership, "late");
+    next = {};
+    const auto doubt = all.try_run(7, pay, [] { return 0; });
+    testing::check(doubt.outcome == idempotency_outcome::in_doubt, "its effect had begun");
+    testing::check(all.claim_in_doubt(7, pay).owner.attempt() == 3, "the third");
+    shared->leave();
+  });
+  w.finally([time] { delete time; });
 }
 
 // ---- what others do -----------------------------------------------------------------------------
@@ -624,6 +740,16 @@ TEST_CASE("idempotency_cache: a later caller gets that answer until its ttl or i
   CHECK(joined(seen(report)) == "1, 2");
   proved(one_place, whole_waits());
   proved(answer_outlives_entry, whole_waits());
+  proved(found_as_it_is_given, whole_waits());
+}
+
+TEST_CASE("idempotency_cache: two send a request, hold its answer and forget it", "[.deep]") {
+  proved(answer_of_two_outlives_entry, whole_waits());
+}
+
+TEST_CASE("idempotency_cache: one thread and every change of a record") {
+  proved(alone_evicts, whole_waits());
+  proved(alone_leases, whole_waits());
 }
 
 TEST_CASE("idempotency_cache: another payload is refused even while the run is in flight") {
@@ -650,10 +776,11 @@ TEST_CASE("idempotency_cache: a run is given up and two may have joined", "[.dee
 }
 
 TEST_CASE("idempotency_cache: an owner that lost its key cannot overwrite its successor") {
-  proved(forgets, whole_waits());
+  CHECK(joined(seen(proved(forgets, whole_waits()))) == "0, 1");
 }
 
 TEST_CASE("idempotency_cache: the same, and both run and look again", "[.deep]") {
+  proved(forgets_while_it_runs, whole_waits());
   proved(forgotten, whole_waits());
   proved(evicted, whole_waits());
 }
@@ -703,8 +830,6 @@ TEST_CASE("idempotency_cache: joiners that a failure leaves behind are found") {
 TEST_CASE("idempotency_cache: mutants", "[.mutants]") {
   testing::mutation_options how;
   how.how = whole_waits();
-  mutants({answer_outlives_entry, visited, [](world& w) { ticket_dropped(w, {thread}); },
-           [](world& w) { ticket_dropped(w, {coroutine}); }, asks_again_inside, gives_up_and_waits,
-           [](world& w) { joiner_destroyed(w, false); }},
+  mutants({alone_evicts, alone_leases, forgets, found_as_it_is_given, visited, answer_outlives_entry},
           how);
 }

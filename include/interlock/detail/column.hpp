@@ -36,6 +36,19 @@ public:
   // Preconditions: take(rows) of any pool returned it, and nobody uses it any more.
   static void give_back(stripe_slot* column, std::size_t rows) noexcept;
 
+  // For tests that begin anew: nobody has a column, and there is a slab.
+  void start_anew(std::size_t rows) noexcept {
+    // order: relaxed: there is one thread
+    std::byte* slab = newest_.load(std::memory_order_relaxed);
+    if (slab == nullptr) {
+      slab = make_slab(rows);
+      // order: relaxed: as above
+      newest_.store(slab, std::memory_order_relaxed);
+    }
+    // order: relaxed: as above
+    tail_of(slab, rows).vacant.store(all, std::memory_order_relaxed);
+  }
+
 private:
   static constexpr std::size_t columns = row_bytes / sizeof(stripe_slot);
   static constexpr std::uint64_t all = ~std::uint64_t{0};

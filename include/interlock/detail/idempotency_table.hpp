@@ -157,17 +157,19 @@ public:
     joiner* const joiners = shard::take_joiners(run, Outcome::joined);
     const bool owned = !shard::is_unlinked(run);
     run.at = now;
-    run.settle(phase);
     const bool fits = weight <= std::min(home.strength, shard::most_weight);
     if (owned && keep && !fits) ++home.happened.too_heavy;
-    if (owned && keep && fits) {
+    const bool stays = owned && keep && fits;
+    // Before it is settled: whoever finds it settled without the lock is to see that it has left.
+    if (owned && !stays) home.unlink(run);
+    run.settle(phase);
+    if (stays) {
       while (home.weight + weight > home.strength) home.evict_one(now);
       run.set_number(static_cast<std::uint32_t>(weight));
       home.weight += weight;
       ++home.settled;
       home.line.push(run);
     } else {
-      if (owned) home.unlink(run);
       home.gone.add(run);
     }
     in.unlock();
@@ -309,7 +311,8 @@ private:
   Outcome look_at(record& there, const request& asked, Seen& seen) {
     const record_word word = there.word();
     const bool running = word.running();
-    if (!running && is_expired(there, word, asked.now)) return Outcome::absent;
+    const bool left = word.has(record_word::unlinked);  // a reader may still come to it
+    if (!running && (left || is_expired(there, word, asked.now))) return Outcome::absent;
     if (there.payload != asked.payload) [[unlikely]] {
       // order: relaxed: a count
       mismatches_.fetch_add(1, std::memory_order_relaxed);
