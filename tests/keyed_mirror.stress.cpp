@@ -3,6 +3,8 @@
 // The oracle is the target. The naive forms go through the same and must be seen to lose there.
 
 #include <interlock/keyed_mirror.hpp>
+#include <interlock/testing/history.hpp>
+#include <interlock/testing/monitors.hpp>
 
 #include <algorithm>
 #include <array>
@@ -11,6 +13,7 @@
 #include <cstdint>
 #include <random>
 #include <stdexcept>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -174,7 +177,118 @@ outcome simulate(unsigned seed, bool guarded) {
   return seen;
 }
 
+// ---- one history of a row -----------------------------------------------------------------------
+
+using interlock::testing::history;
+using interlock::testing::monitor_peak;
+using interlock::testing::peak_call;
+using interlock::testing::ticket_clock;
+using interlock::testing::verdict;
+
+// A row is a maximum of versions, if all is right: a write that takes effect raises it, a flush
+// that is answered has found it there, and between the two are the readers. Threads 0 and 1 change
+// and flush, 2 and 3 read; the writes have a log of their own, as they never overlap.
+constexpr std::size_t log_of_writes = 4;
+using row_history = history<peak_call>;
+
+struct watched_row {
+  explicit watched_row(row_history& log) : calls(log) {}
+
+  void write(std::size_t by, number version) {
+    calls.record(by, {peak_call::kind::raised, version}, [&](peak_call&) {
+      at_target.store(version, std::memory_order_release);
+    });
+  }
+  void read(std::size_t by) {
+    calls.record(by, {}, [&](peak_call& call) {
+      call.value = at_target.load(std::memory_order_acquire);
+    });
+  }
+  row_history& calls;
+  std::atomic<number> source{0};
+  std::atomic<number> at_target{0};
+};
+
+// Effects: two threads call change(row, thread) so often, and two read.
+template <class Change>
+void play(watched_row& row, std::size_t rounds, Change change) {
+  support::run_threads(4, [&](std::size_t id) {
+    for (std::size_t i = 0; i < rounds; ++i) {
+      if (id < 2) {
+        change(row, id);
+      } else {
+        row.read(id);
+        if (i % 8 == 0) std::this_thread::yield();
+      }
+    }
+    row.read(id);
+  });
+}
+
+// The mirror, whose target fails and answers nothing now and then.
+verdict history_of_mirror(std::size_t rounds) {
+  ticket_clock clock;
+  row_history calls(clock, 5);
+  watched_row row(calls);
+  number applied = 0;  // of the target: a write that was applied, and timed out, is stale
+  unsigned tries = 0;
+  mirror_type::options how;
+  how.delay = [](std::size_t) { return std::chrono::nanoseconds(0); };
+  mirror_type rows(
+      [&](std::size_t) {
+        const number now = row.source.load(std::memory_order_relaxed);
+        return held{now, now};
+      },
+      [&](std::size_t, number, number version) {
+        ++tries;
+        if (tries % 5 == 0) return mirror_write_result::failed;
+        if (version <= applied) return mirror_write_result::stale;
+        row.write(log_of_writes, applied = version);
+        return tries % 7 == 0 ? mirror_write_result::unknown : mirror_write_result::applied;
+      },
+      std::move(how));
+  play(row, rounds, [&](watched_row& of, std::size_t id) {
+    const number mine = of.source.fetch_add(1, std::memory_order_relaxed) + 1;
+    rows.touch(0);
+    if (mine % 4 != 0) return;
+    auto open = calls.begin(id, {});
+    while (rows.flush(0) != mirror_flush_result::flushed) {
+    }
+    open.answer({peak_call::kind::too_low, mine});
+  });
+  const bool all = rows.close().empty() && row.at_target == row.source;
+  return all ? monitor_peak(calls.operations()) : verdict{"the last value is missing"};
+}
+
+// Each thread writes what it saw.
+verdict history_of_snapshots(std::size_t rounds, bool reads_again) {
+  ticket_clock clock;
+  row_history calls(clock, 5);
+  watched_row row(calls);
+  play(row, rounds, [&](watched_row& of, std::size_t id) {
+    number now = of.source.fetch_add(1) + 1;
+    if (reads_again) now = of.source.load();
+    std::this_thread::yield();
+    of.write(id, now);
+  });
+  return monitor_peak(calls.operations());
+}
+
 }  // namespace
+
+TEST_CASE("writes, answered flushes and reads of a row are one history of a maximum") {
+  CHECK(history_of_mirror(support::rounds(20'000)).violation == "");
+}
+
+TEST_CASE("negative control: the history of snapshots is none of a maximum") {
+  for (const bool reads_again : {false, true}) {
+    verdict seen;
+    for (int attempt = 0; attempt < 100 && seen; ++attempt) {
+      seen = history_of_snapshots(support::rounds(2'000), reads_again);
+    }
+    CHECK(seen.violation.find("raised to") != std::string::npos);
+  }
+}
 
 TEST_CASE("a network that delays, reorders, repeats and loses takes no guarded row back") {
   for (unsigned seed = 0; seed < support::rounds(2'000); ++seed) {

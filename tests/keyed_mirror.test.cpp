@@ -13,6 +13,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <new>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -304,6 +305,101 @@ TEST_CASE("what is not confirmed within max_staleness is tried by then and surfa
   CHECK(rows.statistics().overdue == 1);
 }
 
+TEST_CASE("a wait after a failure ends with max_staleness, counted from the touch") {
+  bench on;
+  auto options = on.options();
+  options.attempts = 100;
+  options.delay = [](std::size_t) { return 1h; };
+  options.max_staleness = 10s;
+  std::vector<std::chrono::nanoseconds> tries;
+  const auto begin = on.jobs.now;
+  rows_type rows(on.reads(),
+                 [&](const std::string&, std::optional<int>, std::uint64_t) {
+                   tries.push_back(on.jobs.now - begin);
+                   on.jobs.now += 4s;  // until its failure is known
+                   return mirror_write_result::failed;
+                 },
+                 std::move(options));
+  const ends_here end{on.jobs};
+  on.set("a", 1);
+  rows.touch("a");
+  on.jobs.run_until(begin + 25s);
+  CHECK(tries == std::vector<std::chrono::nanoseconds>{0s, 10s, 24s});
+  REQUIRE(on.surfaced.size() == 1);
+  CHECK(on.surfaced[0].second.failures == 2);
+  static_cast<void>(rows.close_until(on.jobs.now));
+}
+
+TEST_CASE("a write that comes late is counted as overdue, also if it is right") {
+  bench on;
+  auto options = on.options();
+  options.max_staleness = 10s;
+  rows_type rows(on.reads(),
+                 [&](const std::string&, std::optional<int>, std::uint64_t) {
+                   on.jobs.now += 1h;
+                   return mirror_write_result::applied;
+                 },
+                 std::move(options));
+  const ends_here end{on.jobs};
+  on.set("a", 1);
+  rows.touch("a");
+  on.jobs.run_all();
+  CHECK(rows.statistics().overdue == 1);
+  CHECK(on.surfaced.empty());
+}
+
+TEST_CASE("waits for a key that is tried again do not pile up behind one that waits longer") {
+  bench on;
+  auto options = on.options();
+  options.attempts = 1000;
+  options.delay = [&](std::size_t) { return on.failures_to_come["slow"] == 0 ? 1h : 1s; };
+  rows_type rows(on.reads(), on.writes(), std::move(options));
+  const ends_here end{on.jobs};
+  on.set("slow", 1);
+  on.failures_to_come["slow"] = 1;
+  rows.touch("slow");
+  on.jobs.run_one();
+  REQUIRE(on.jobs.line.size() == 1);
+  on.failures_to_come["slow"] = 1;  // its wait is an hour; those of the others are short
+  for (int i = 0; i < 20; ++i) {
+    on.set("quick", i);
+    on.failures_to_come["quick"] = 1;
+    rows.touch("quick");
+    on.jobs.run_until(on.jobs.now + 2s);
+    CHECK(on.written.size() == static_cast<std::size_t>(i) + 1);
+    CHECK(on.jobs.line.size() == 1);
+  }
+  on.failures_to_come["slow"] = 0;
+  on.jobs.run_until(on.jobs.now + 2h);
+  CHECK(on.written.back() == std::pair<std::string, int>{"slow", 1});
+}
+
+TEST_CASE("times without end are a year, and closing waits for none of them") {
+  bench on;
+  auto options = on.options();
+  options.delay = [](std::size_t) { return nanoseconds::max(); };
+  options.min_interval = nanoseconds::max();
+  options.max_staleness = nanoseconds::max();
+  rows_type rows(on.reads(), on.writes(), std::move(options));
+  const ends_here end{on.jobs};
+  on.set("a", 1);
+  on.failures_to_come["a"] = 1;
+  rows.touch("a");
+  on.jobs.run_one();
+  CHECK(on.jobs.line.size() == 1);
+  CHECK(on.jobs.line.front().delay == 365 * 24h);
+  on.jobs.run_all();
+  CHECK(on.written == bench::list{{"a", 1}});
+  for (const int next : {2, 3}) {
+    on.set("a", next);
+    rows.touch("a");
+    if (next == 2) on.jobs.run_one();
+  }
+  on.jobs.open = false;
+  CHECK(rows.close().empty());
+  CHECK(on.written == bench::list{{"a", 1}, {"a", 2}, {"a", 3}});
+}
+
 TEST_CASE("a deletion is a value that is not there, with a version") {
   bench on;
   rows_type rows(on.reads(), on.writes(), on.options());
@@ -459,6 +555,84 @@ TEST_CASE("a flush ends at a stop or a deadline, and the write follows all the s
         mirror_flush_result::timed_out);
   on.jobs.run_all();
   CHECK(rows.known_keys_approx() == 0);
+}
+
+TEST_CASE("a flush of a version has a deadline and a stop as well") {
+  bench on;
+  rows_type rows(on.reads(), on.writes(), on.options());
+  const ends_here end{on.jobs};
+  interlock::manual_timer timer;
+  interlock::inplace_stop_source source;
+  std::vector<mirror_flush_result> said;
+  on.set("a", 1);
+  const auto ends = [](rows_type& all, auto& clock, auto& answers) -> detached {
+    answers.push_back(co_await all.async_flush_until(clock, clock.now() + 1s, "a", 99U));
+  };
+  const auto stops = [](rows_type& all, auto& clock, auto stop, auto& answers) -> detached {
+    answers.push_back(co_await all.async_flush_until(clock, clock.now() + 1h, "a", 99U, stop));
+  };
+  ends(rows, timer, said);
+  stops(rows, timer, source.get_token(), said);
+  on.jobs.run_all();
+  CHECK(said.empty());
+  timer.advance_to(timer.now() + 1s);
+  CHECK(said == std::vector{mirror_flush_result::timed_out});
+  source.request_stop();
+  CHECK(said.back() == mirror_flush_result::cancelled);
+  CHECK(rows.known_keys_approx() == 0);
+}
+
+// A key whose copies run out.
+struct scarce {
+  explicit scarce(int n) : number(n) {}
+  scarce(const scarce& other) : number(other.number) {
+    if (copies-- <= 0) throw std::bad_alloc();
+  }
+  scarce(scarce&&) = default;
+  bool operator==(const scarce&) const = default;
+  int number;
+  inline static int copies = 0;
+};
+struct hash_of_scarce {
+  std::size_t operator()(const scarce& key) const { return static_cast<std::size_t>(key.number); }
+};
+
+TEST_CASE("a call that memory does not suffice for throws, also an awaited one, and keeps nothing") {
+  using table = keyed_mirror<scarce, int, std::uint64_t, hash_of_scarce>;
+  jobs_by_hand jobs;
+  table::options how;
+  how.schedule = jobs.schedule();
+  table rows([](const scarce&) { return present<>{1, 1}; },
+             [](const scarce&, int, std::uint64_t) { return mirror_write_result::applied; }, how);
+  const ends_here end{jobs};
+  const auto flushes = [](table& all, auto stop, int& refused, int& flushed) -> detached {
+    try {
+      const auto how_it_ended = co_await all.async_flush(scarce(1), stop);
+      flushed += how_it_ended == mirror_flush_result::flushed;
+    } catch (const std::bad_alloc&) {
+      ++refused;
+    }
+  };
+  interlock::inplace_stop_source source;
+  int refused = 0;
+  int flushed = 0;
+  for (int enough = 0; flushed == 0; ++enough) {
+    REQUIRE(refused == enough);
+    scarce::copies = enough;
+    flushes(rows, source.get_token(), refused, flushed);
+    CHECK((refused > enough) == jobs.line.empty());
+    jobs.run_all();
+    CHECK(rows.known_keys_approx() == 0);
+  }
+  CHECK(refused > 0);
+
+  scarce::copies = 0;
+  const scarce key(1);
+  CHECK_THROWS_AS(rows.touch(key), std::bad_alloc);
+  CHECK_THROWS_AS(rows.flush(key), std::bad_alloc);
+  CHECK_THROWS_AS(rows.pin(key), std::bad_alloc);
+  CHECK(rows.known_keys_approx() == 0);
+  CHECK(jobs.line.empty());
 }
 
 TEST_CASE("a flush that was called off leaves no key behind") {

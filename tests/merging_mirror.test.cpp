@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <mutex>
+#include <new>
 #include <random>
 #include <stdexcept>
 #include <string>
@@ -152,6 +153,84 @@ TEST_CASE("A batch that was not applied is merged with what came since") {
   CHECK(on.table[1] == "ab");
 }
 
+TEST_CASE("a batch that was never sent before and is stale is no success") {
+  bench on;
+  std::vector<interlock::mirror_failure> surfaced;
+  auto options = on.options();
+  options.on_failure = [&](int, const interlock::mirror_failure& f) { surfaced.push_back(f); };
+  words all(on.target(), bench::merge(), options, 1);
+  const ends_here end{on.jobs};
+  on.version[1] = {2, 7};  // of a process whose clock was ahead
+  all.touch(1, "a");
+  on.jobs.run_one();
+  on.jobs.run_one();
+  REQUIRE(surfaced.size() == 1);
+  CHECK(surfaced[0].result == mirror_write_result::stale);
+  on.answers = {mirror_write_result::unknown};
+  all.touch(1, "b");
+  on.jobs.run_one();
+  on.jobs.run_one();  // stale again: nobody knows of a time when it was applied
+  CHECK(all.statistics().stale == 0);
+  on.jobs.open = false;
+  const auto given = all.close();
+  REQUIRE(given.size() == 1);
+  CHECK(given[0].unknown == "a");
+  CHECK(given[0].waiting == "b");
+  CHECK(on.table[1].empty());
+}
+
+TEST_CASE("what a batch in doubt has settled is told apart from the next one") {
+  bench on;
+  int surfaced = 0;
+  auto options = on.options();
+  options.on_failure = [&](int, const interlock::mirror_failure&) { ++surfaced; };
+  words all(on.target(), bench::merge(), options);
+  const ends_here end{on.jobs};
+  const auto never = mirror_write_result::failed;
+  on.answers = {never, mirror_write_result::applied, never};
+  all.touch(1, "a");
+  on.answers.front() = mirror_write_result::unknown;
+  on.jobs.run_one();
+  all.touch(1, "b");
+  CHECK(on.jobs.run_all() == 3);  // a again, b, b again
+  CHECK(on.batches == std::vector<std::string>{"a", "a", "b", "b"});
+  CHECK(surfaced == 0);  // never twice in a row
+  CHECK(all.statistics().writes + all.statistics().stale == 2);
+  CHECK(on.table[1] == "ab");
+}
+
+// A key whose copies run out.
+struct scarce {
+  explicit scarce(int n) : number(n) {}
+  scarce(const scarce& other) : number(other.number) {
+    if (copies-- <= 0) throw std::bad_alloc();
+  }
+  scarce(scarce&&) = default;
+  scarce& operator=(scarce&&) = default;
+  bool operator==(const scarce&) const = default;
+  int number;
+  inline static int copies = 1000;
+};
+struct hash_of_scarce {
+  std::size_t operator()(const scarce& key) const { return static_cast<std::size_t>(key.number); }
+};
+
+TEST_CASE("closing that runs out of memory loses none of what it gives back") {
+  jobs_by_hand jobs;
+  using table = merging_mirror<scarce, int, hash_of_scarce>;
+  table::options how;
+  how.schedule = jobs.schedule();
+  table all([](const scarce&, int, const mirror_version&) { return mirror_write_result::applied; },
+            [](int& sum, int&& more) { sum += more; }, how);
+  const ends_here end{jobs};
+  for (int key = 0; key < 10; ++key) all.touch(scarce(key), 1);
+  scarce::copies = 6;
+  const auto now = std::chrono::steady_clock::now();
+  CHECK_THROWS_AS(all.close_until(now), std::bad_alloc);
+  scarce::copies = 1000;
+  CHECK(all.close().size() == 10);
+}
+
 TEST_CASE("Closing gives back each batch that is not confirmed") {
   bench on;
   words all(on.target(), bench::merge(), on.options());
@@ -216,6 +295,31 @@ TEST_CASE("Each update that touch accepted is part of exactly one batch") {
   std::uint64_t sum = 0;
   for (const auto& [key, n] : table) sum += n;
   CHECK(sum == 3 * each);
+}
+
+TEST_CASE("an update that throws as it moves leaves no key behind") {
+  struct heavy {
+    heavy() = default;
+    heavy(heavy&&) { throw std::runtime_error("too heavy"); }
+    heavy(const heavy&) = default;
+    heavy& operator=(heavy&&) = default;
+    heavy& operator=(const heavy&) = default;
+  };
+  jobs_by_hand jobs;
+  merging_mirror<int, heavy>::options how;
+  how.schedule = jobs.schedule();
+  merging_mirror<int, heavy> all(
+      [](int, const heavy&, const mirror_version&) { return mirror_write_result::applied; },
+      [](heavy&, heavy&&) {}, how);
+  const ends_here end{jobs};
+  CHECK_THROWS_AS(all.touch(1, heavy()), std::runtime_error);
+  CHECK(all.known_keys_approx() == 0);
+  CHECK(jobs.line.empty());
+}
+
+TEST_CASE("updates without a merge function are refused") {
+  bench on;
+  CHECK_THROWS_AS(words(on.target(), nullptr), std::invalid_argument);
 }
 
 TEST_CASE("a flush of updates is answered by the batch that they are in") {

@@ -128,6 +128,27 @@ TEST_CASE("a stop ends the wait for a write, before it, during it and not behind
   CHECK(on.written == 1);  // it followed all the same
 }
 
+TEST_CASE("a write follows a flush that was called off, or late, before it began") {
+  bench on;
+  manual_timer timer;
+  inplace_stop_source source;
+  source.request_stop();
+  answers said;
+  flushes(on.copy, said, source.get_token());
+  CHECK(said == answers{mirror_flush_result::cancelled});
+  on.jobs.run_all();
+  CHECK(on.written == 1);
+  on.value = 2;
+  const auto late = [](any_mirror& copy, auto& clock, answers& all) -> detached {
+    const auto how = co_await copy.async_flush_until(clock, clock.now() - 1s);
+    all.push_back(how);
+  };
+  late(on.copy, timer, said);
+  CHECK(said.back() == mirror_flush_result::timed_out);
+  on.jobs.run_all();
+  CHECK(on.written == 2);
+}
+
 TEST_CASE("a deadline ends the wait for a write of a coroutine and of a thread") {
   bench on;
   manual_timer timer;
@@ -144,6 +165,25 @@ TEST_CASE("a deadline ends the wait for a write of a coroutine and of a thread")
         mirror_flush_result::timed_out);
   on.jobs.run_all();
   CHECK(on.written == 1);
+}
+
+TEST_CASE("a flush of a version ends at a deadline or a stop") {
+  bench on;
+  manual_timer timer;
+  inplace_stop_source source;
+  answers said;
+  const auto flush = [](any_mirror& copy, auto& clock, answers& all, auto... stop) -> detached {
+    const auto how = co_await copy.async_flush_until(clock, clock.now() + 1s, 2, stop...);
+    all.push_back(how);
+  };
+  flush(on.copy, timer, said);
+  flush(on.copy, timer, said, source.get_token());
+  on.jobs.run_all();
+  CHECK(said.empty());  // the source has version 1
+  source.request_stop();
+  CHECK(said == answers{mirror_flush_result::cancelled});
+  timer.advance_to(timer.now() + 1s);
+  CHECK(said.back() == mirror_flush_result::timed_out);
 }
 
 TEST_CASE("a flush resumes where its executor says") {

@@ -12,6 +12,7 @@
 #include <coroutine>
 #include <exception>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <semaphore>
 #include <stdexcept>
@@ -244,8 +245,8 @@ TEST_CASE("a touch that finds a write due already makes no other") {
   const ends_here end{on.jobs};
   CHECK(copy.touch());
   CHECK(copy.touch());
-  CHECK(copy.statistics().touches == 1);
   CHECK(on.jobs.run_all() == 1);
+  CHECK(copy.statistics().touches == 1);
   CHECK(on.written == std::vector<int>{1});
 }
 
@@ -328,6 +329,162 @@ TEST_CASE("close gives up after the last attempts and does not sit out a wait") 
   CHECK(copy.flush() == mirror_flush_result::failed);  // the next try is an hour away
   CHECK(copy.close() == mirror_flush_result::failed);
   CHECK(tried == 2);
+}
+
+TEST_CASE("no try of closing waits, neither after a failure nor for min_interval") {
+  bench on;
+  auto options = on.options();
+  options.attempts = 3;
+  options.delay = [](std::size_t) { return std::chrono::hours(1); };
+  options.min_interval = std::chrono::hours(1);
+  int tried = 0;
+  mirror copy([] { return snapshot{7, 7}; },
+              [&](int, int) {
+                ++tried;
+                return mirror_write_result::failed;
+              },
+              std::move(options));
+  copy.touch();
+  CHECK(copy.close() == mirror_flush_result::failed);
+  CHECK(tried == 3);
+  CHECK(on.jobs.line.size() == 1);  // the first one's job, which finds nobody
+}
+
+TEST_CASE("who closes writes what no job has come for, and the job that comes later finds nobody") {
+  bench on;
+  {
+    mirror copy(on.source(), on.target(), on.options());
+    CHECK(copy.touch());
+    CHECK(copy.close() == mirror_flush_result::flushed);
+    CHECK(on.written == std::vector<int>{1});
+    CHECK(copy.statistics().writes == 1);
+  }
+  {
+    mirror ends(on.source(), on.target(), on.options());
+    CHECK(ends.touch());
+    const auto now = std::chrono::steady_clock::now();
+    CHECK(ends.close_until(now) == mirror_flush_result::timed_out);
+  }  // waits for no job
+  CHECK(on.jobs.run_all() == 2);
+  CHECK(on.written == std::vector<int>{1});
+}
+
+TEST_CASE("an executor that refuses gets the waits as soon as it takes them") {
+  bench on;
+  int refusals = 0;
+  auto options = on.options();
+  options.delay = [](std::size_t) { return std::chrono::milliseconds(1); };
+  options.schedule = [&, schedule = on.jobs.schedule()](std::chrono::nanoseconds delay, auto job) {
+    if (refusals-- > 0) throw std::runtime_error("full");
+    schedule(delay, std::move(job));
+  };
+  int tried = 0;
+  mirror copy([] { return snapshot{7, 7}; },
+              [&](int, int) {
+                ++tried;
+                return mirror_write_result::failed;
+              },
+              std::move(options));
+  SECTION("a job") { refusals = 1; }
+  SECTION("a job and the wait that this thread begins then") { refusals = 2; }
+  copy.touch();
+  CHECK(tried == 1);
+  REQUIRE(on.jobs.line.size() == 1);
+  on.jobs.run_one();
+  CHECK(tried == 2);
+  const auto now = std::chrono::steady_clock::now();
+  CHECK(copy.close_until(now) == mirror_flush_result::timed_out);
+}
+
+TEST_CASE("a target that always fails does not hold up the end of a closing with a deadline") {
+  bench on;
+  on.jobs.open = false;  // so the thread that closes writes
+  auto options = on.options();
+  options.attempts = std::numeric_limits<std::size_t>::max();
+  options.delay = [](std::size_t) { return std::chrono::nanoseconds(0); };
+  std::atomic<bool> down{false};
+  mirror copy([&, n = 0]() mutable { return ++n, snapshot{n, n}; },
+              [&](int, int) {
+                return down ? mirror_write_result::failed : mirror_write_result::applied;
+              },
+              std::move(options));
+  CHECK(copy.touch());
+  down = true;
+  on.jobs.open = true;
+  CHECK(copy.touch());  // a job is out
+  on.jobs.open = false;
+  const auto soon = std::chrono::steady_clock::now() + std::chrono::milliseconds(10);
+  CHECK(copy.close_until(soon) == mirror_flush_result::timed_out);
+}
+
+TEST_CASE("a touch that is refused while the last write is in flight has no effect") {
+  std::binary_semaphore begun{0};
+  std::binary_semaphore over{0};
+  std::atomic<int> tried{0};
+  mirror copy([&, n = 0]() mutable { return ++n, snapshot{n, n}; },
+              [&](int, int) {
+                ++tried;
+                begun.release();
+                over.acquire();
+                return mirror_write_result::applied;
+              });
+  CHECK(copy.touch());
+  begun.acquire();
+  const auto now = std::chrono::steady_clock::now();
+  CHECK(copy.close_until(now) == mirror_flush_result::timed_out);
+  CHECK_FALSE(copy.touch());
+  over.release();
+  CHECK(copy.close() == mirror_flush_result::flushed);
+  CHECK(tried == 1);
+  CHECK(copy.statistics().touches == 1);
+}
+
+TEST_CASE("the executor is not called any more when the mirror has ended") {
+  std::atomic<int> calls{0};
+  std::atomic<bool> inside{false};
+  std::atomic<bool> gone{false};
+  std::binary_semaphore called{0};
+  std::vector<std::thread> threads;
+  std::thread inner;
+  mirror_options options;
+  options.schedule = [&](std::chrono::nanoseconds, std::function<void()> job) {
+    if (calls.fetch_add(1) == 0) {
+      threads.emplace_back(std::move(job));
+      return;
+    }
+    inside = true;
+    inner = std::thread(std::move(job));  // to its end
+    inner.join();
+    called.release();
+    for (int i = 0; i < 2'000 && !gone; ++i) std::this_thread::yield();
+    inside = false;
+  };
+  bool was_inside = true;
+  {
+    std::atomic<int> source{1};
+    std::function<bool()> touch;
+    mirror copy(
+        [&] {
+          const int now = source;
+          return snapshot{now, now};
+        },
+        [&](int value, int) {
+          if (value == 1) {
+            ++source;
+            touch();  // so another job follows
+          }
+          return mirror_write_result::applied;
+        },
+        std::move(options));
+    touch = [&] { return copy.touch(); };
+    copy.touch();
+    called.acquire();
+    CHECK(copy.close() == mirror_flush_result::flushed);
+    was_inside = inside;
+    gone = true;
+  }
+  CHECK_FALSE(was_inside);
+  for (auto& each : threads) each.join();
 }
 
 TEST_CASE("the waits after failures double up to a second, less up to a half") {

@@ -9,8 +9,11 @@
 #include <atomic>
 #include <chrono>
 #include <functional>
+#include <memory>
 #include <mutex>
+#include <semaphore>
 #include <stdexcept>
+#include <thread>
 #include <vector>
 
 #include "support/catch.hpp"
@@ -94,6 +97,48 @@ TEST_CASE("A job that the executor refuses after its delay runs on the timer's t
   pool.open = false;
   timer.advance_to(timer.now() + 1s);
   CHECK(ran);
+}
+
+TEST_CASE("the executor object ends when no call of the timer is in it") {
+  manual_timer timer;
+  std::binary_semaphore entered{0};
+  std::atomic<bool> gone{false};
+  std::atomic<bool> left{false};
+  const auto execute = [&](const std::function<void()>&) {
+    entered.release();
+    for (int i = 0; i < 2'000 && !gone; ++i) std::this_thread::yield();
+    left = true;
+  };
+  auto on = std::make_unique<mirror_executor<manual_timer, decltype(execute)&>>(timer, execute);
+  on->schedule()(1s, [] {});
+  std::thread rings([&] { timer.advance_to(timer.now() + 2s); });
+  entered.acquire();
+  on.reset();
+  CHECK(left);
+  gone = true;
+  rings.join();
+}
+
+// A timer that is late before an alarm is set.
+struct hasty_timer {
+  using time_point = std::chrono::steady_clock::time_point;
+  static time_point now() { return {}; }
+  template <class F>
+  struct alarm {
+    alarm(hasty_timer&, time_point, F ring) { ring(); }
+  };
+};
+
+TEST_CASE("a job whose time has come as its wait begins is given on, or refused to the caller") {
+  hasty_timer timer;
+  queue pool;
+  mirror_executor on(timer, pool);
+  bool ran = false;
+  on.schedule()(1s, [&] { ran = true; });
+  CHECK(pool.jobs.size() == 1);
+  pool.open = false;
+  CHECK_THROWS_AS(on.schedule()(1s, [&] { ran = true; }), std::runtime_error);
+  CHECK_FALSE(ran);  // never within the call
 }
 
 TEST_CASE("a mirror keeps min_interval by a manual timer, and does not wait for it to close") {

@@ -65,6 +65,7 @@ public:
 
   // Effects: calls put() unless the key was invalidated since the lease was taken. It is short, as
   //          the slot is locked, and uses no leases. What it throws goes to the caller.
+  // Preconditions: the lease is of this object.
   // Returns: whether it did.
   template <class F>
   bool fill(const lease& by, F&& put) {

@@ -14,12 +14,13 @@
 //             Keys that are confirmed take no memory.
 //             Closing reports each key whose last value is not confirmed.
 // Progress    touch: a look-up under the lock of one of 16 shards, held for a few instructions; a
-//             handle's touch is wait-free while a write of its key is due. flush, close: blocking.
+//             handle's touch is wait-free while a write of its key is due. With an executor that
+//             refuses: until it takes jobs again. flush, close: blocking.
 // Cost        A key that is due: one allocation, 256 bytes and the key. Clean keys: none, but
-//             for min_interval after a write. options::parallel threads, or none with an executor.
-// Lifetime    Outlives its calls, its handles and, with an executor, each job. What is due is sent
-//             in the destructor. A coroutine that async_flush resumed ends it only after it has
-//             moved to another thread.
+//             for min_interval after a write. options::parallel threads, or an allocation for each
+//             job that an executor is given.
+// Lifetime    Outlives its calls and its handles. What is due is sent in the destructor. A
+//             coroutine that async_flush resumed ends it only after it has moved to another thread.
 // Resumes on  async_flush: the thread that sends, after the write; or see resume_on().
 // Cancellation async_flush takes a stop token and a deadline: they end the wait, not the write.
 // Not for     Updates that must all arrive: merging_mirror, or a keyed_serial_queue. Hash, Equal
@@ -124,41 +125,42 @@ public:
   // Throws: std::bad_alloc; std::system_error (resource_deadlock_would_occur) on a thread that
   //         sends.
   [[nodiscard("a flush may have failed")]] mirror_flush_result flush(const Key& key) {
-    return rows_.flush(key, nullptr, nullptr);
+    return rows_.flush(rows_.asks(key), nullptr);
   }
   [[nodiscard("a flush may have failed")]] mirror_flush_result flush(const Key& key,
                                                                      const Version& least) {
-    return rows_.flush(key, &least, nullptr);
+    return rows_.flush(rows_.asks(key, least), nullptr);
   }
   // Effects: the same, but the wait ends at the deadline.
   [[nodiscard("a flush may have failed")]] mirror_flush_result flush_until(time_point deadline,
                                                                            const Key& key) {
-    return rows_.flush(key, nullptr, &deadline);
+    return rows_.flush(rows_.asks(key), &deadline);
   }
   [[nodiscard("a flush may have failed")]] mirror_flush_result flush_until(time_point deadline,
                                                                            const Key& key,
                                                                            const Version& least) {
-    return rows_.flush(key, &least, &deadline);
+    return rows_.flush(rows_.asks(key, least), &deadline);
   }
 
-  // Effects: co_await async_flush(key) is flush(key) for coroutines. Out of memory: ends with
-  //          std::terminate.
+  // Effects: co_await async_flush(key) is flush(key) for coroutines.
+  // Throws: std::bad_alloc, by co_await.
   [[nodiscard("write co_await")]] auto async_flush(Key key) {
-    return waits<>({&rows_, std::move(key), std::nullopt});
+    return waits<>(rows_.asks(std::move(key)));
   }
   [[nodiscard("write co_await")]] auto async_flush(Key key, Version least) {
-    return waits<>({&rows_, std::move(key), std::move(least)});
+    return waits<>(rows_.asks(std::move(key), std::move(least)));
   }
   // Effects: the same, until a stop is requested, by any thread.
   template <detail::stop_token_like Token>
   [[nodiscard("write co_await")]] auto async_flush(Key key, Token stop) {
     using stopped = detail::stop_end<Token>;
-    return waits<stopped>({&rows_, std::move(key), std::nullopt}, {}, stopped{std::move(stop)});
+    return waits<stopped>(rows_.asks(std::move(key)), {}, stopped{std::move(stop)});
   }
   template <detail::stop_token_like Token>
   [[nodiscard("write co_await")]] auto async_flush(Key key, Version least, Token stop) {
     using stopped = detail::stop_end<Token>;
-    return waits<stopped>({&rows_, std::move(key), std::move(least)}, {}, stopped{std::move(stop)});
+    return waits<stopped>(rows_.asks(std::move(key), std::move(least)), {},
+                          stopped{std::move(stop)});
   }
   // Effects: the same, until the deadline; the timer outlives the wait.
   template <timer Timer, detail::stop_token_like... Token>
@@ -166,13 +168,23 @@ public:
                                                          typename Timer::time_point deadline,
                                                          Key key, Token... stop) {
     using late = detail::deadline_end<Timer>;
-    return waits<late, detail::stop_end<Token>...>({&rows_, std::move(key), std::nullopt}, {},
+    return waits<late, detail::stop_end<Token>...>(rows_.asks(std::move(key)), {},
                                                    late{&timer, deadline},
                                                    detail::stop_end<Token>{std::move(stop)}...);
   }
+  template <timer Timer, detail::stop_token_like... Token>
+  [[nodiscard("write co_await")]] auto async_flush_until(Timer& timer,
+                                                         typename Timer::time_point deadline,
+                                                         Key key, Version least, Token... stop) {
+    using late = detail::deadline_end<Timer>;
+    return waits<late, detail::stop_end<Token>...>(
+        rows_.asks(std::move(key), std::move(least)), {}, late{&timer, deadline},
+        detail::stop_end<Token>{std::move(stop)}...);
+  }
 
   // Effects: refuses further touches, sends what was touched before, without regard to
-  //          min_interval or a wait after a failure, and stops. Idempotent.
+  //          min_interval or a wait after a failure, and stops. Idempotent. What no job of an
+  //          executor has come for is sent by this thread.
   // Returns: the keys that were given up: after `attempts` failures in a row.
   // Throws: as flush().
   std::vector<unconfirmed> close() {

@@ -15,14 +15,14 @@
 // Progress    touch: a look-up and the merge under the lock of one of 16 shards. flush, close,
 //             destructor: blocking.
 // Cost        A key that is due: one allocation, 256 bytes, the key and two updates. Clean
-//             keys: none. options::parallel threads, or none with an executor.
-// Lifetime    Outlives its calls and, with an executor, each job. What is due is sent in the
-//             destructor. A coroutine that async_flush resumed ends it only after it has moved to
-//             another thread.
+//             keys: none. options::parallel threads, or an allocation for each job.
+// Lifetime    Outlives its calls. What is due is sent in the destructor. A coroutine that
+//             async_flush resumed ends it only after it has moved to another thread.
 // Resumes on  async_flush: the thread that sends, after the write; or see resume_on().
 // Cancellation async_flush takes a stop token and a deadline: they end the wait, not the write.
 // Not for     Copies of a value that is somewhere (keyed_mirror). Targets that cannot tell a batch
-//             by its version: after a time-out they count it twice.
+//             by its version: after a time-out they count it twice. Two mirrors for one row at the
+//             same time.
 //
 // Example     // examples/keyed_mirror.cpp
 //             merging_mirror<std::string, int> views(add, sum_up);
@@ -34,6 +34,7 @@
 #include <cstdint>
 #include <functional>
 #include <optional>
+#include <stdexcept>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -50,7 +51,7 @@ namespace interlock {
 template <class Key, class Update>
 struct mirror_unsent {
   Key key;
-  std::optional<Update> unknown;  // sent under that version, and nobody knows
+  std::optional<Update> unknown;  // sent under that version, and nobody knows; or it was stale
   mirror_version version;
   std::optional<Update> waiting;  // not sent, or not applied
   bool in_flight;                 // a write has not returned yet, with what is not told here
@@ -64,6 +65,7 @@ class merging_mirror {
     std::optional<Update> sent;     // of whoever sends: in flight, or nobody knows
     mirror_version version{};       // of `sent`
     bool in_doubt = false;          // `sent` may be applied
+    bool refused = false;           // it was stale when nobody had sent it before
   };
   using rows = detail::mirror_rows<merging_mirror, Key, mirror_version, batches, Hash, Equal>;
   using row = typename rows::row;
@@ -78,15 +80,18 @@ public:
   using merge_function = std::function<void(Update& into, Update&& newer)>;
 
   // `target(key, update, version)` applies the batch unless it has applied one of this version or a
-  // newer one for the key: then it answers `stale`. `merge` is called under a lock and must not use
-  // the mirror, nor throw. Versions are (epoch, 1), (epoch, 2)...; an epoch is larger than those of
-  // the processes before. std::nullopt: the system's clock.
-  // Throws: as a keyed_mirror's constructor.
+  // newer one for the key: then it answers `stale`. To a batch that no send before left in doubt
+  // that is a failure: somebody else writes here, or the epoch is too old. It is surfaced, sent
+  // again as it is, and given back in the end. So a target that repeats its requests by itself
+  // answers `applied` if a repetition is stale. `merge` is called under a lock and must not use the
+  // mirror, nor throw. Versions are (epoch, 1), (epoch, 2)...; an epoch is larger than those of the
+  // processes before. std::nullopt: the system's clock, which must not have been set back.
+  // Throws: as a keyed_mirror's constructor; std::invalid_argument without a merge function.
   template <class Target>
   merging_mirror(Target target, merge_function merge, options how = {},
                  std::optional<std::uint64_t> epoch = std::nullopt)
       : target_(std::move(target)),
-        merge_(std::move(merge)),
+        merge_(valid(std::move(merge))),
         on_failure_(std::move(how.on_failure)),
         delay_(std::move(how.delay)),
         epoch_(epoch ? *epoch : this_moment()),
@@ -100,7 +105,7 @@ public:
 
   // Effects: the update is merged behind those of the key that wait, and a write follows.
   // Returns: false if the mirror is closed: then `update` is as it was.
-  // Throws: std::bad_alloc; then nothing follows.
+  // Throws: std::bad_alloc, and what a move of the update throws; then nothing follows.
   bool touch(const Key& key, Update&& update) {
     return rows_.touch(key, [&](row& r) {
       std::optional<Update>& waiting = r.extra.waiting;
@@ -113,23 +118,23 @@ public:
   // Throws: std::bad_alloc; std::system_error (resource_deadlock_would_occur) on a thread that
   //         sends.
   [[nodiscard("a flush may have failed")]] mirror_flush_result flush(const Key& key) {
-    return rows_.flush(key, nullptr, nullptr);
+    return rows_.flush(rows_.asks(key), nullptr);
   }
   // Effects: the same, but the wait ends at the deadline.
   [[nodiscard("a flush may have failed")]] mirror_flush_result flush_until(time_point deadline,
                                                                            const Key& key) {
-    return rows_.flush(key, nullptr, &deadline);
+    return rows_.flush(rows_.asks(key), &deadline);
   }
-  // Effects: co_await async_flush(key) is flush(key) for coroutines. Out of memory: ends with
-  //          std::terminate.
+  // Effects: co_await async_flush(key) is flush(key) for coroutines.
+  // Throws: std::bad_alloc, by co_await.
   [[nodiscard("write co_await")]] auto async_flush(Key key) {
-    return waits<>({&rows_, std::move(key), std::nullopt});
+    return waits<>(rows_.asks(std::move(key)));
   }
   // Effects: the same, until a stop is requested, by any thread.
   template <detail::stop_token_like Token>
   [[nodiscard("write co_await")]] auto async_flush(Key key, Token stop) {
     using stopped = detail::stop_end<Token>;
-    return waits<stopped>({&rows_, std::move(key), std::nullopt}, {}, stopped{std::move(stop)});
+    return waits<stopped>(rows_.asks(std::move(key)), {}, stopped{std::move(stop)});
   }
   // Effects: the same, until the deadline; the timer outlives the wait.
   template <timer Timer, detail::stop_token_like... Token>
@@ -137,7 +142,7 @@ public:
                                                          typename Timer::time_point deadline,
                                                          Key key, Token... stop) {
     using late = detail::deadline_end<Timer>;
-    return waits<late, detail::stop_end<Token>...>({&rows_, std::move(key), std::nullopt}, {},
+    return waits<late, detail::stop_end<Token>...>(rows_.asks(std::move(key)), {},
                                                    late{&timer, deadline},
                                                    detail::stop_end<Token>{std::move(stop)}...);
   }
@@ -145,7 +150,7 @@ public:
   // Effects: refuses further touches, sends what was touched before, without regard to
   //          min_interval or a wait after a failure, and stops.
   // Returns: what was given up, after `attempts` failures in a row. It is given away: a second call
-  //          has nothing to return. Throws: as flush().
+  //          has nothing to return. Throws: as flush(); then call it again, nothing is lost.
   std::vector<unsent> close() {
     rows_.close(nullptr);
     return give_back();
@@ -164,19 +169,24 @@ public:
   [[nodiscard]] std::size_t known_keys_approx() noexcept { return rows_.size(); }
 
 private:
+  static merge_function valid(merge_function merge) {
+    if (merge) return merge;
+    throw std::invalid_argument("interlock::merging_mirror: updates need a merge function");
+  }
   static std::uint64_t this_moment() noexcept {
     return static_cast<std::uint64_t>(
         std::chrono::system_clock::now().time_since_epoch() / std::chrono::nanoseconds(1));
   }
 
   // A batch whose fate is unknown goes first and alone: merged with newer ones it would be a batch
-  // that the target cannot tell. Then what waits, in the same attempt: a flush waits for that.
+  // that the target cannot tell. What waits is the next one, for which the same flushes wait.
   detail::mirror_attempt<mirror_version> attempt(row& r) noexcept {
     return detail::attempt_once<mirror_version>([&](auto& done) {
-      auto how = detail::mirror_end::skipped;
-      if (r.extra.sent) how = write(r, done.version);
-      const bool ends = how == detail::mirror_end::failed || how == detail::mirror_end::unknown;
-      return !ends && take(r) ? write(r, done.version) : how;
+      if (!r.extra.sent) return take(r) ? write(r, done.version) : detail::mirror_end::skipped;
+      const auto how = write(r, done.version);
+      const auto lock = rows_.hold(r);
+      done.partly = r.extra.waiting.has_value();
+      return how;
     });
   }
 
@@ -200,6 +210,11 @@ private:
     const mirror_write_result result =
         target_(r.name, std::as_const(*of.sent), std::as_const(of.version));
     if (result == mirror_write_result::unknown) return detail::end_of(result);
+    // It was not applied, or the target repeats its requests: again and alone, until that is clear.
+    if (result == mirror_write_result::stale && (of.refused || !in_doubt)) {
+      of.refused = true;
+      return detail::mirror_end::refused;
+    }
     if (result == mirror_write_result::failed) {
       if (in_doubt) return detail::end_of(result);
       const auto lock = rows_.hold(r);
@@ -207,7 +222,7 @@ private:
       of.waiting = std::move(of.sent);
     }
     of.sent.reset();
-    of.in_doubt = false;
+    of.in_doubt = of.refused = false;
     return detail::end_of(result);
   }
 
@@ -219,14 +234,30 @@ private:
   }
 
   std::vector<unsent> give_back() {
+    // What may throw comes first. After close() no row comes or goes.
     std::vector<unsent> all;
+    std::vector<const row*> lost;
+    const auto nothing = [](const row& r, bool in_flight) {
+      return !in_flight && !r.extra.sent && !r.extra.waiting;
+    };
     rows_.for_each_lost([&](row& r, bool in_flight) {
-      batches& of = r.extra;
-      if (!in_flight && !of.sent && !of.waiting) return;
-      all.push_back({r.name, std::nullopt, of.version, std::nullopt, in_flight});
-      if (!in_flight) all.back().unknown = std::exchange(of.sent, std::nullopt);
-      all.back().waiting = std::exchange(of.waiting, std::nullopt);
+      if (nothing(r, in_flight)) return;
+      lost.push_back(&r);
+      all.push_back({r.name, std::nullopt, {}, std::nullopt, false});
     });
+    std::size_t at = 0;
+    rows_.for_each_lost([&](row& r, bool in_flight) {
+      if (nothing(r, in_flight)) return;
+      while (at != lost.size() && lost[at] != &r) ++at;  // confirmed meanwhile
+      if (at == lost.size()) return;
+      batches& of = r.extra;
+      unsent& given = all[at++];
+      given.version = of.version;
+      given.in_flight = in_flight;
+      if (!in_flight) given.unknown = std::exchange(of.sent, std::nullopt);
+      given.waiting = std::exchange(of.waiting, std::nullopt);
+    });
+    std::erase_if(all, [](const unsent& u) { return !u.unknown && !u.waiting && !u.in_flight; });
     return all;
   }
 

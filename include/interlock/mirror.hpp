@@ -14,14 +14,15 @@
 //             call or later.
 //             Closing sends what was touched before and then nothing more.
 // Progress    touch: wait-free while a write is due; else a lock for a few instructions, and a
-//             wake-up. flush, close, destructor: blocking.
+//             wake-up. With an executor that refuses: until it takes jobs again, as that thread
+//             writes. flush, close, destructor: blocking.
 // Cost        While a write is due touch is one load (one fetch_or where the system has no
-//             membarrier, and under ThreadSanitizer). One thread, or none with an executor. Nothing
-//             is queued: touches take no memory. A write costs a membarrier, some microseconds.
-// Lifetime    Outlives its calls and, with an executor, each job: close() waits for those without a
-//             delay. The last flush is tried in the destructor. Source and target outlive the
-//             mirror. A coroutine that async_flush resumed ends it only after it has moved to
-//             another thread.
+//             membarrier, and under ThreadSanitizer). One thread; with an executor none, and an
+//             allocation for each job. Touches take no memory. A write costs a membarrier, some
+//             microseconds.
+// Lifetime    Outlives its calls; a job or a wait that comes later finds nobody. The last flush is
+//             tried in the destructor. Source and target outlive the mirror. A coroutine that
+//             async_flush resumed ends it only after it has moved to another thread.
 // Resumes on  async_flush: the thread that sends, after the write; or see resume_on().
 // Cancellation async_flush takes a stop token and a deadline: they end the wait, not the write.
 // Not for     Changes that must all arrive, one by one (serial_queue). Several processes writing
@@ -102,6 +103,7 @@ public:
 
   // Effects: has a write follow, and blocks until the target has confirmed it; with `least`, what
   //          has this version or a newer one: no write if that is confirmed already.
+  // Preconditions: this is not the only thread that an executor has: write co_await async_flush().
   // Throws: std::system_error (resource_deadlock_would_occur) on the thread that is sending.
   [[nodiscard("a flush may have failed")]] mirror_flush_result flush() {
     return flush_by({this, std::nullopt}, nullptr);
@@ -143,9 +145,18 @@ public:
     return waits<late, detail::stop_end<Token>...>({this, std::nullopt}, {}, late{&timer, deadline},
                                                    detail::stop_end<Token>{std::move(stop)}...);
   }
+  template <timer Timer, detail::stop_token_like... Token>
+  [[nodiscard("write co_await")]] auto async_flush_until(Timer& timer,
+                                                         typename Timer::time_point deadline,
+                                                         const version_type& least, Token... stop) {
+    using late = detail::deadline_end<Timer>;
+    return waits<late, detail::stop_end<Token>...>({this, least}, {}, late{&timer, deadline},
+                                                   detail::stop_end<Token>{std::move(stop)}...);
+  }
 
   // Effects: refuses further touches, sends what was touched before, without regard to
-  //          min_interval or a wait after a failure, and stops. Idempotent.
+  //          min_interval or a wait after a failure, and stops. Idempotent. What no job of an
+  //          executor has come for is sent by this thread.
   // Returns: flushed, or failed if the target may not have the last value.
   // Throws: as flush().
   mirror_flush_result close() { return close_by(nullptr); }
@@ -201,6 +212,7 @@ private:
     line_.complete(answered, todo);
   }
 
+  void touch(const flush_request&) noexcept { touch(); }
   bool enlist(const flush_request&, node& n) noexcept {
     typename line::errand todo;
     const bool listed = line_.enlist(key_, n, todo);

@@ -19,6 +19,7 @@
 
 #include <chrono>
 #include <concepts>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -26,6 +27,7 @@
 #include <utility>
 
 #include "detail/futex_mutex.hpp"
+#include "detail/parking.hpp"
 #include "detail/ring.hpp"
 #include "executor.hpp"
 #include "timer.hpp"
@@ -46,9 +48,11 @@ public:
       : timer_(&clock), to_(kept::of(std::forward<Executor>(to))) {}
   mirror_executor(const mirror_executor&) = delete;
   mirror_executor& operator=(const mirror_executor&) = delete;
-  // Effects: calls off what waits for its time. Preconditions: its mirrors have ended.
+  // Effects: calls off what waits for its time, and waits until the timer does not ring here.
+  // Preconditions: its mirrors have ended.
   ~mirror_executor() {
     for (wait* each = take_first(); each != nullptr; each = take_first()) delete each;
+    while (const std::uint32_t ringing = count_of_ringing()) detail::park(ringing_, ringing);
   }
 
   // Returns: what mirror_options::schedule and mirror_options::now are to be.
@@ -82,13 +86,13 @@ private:
   };
 
   void begin(std::chrono::nanoseconds delay, job what) {
-    wait& fresh = *new wait(*this, std::move(what));
-    fresh.alarm.emplace(*timer_, timer_->now() + delay, typename wait::call{&fresh});
+    auto fresh = std::make_unique<wait>(*this, std::move(what));
+    fresh->alarm.emplace(*timer_, timer_->now() + delay, typename wait::call{fresh.get()});
     {
       const std::lock_guard lock(mutex_);
-      if (!fresh.rang) return waits_.push_back(fresh);
+      if (!fresh->rang) return waits_.push_back(*fresh.release());
     }
-    finish(fresh);
+    detail::hand_to(to_, std::move(fresh->what));  // refused: the caller does it
   }
 
   // By the timer, which may do so before begin() has armed the alarm.
@@ -97,13 +101,16 @@ private:
       const std::lock_guard lock(mutex_);
       due.rang = true;
       if (!waits_.remove(due)) return;  // begin() sees to it, or it is called off just now
+      add_ringing(1);
     }
-    finish(due);
-  }
-
-  void finish(wait& due) noexcept {
     hand(std::move(due.what));
     delete &due;
+    const detail::park_word* const word = &ringing_;
+    {
+      const std::lock_guard lock(mutex_);
+      add_ringing(-1U);
+    }
+    detail::unpark_all(word);
   }
 
   void hand(job what) noexcept {
@@ -119,9 +126,20 @@ private:
     return waits_.empty() ? nullptr : &waits_.pop_front();
   }
 
+  std::uint32_t count_of_ringing() noexcept {
+    const std::lock_guard lock(mutex_);
+    // order: relaxed: under the lock
+    return ringing_.load(std::memory_order_relaxed);
+  }
+  void add_ringing(std::uint32_t by) noexcept {
+    // order: relaxed: under the lock, which the destructor takes to look
+    ringing_.fetch_add(by, std::memory_order_relaxed);
+  }
+
   Timer* timer_;
   typename kept::type to_;
   detail::futex_mutex mutex_;
+  detail::park_word ringing_{0};  // calls of the timer that have a wait in hand; under mutex_
   detail::ring_of<wait> waits_;  // under mutex_
 };
 

@@ -31,7 +31,8 @@ enum class mirror_flush_result : unsigned char {
 
 struct mirror_failure {
   std::size_t failures;  // in a row
-  mirror_write_result result = mirror_write_result::failed;  // of the last one: failed or unknown
+  mirror_write_result result = mirror_write_result::failed;  // of the last one: failed, unknown, or
+                                                             // stale: see merging_mirror
   std::exception_ptr error = nullptr;  // of the last one, if the source or the target threw
   bool overdue = false;  // a touch is older than max_staleness, and not confirmed
 };
@@ -49,19 +50,22 @@ struct mirror_options {
   // Empty: 10 ms, doubled each time up to 1 s, of which up to a half is taken off at random.
   std::function<std::chrono::nanoseconds(std::size_t failures)> delay = {};
 
-  // Runs the job once, `delay` from now or later, not within the call: each job is one write.
-  // If it throws, the thread that called it writes. Empty: threads of the mirror's own.
-  // mirror_executor.hpp makes one of an executor and a timer.
+  // Runs the job once, `delay` from now or later, not within the call: each job is one write at
+  // most. Who closes the mirror does not wait for those that have not begun. If it throws, the
+  // thread that called it writes, and waits, until there is nothing left to do or it takes a wait.
+  // Not called when the mirror has ended. Empty: threads of the mirror's own. mirror_executor.hpp
+  // makes one of an executor and a timer.
   std::function<void(std::chrono::nanoseconds delay, std::function<void()> job)> schedule = {};
 
   // The clock of that schedule: quick, does not throw or use the mirror. Empty: steady_clock.
   std::function<std::chrono::steady_clock::time_point()> now = {};
 
-  // Two writes of a key begin at least so far apart.
+  // Two writes of a key begin at least so far apart. No wait here is longer than a year.
   std::chrono::nanoseconds min_interval{0};
 
-  // What is not confirmed for so long is tried again by then, whatever `delay` says, and surfaced
-  // once as overdue. 0: no such bound. Not less than min_interval.
+  // What is not confirmed so long after its touch is tried again by then, whatever `delay` says,
+  // and as often from then on; and surfaced once as overdue. 0: no such bound. Not less than
+  // min_interval.
   std::chrono::nanoseconds max_staleness{0};
 };
 

@@ -5,14 +5,16 @@
 // executor.
 //
 // A job is one send. There are as many out as keys may be sent at the same time, at most, and none
-// while there is nothing to send. What waits for its time has an alarm: a job with a delay. An
-// alarm that comes too late, because the mirror is gone or did the work before, finds that out by
-// its link. An executor that throws took nothing: the thread that called it lends a hand instead
-// until there is nothing left to do, waits included.
+// while there is nothing to send. What waits for its time has an alarm: a job with a delay. One
+// that comes too late, because the mirror is gone or did the work before, finds that out by its
+// link. An executor that throws took nothing: the thread that called it lends a hand instead, waits
+// included, until there is nothing left to do or the executor takes what waits for its time. Who
+// closes lends a hand too: it may be the thread that the jobs are for.
 //
 // What the lock decides is done without it: an errand. When it is run the mirror may be gone,
-// unless a job or a lent hand is still counted.
+// unless a job is at work or a hand is lent: so is one that still calls the executor.
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <functional>
@@ -24,17 +26,12 @@
 #include <vector>
 
 #include "futex_mutex.hpp"
+#include "mirror_alarms.hpp"
 #include "parking.hpp"
 #include "ring.hpp"
 #include "waiter.hpp"
 
 namespace interlock::detail {
-
-struct mirror_schedule {
-  using time_point = std::chrono::steady_clock::time_point;
-  std::function<void(std::chrono::nanoseconds, std::function<void()>)> run;  // empty: threads
-  std::function<time_point()> now;                                           // empty: steady_clock
-};
 
 // Line: the mirror_line whose lock guards all of this.
 template <class Line, class Thread>
@@ -52,12 +49,14 @@ private:
     mirror_crew* crew = nullptr;  // null: gone
   };
 
+  using alarm = mirror_alarms::alarm;
+
 public:
   struct errand {
     std::uint32_t jobs = 0;
     bool rings = false;  // an alarm is to be set
-    time_point at{};
-    nanoseconds delay{0};
+    alarm next{};
+    const time_point* until = nullptr;  // the end of a hand that is lent; of steady_clock
     const park_word* wake = nullptr;  // one sender sleeps
     const park_word* all = nullptr;   // senders sleep, and there is nothing left to send
     const park_word* end = nullptr;   // whoever waits for that
@@ -100,6 +99,7 @@ public:
 
   // Effects: somebody will call take(), who has not begun to.
   void need_sender(errand& todo) noexcept {
+    call_closer(todo);
     if (!threaded_ && jobs_ < parallel_) {
       ++jobs_;
       ++todo.jobs;
@@ -112,12 +112,10 @@ public:
   // Effects: somebody will look when the first of those that wait for their time is due.
   void need_alarm(errand& todo) noexcept {
     const time_point first = line_.first_due();
-    if (threaded_ || lenders_ != 0) return rouse(todo);
-    if (first >= alarm_at_) return;
-    alarm_at_ = first;
+    if (threaded_ || sleepers_ != 0) return rouse(todo);
+    if (alarms_.cover(first)) return;
     todo.rings = true;
-    todo.at = first;
-    todo.delay = first - now();
+    todo.next = alarms_.begin(first, now());
     todo.by = by_;
   }
 
@@ -129,30 +127,34 @@ public:
     todo.all = &signal_.word;
   }
 
-  bool is_here() const noexcept {
-    for (server* each = servers_.first(); each != nullptr; each = servers_.after(*each)) {
-      if (each->thread == this_thread()) return true;
-    }
-    return false;
-  }
+  // Effects: one of those who send has sent.
+  void sent() noexcept { --active_; }
+
+  bool is_here() const noexcept { return server::is_among(servers_); }
 
   // ---- without a lock ---------------------------------------------------------------------------
 
   void run(errand& todo) noexcept {
     run_gone(todo);
-    for (; todo.jobs != 0; --todo.jobs) start_job(*todo.by);
+    for (; todo.jobs != 0; --todo.jobs) start_job(todo.by, todo.until);
   }
 
-  // Effects: blocks until no key is in line and no job is out, or past the deadline.
+  // Effects: blocks until no key is in line and no job at work, or past the deadline. Sends what no
+  //          job has come for.
   // Returns: true if so. Preconditions: nothing new gets into line.
   template <class Lock>
   bool wait_until_left(Lock& lock, const time_point* deadline) noexcept {
     for (bool in_time = true;;) {
       if (line_.at_end()) {
         disconnect(lock);
-        if (jobs_ == 0) return true;
+        if (working_ == 0) return true;
       }
       if (!in_time) return false;
+      const bool late = deadline != nullptr && std::chrono::steady_clock::now() >= *deadline;
+      if (!threaded_ && !late && line_.any_ready() && active_ < parallel_) {
+        help(lock, deadline);
+        continue;
+      }
       const std::uint32_t seen = ended_.rings;
       lock.unlock();
       if (deadline == nullptr) {
@@ -166,29 +168,15 @@ public:
 
 private:
   using key = typename Line::key;
-
-  struct server {
-    const void* thread = this_thread();
-    bool slept = false;  // and is still counted as one who sleeps
-    server* next = nullptr;
-    server* previous = nullptr;
-  };
+  using server = mirror_server;
 
   struct look {
     key* next;
     bool over = false;
+    bool asks = false;  // whether the executor takes this alarm
+    alarm of{};
     std::uint32_t seen = 0;
     time_point until{};
-  };
-
-  // What sleepers are woken by.
-  struct bell {
-    void ring() noexcept {
-      // order: relaxed: under the line's lock; a sleeper compares it
-      word.store(++rings, std::memory_order_relaxed);
-    }
-    park_word word{0};
-    std::uint32_t rings = 0;  // under the lock
   };
 
   void rouse(errand& todo) noexcept {
@@ -205,32 +193,47 @@ private:
     if (todo.rings) set_alarm(todo);
   }
 
-  void start_job(const link& by) noexcept {
+  void start_job(const std::shared_ptr<link>& by, const time_point* until) noexcept {
     try {
-      by.how.run(nanoseconds(0), [this] { job(); });
+      by->how.run(nanoseconds(0), [by] { job(*by, nullptr); });
     } catch (...) {
-      serve(true);  // the job is still counted
+      {
+        const std::lock_guard lock(line_.mutex());
+        ++working_;
+      }
+      serve(true, until);  // the job is still counted
     }
   }
 
   static void set_alarm(const errand& todo) noexcept {
+    if (asks(todo.by, todo.next)) return;
+    mirror_crew* const crew = enter(*todo.by, &todo.next, [](mirror_crew&) {});
+    if (crew != nullptr) crew->serve(true, todo.until, true);
+  }
+  // Returns: whether the executor took it.
+  static bool asks(const std::shared_ptr<link>& by, const alarm& of) noexcept {
     try {
-      todo.by->how.run(todo.delay, [by = todo.by, at = todo.at] {
-        if (mirror_crew* const crew = enter(*by, at)) crew->job();
-      });
+      by->how.run(of.delay, [by, of] { job(*by, &of); });
+      return true;
     } catch (...) {
-      if (mirror_crew* const crew = enter(*todo.by, todo.at)) crew->serve(true);
+      return false;
     }
   }
 
-  // Returns: the crew, and a job of it is counted; nullptr if it is gone.
-  static mirror_crew* enter(link& by, time_point at) noexcept {
+  // Effects: a job is at work, and calls begin(crew). Returns: the crew; nullptr if it is gone.
+  template <class F>
+  static mirror_crew* enter(link& by, const alarm* rang, F begin) noexcept {
     const std::lock_guard alive(by.mutex);
-    if (by.crew == nullptr) return nullptr;
-    const std::lock_guard lock(by.crew->line_.mutex());
-    if (by.crew->alarm_at_ == at) by.crew->alarm_at_ = time_point::max();
-    ++by.crew->jobs_;
-    return by.crew;
+    mirror_crew* const crew = by.crew;
+    if (crew == nullptr) return nullptr;
+    const std::lock_guard lock(crew->line_.mutex());
+    if (rang != nullptr) {
+      crew->alarms_.end(*rang, crew->now());
+      ++crew->jobs_;
+    }
+    ++crew->working_;
+    begin(*crew);
+    return crew;
   }
 
   template <class Lock>
@@ -245,89 +248,136 @@ private:
     }
   }
 
-  // One send, then the next job if it takes one. This one is counted.
-  void job() noexcept {
+  // One send, then the next job if it takes one.
+  static void job(link& by, const alarm* rang) noexcept {
     server me;
     errand todo;
     key* next = nullptr;
-    {
-      const std::lock_guard lock(line_.mutex());
-      servers_.push_back(me);
-      if (jobs_ <= parallel_) {
-        next = line_.take(todo);
-      } else {
-        line_.promote(todo);  // an alarm, and all that may be are at work
-      }
-    }
-    run(todo);
-    if (next != nullptr) line_.send(*next);
-    leave_job(me);
+    mirror_crew* const crew = enter(by, rang, [&](mirror_crew& here) {
+      here.servers_.push_back(me);
+      next = here.take(todo);
+    });
+    if (crew == nullptr) return;
+    crew->run(todo);
+    if (next != nullptr) crew->line_.send(*next);
+    crew->leave_job(me);
   }
 
+  // Returns: the next key, which is the caller's to send; nullptr: there is none, or as many are
+  //          being sent as may be, and those who do so go on.
+  key* take(errand& todo) noexcept {
+    if (active_ >= parallel_) {
+      line_.promote(todo);
+      return nullptr;
+    }
+    key* const next = line_.take(todo);
+    if (next != nullptr) ++active_;
+    return next;
+  }
+
+  template <class Lock>
+  void help(Lock& lock, const time_point* deadline) noexcept {
+    server me;
+    errand todo;
+    todo.until = deadline;
+    servers_.push_back(me);
+    key* const next = take(todo);
+    lock.unlock();
+    run(todo);
+    line_.send(*next);
+    lock.lock();
+    servers_.remove(me);
+  }
+  void call_closer(errand& todo) noexcept {
+    if (threaded_ || !line_.closing()) return;
+    ended_.ring();
+    todo.end = &ended_.word;
+  }
+
+  // The next job takes this one's place in the count.
   void leave_job(server& me) noexcept {
     errand todo;
     {
       const std::lock_guard lock(line_.mutex());
       servers_.remove(me);
-      if (line_.any_ready() && jobs_ <= parallel_) {
+      if (line_.any_ready() && jobs_ <= parallel_ && active_ < parallel_) {
+        call_closer(todo);
         todo.jobs = 1;
         todo.by = by_;
       } else {
         if (line_.first_due() != time_point::max()) need_alarm(todo);
-        uncount(todo);
+        --jobs_;
       }
+      if (todo.jobs == 0 && !todo.rings) stop_work(todo);
     }
-    if (todo.jobs == 0) return run_gone(todo);
+    if (todo.jobs == 0 && !todo.rings) return run_gone(todo);
     run(todo);
+    errand last;
+    {
+      const std::lock_guard lock(line_.mutex());
+      stop_work(last);
+    }
+    run_gone(last);
   }
 
-  void uncount(errand& todo) noexcept {
-    --jobs_;
-    if (jobs_ != 0 || !line_.at_end()) return;
+  void stop_work(errand& todo) noexcept {
+    --working_;
+    if (working_ != 0 || !line_.at_end()) return;
     ended_.ring();
     todo.end = &ended_.word;
   }
 
-  // What a thread of its own does until the end, or one that lends a hand until all is done.
-  void serve(bool lent) noexcept {
+  // What a thread of its own does until the end; or one that lends a hand until all is done, or the
+  // executor takes what waits for its time, or until that moment.
+  void serve(bool lent, const time_point* until = nullptr, bool refused = false) noexcept {
     for (server me;;) {
       errand todo;
-      const look now = look_around(me, lent, todo);
+      todo.until = until;
+      const look now = look_around(me, lent && !refused, lent, todo);
       if (now.over) return run_gone(todo);
       run(todo);
-      now.next != nullptr ? line_.send(*now.next) : sleep(now);
+      refused = now.asks && !asks(by_, now.of);
+      if (refused) {
+        const std::lock_guard lock(line_.mutex());
+        alarms_.end(now.of, this->now());
+      }
+      if (now.next != nullptr) {
+        line_.send(*now.next);
+      } else if (!now.asks) {
+        sleep(now, until);
+      }
     }
   }
 
-  look look_around(server& me, bool lent, errand& todo) noexcept {
+  look look_around(server& me, bool may_ask, bool lent, errand& todo) noexcept {
     const std::lock_guard lock(line_.mutex());
-    if (me.previous == nullptr) {
-      servers_.push_back(me);
-      if (lent) ++lenders_;
-    }
+    if (me.previous == nullptr) servers_.push_back(me);
     if (std::exchange(me.slept, false)) --sleepers_;
-    if (key* const next = line_.take(todo)) return {next};
-    const time_point until = line_.first_due();
-    if (lent ? until == time_point::max() : line_.at_end()) {
+    const bool late = todo.until != nullptr && std::chrono::steady_clock::now() >= *todo.until;
+    key* const next = late ? nullptr : take(todo);
+    if (next != nullptr) return {next};
+    const time_point due = line_.first_due();
+    if (lent ? late || due == time_point::max() || alarms_.cover(due) : line_.at_end()) {
       servers_.remove(me);
       if (lent) {
-        --lenders_;
-        uncount(todo);
+        --jobs_;
+        stop_work(todo);
       }
       return {nullptr, true};
     }
+    if (may_ask) return {nullptr, false, true, alarms_.begin(due, now())};
     me.slept = true;
     ++sleepers_;
-    return {nullptr, false, signal_.rings, until};
+    return {nullptr, false, false, {}, signal_.rings, due};
   }
 
-  void sleep(const look& now) noexcept {
-    if (now.until == time_point::max()) {
-      park(signal_.word, now.seen);
-    } else {  // by whatever clock, so long from now
-      const auto delay = now.until - this->now();
-      park_until(signal_.word, now.seen, std::chrono::steady_clock::now() + delay);
+  void sleep(const look& now, const time_point* end) noexcept {
+    if (now.until == time_point::max() && end == nullptr) return park(signal_.word, now.seen);
+    time_point until = time_point::max();
+    if (now.until != until) {  // by whatever clock, so long from now
+      until = std::chrono::steady_clock::now() + (now.until - this->now());
     }
+    park_until(signal_.word, now.seen, end == nullptr ? until : std::min(until, *end));
   }
 
   Line& line_;
@@ -335,17 +385,18 @@ private:
   const bool threaded_;
   std::shared_ptr<link> by_;
 
-  bell signal_;  // of senders
-  bell ended_;   // of those who wait for the end
+  mirror_bell signal_;  // of senders
+  mirror_bell ended_;   // of those who wait for the end
 
   // Under the line's lock:
   ring_of<server> servers_;
   std::uint32_t sleepers_ = 0;
   std::uint32_t jobs_ = 0;     // out, or at work; and hands that are lent
-  std::uint32_t lenders_ = 0;  // of these
+  std::uint32_t working_ = 0;  // of these, those that have begun, until they touch nothing here
+  std::uint32_t active_ = 0;   // keys that are being sent
   bool connected_ = true;
   bool done_ = false;          // all_done() was called
-  time_point alarm_at_ = time_point::max();  // of the earliest alarm that is set
+  mirror_alarms alarms_;
 
   std::vector<Thread> threads_;
 };

@@ -4,10 +4,14 @@
 // interlock/detail/mirror_flush.hpp - a coroutine or a thread that waits until a mirror has sent.
 //
 // Of a Mirror: flush_request, what a call said, copied; enlist(request, node) and leave(request,
-// node, why), the line's enlist() and withdraw() with what comes before and behind.
+// node, why), the line's enlist() and withdraw() with what comes before and behind. An enlist()
+// that is not noexcept throws before the node is listed, and has ended its wait. touch(request) has
+// a send follow.
 
 #include <chrono>
+#include <exception>
 #include <system_error>
+#include <utility>
 
 #include "mirror_key.hpp"
 #include "misuse.hpp"
@@ -36,12 +40,27 @@ public:
 
   const request& what() const noexcept { return what_; }
   bool try_now() const noexcept { return false; }
-  bool suspend() noexcept { return what_.from->enlist(what_, node_); }
+  bool suspend() noexcept {
+    if constexpr (throws) {
+      try {
+        return what_.from->enlist(what_, node_);
+      } catch (...) {
+        error_ = std::current_exception();
+        return false;
+      }
+    } else {
+      return what_.from->enlist(what_, node_);
+    }
+  }
   void end(wait_status why) noexcept {
     if (what_.from->leave(what_, node_, &why)) wake();
   }
-  mirror_flush_result finish() noexcept {
+  mirror_flush_result finish() noexcept(!throws) {
     suspended = false;
+    if (node_.of == nullptr && status != wait_status::acquired) what_.from->touch(what_);
+    if constexpr (throws) {
+      if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
+    }
     switch (status) {
       case wait_status::cancelled: return mirror_flush_result::cancelled;
       case wait_status::timed_out: return mirror_flush_result::timed_out;
@@ -50,8 +69,14 @@ public:
   }
 
 private:
+  using node = flush_node<typename Mirror::version_type>;
+  static constexpr bool throws =
+      !noexcept(std::declval<Mirror&>().enlist(std::declval<const request&>(),
+                                               std::declval<node&>()));
+
   const request what_;
-  flush_node<typename Mirror::version_type> node_;
+  node node_;
+  std::exception_ptr error_{};  // of enlist()
 };
 
 [[noreturn]] inline void throw_deadlock(const char* sentence) {

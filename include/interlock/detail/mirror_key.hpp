@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <utility>
 
 #include "../mirror_options.hpp"
 #include "alarm_heap.hpp"
@@ -35,6 +36,16 @@ struct flush_node {
   bool blocks = false;      // a thread, which must not be one that sends
   bool is_sender = false;  // and is
 };
+
+// Effects: wakes those of the list. Coroutines go on after the last one has its answer: no thread
+//          waits for one before it.
+template <class Version>
+void answer(flush_node<Version>* list) noexcept {
+  if (list == nullptr) return;
+  trampoline::together([list]() mutable noexcept {
+    while (list != nullptr) std::exchange(list, list->next)->who.wake();
+  });
+}
 
 enum class mirror_place : unsigned char {
   idle,     // nothing to send

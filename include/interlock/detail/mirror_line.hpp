@@ -74,9 +74,7 @@ public:
   // ---- touching ---------------------------------------------------------------------------------
 
   // Effects: has a send follow that begins after this call. Returns: false if closed.
-  bool touch(key& k) noexcept {
-    return is_due(k) || touch_clean(k);
-  }
+  bool touch(key& k) noexcept { return is_due(k) || touch_clean(k); }
 
   // Returns: true if a send will begin after this call. One load.
   static bool is_due(const key& k) noexcept {
@@ -88,6 +86,8 @@ public:
 
   // Effects: the rest of touch(), but for what is to be done without a lock: `todo`.
   bool mark(key& k, errand& todo) noexcept {
+    // order: relaxed: what is refused has no effects; a close at the same time may come behind it
+    if ((k.word.load(std::memory_order_relaxed) & key::closed) != 0) return false;
     // order: release [mirror.mark] pairs with [mirror.take]: the send that takes it up sees the change
     const std::uint32_t before = k.word.fetch_or(key::dirty, std::memory_order_release);
     if ((before & key::closed) != 0) return false;
@@ -155,16 +155,14 @@ public:
     const std::lock_guard lock(mutex_);
     shut(k, answered, todo);
   }
-  void complete(node* answered, errand& todo) noexcept {
-    answer(answered);
-    crew_.run(todo);
-  }
+  void complete(node* answered, errand& todo) noexcept { answer(answered), crew_.run(todo); }
 
   // Effects: after close() of all keys, but for `only` which it closes itself: blocks until the
   //          last send has ended, or past the deadline.
   mirror_ending wait_for_end(const time_point* deadline, key* only = nullptr) noexcept {
     node* answered = nullptr;
     errand todo;
+    todo.until = deadline;
     std::unique_lock lock(mutex_);
     if (crew_.is_here()) return mirror_ending::is_sender;
     if (only != nullptr) shut(*only, answered, todo);
@@ -246,12 +244,13 @@ private:
     k.last = (before & key::closed) != 0;
     k.resting = (before & key::dirty) == 0;
     if (k.resting) return &k;
+    if (k.failures == 0) ++numbers_.touches;
     ++k.begun;
     if (pace_.min_interval != nanoseconds(0)) k.began = crew_.now();
-    if (pace_.max_staleness != nanoseconds(0)) {
-      if (k.failures == 0) k.oldest = k.since;
-      k.since = {};
+    if (pace_.max_staleness != nanoseconds(0) && k.failures == 0) {
+      k.oldest = k.since != time_point{} ? k.since : crew_.now();
     }
+    k.since = {};
     return &k;
   }
 
@@ -261,6 +260,7 @@ private:
   }
   bool any_ready() const noexcept { return !ready_.empty(); }
   bool at_end() const noexcept { return closing_ && in_line_ == 0; }
+  bool closing() const noexcept { return closing_; }
 
   // Effects: those whose time has come are ready. One of them is the caller's affair.
   void promote(errand& todo) noexcept {
@@ -283,7 +283,7 @@ private:
     if (looks()) Fence::heavy();
     const attempt done = owner_.attempt(k);
     nanoseconds pause{0};
-    if (failed(done)) {
+    if (done.failed()) {
       ++k.failures;
       surface(k, done);
       pause = owner_.pause(k.failures);
@@ -291,22 +291,16 @@ private:
     finish(k, done, pause);
   }
 
-  static bool failed(const attempt& done) noexcept {
-    return done.how == mirror_end::failed || done.how == mirror_end::unknown;
-  }
-
   void surface(key& k, const attempt& done) noexcept {
     const bool late = pace_.max_staleness != nanoseconds(0) && !k.overdue &&
                       crew_.now() - k.oldest >= pace_.max_staleness;
     if (!late && k.failures % pace_.attempts != 0) return;
-    const auto result = done.how == mirror_end::failed ? mirror_write_result::failed
-                                                       : mirror_write_result::unknown;
     if (late) {
       const std::lock_guard lock(mutex_);
       k.overdue = true;
       ++numbers_.overdue;
     }
-    owner_.surface(k, {k.failures, result, done.error, late});
+    owner_.surface(k, {k.failures, done.result(), done.error, late});
   }
 
   void finish(key& k, const attempt& done, nanoseconds pause) noexcept {
@@ -315,12 +309,13 @@ private:
     {
       [[maybe_unused]] const auto home = owner_.hold(k);
       const std::lock_guard lock(mutex_);
+      crew_.sent();
       if (done.version) k.sent = done.version;
-      if (failed(done)) {
+      if (done.failed()) {
         keep(k, done.how, pause, answered, todo);
       } else {
         if (!k.resting) confirm(k, done, answered);
-        move_on(k, answered, todo);  // the key may be gone
+        done.partly ? go_on(k, answered, todo) : move_on(k, answered, todo);  // it may be gone
       }
       if (at_end()) crew_.all_done(todo);
     }
@@ -334,12 +329,8 @@ private:
     // order: relaxed: by whoever set it, or orders it by the lock
     if ((k.word.load(std::memory_order_relaxed) & key::dirty) == 0) return;
     if (pace_.max_staleness != nanoseconds(0) && k.since == time_point{}) k.since = crew_.now();
-    if (k.resting && k.at == mirror_place::timed) {
-      k.resting = false;
-      ++numbers_.touches;
-    }
+    if (k.at == mirror_place::timed) k.resting = false;
     if (k.at != mirror_place::idle) return;
-    ++numbers_.touches;
     ++in_line_;
     make_ready(k, todo);
   }
@@ -381,21 +372,41 @@ private:
       return stop(k, answered);
     }
     // order: relaxed: under the lock; the bit alone counts
-    k.word.fetch_or(key::dirty, std::memory_order_relaxed);
-    if (pace_.max_staleness != nanoseconds(0)) pause = std::min(pause, pace_.max_staleness);
-    if (pause <= nanoseconds(0) && pace_.min_interval == nanoseconds(0)) return make_ready(k, todo);
-    const auto bounded = std::min<nanoseconds>(pause, std::chrono::hours(24 * 365));
-    wait_until(k, std::max(crew_.now() + bounded, k.began + pace_.min_interval), todo);
+    const std::uint32_t before = k.word.fetch_or(key::dirty, std::memory_order_relaxed);
+    pause = std::min<nanoseconds>(pause, longest_wait);
+    if (pace_.max_staleness != nanoseconds(0)) pause = std::min(pause, until_stale(k));
+    const bool rests = pause > nanoseconds(0) || pace_.min_interval != nanoseconds(0);
+    if (!rests || (before & key::closed) != 0) return make_ready(k, todo);
+    wait_until(k, std::max(crew_.now() + pause, k.began + pace_.min_interval), todo);
+  }
+
+  // Effects: after a send that was right and not all of it: the rest, and then whoever waits.
+  void go_on(key& k, node*& answered, errand& todo) noexcept {
+    k.lost = k.abandoned;
+    if (k.abandoned) return stop(k, answered);
+    k.since = k.oldest;
+    // order: relaxed: under the lock; the bit alone counts
+    const std::uint32_t before = k.word.fetch_or(key::dirty, std::memory_order_relaxed);
+    const bool rests = pace_.min_interval != nanoseconds(0) && (before & key::closed) == 0;
+    rests ? wait_until(k, k.began + pace_.min_interval, todo) : make_ready(k, todo);
+  }
+
+  // Returns: how long a wait after a failure may be for max_staleness.
+  nanoseconds until_stale(const key& k) const noexcept {
+    return k.overdue ? pace_.max_staleness : k.oldest + pace_.max_staleness - crew_.now();
   }
 
   void confirm(key& k, const attempt& done, node*& answered) noexcept {
     if (done.how == mirror_end::applied) ++numbers_.writes;
     if (done.how == mirror_end::stale) ++numbers_.stale;
     if (done.how == mirror_end::skipped) ++numbers_.skipped;
+    if (pace_.max_staleness != nanoseconds(0) && !k.overdue && until_stale(k) <= nanoseconds(0)) {
+      ++numbers_.overdue;
+    }
     k.failures = 0;
     k.overdue = false;
     if (done.how != mirror_end::skipped) k.confirmed = done.version;
-    k.collect(mirror_flush_result::flushed, answered);
+    if (!done.partly) k.collect(mirror_flush_result::flushed, answered);
   }
 
   // Effects: after a send that did not fail: another one if need be.
@@ -406,7 +417,6 @@ private:
     k.lost = k.abandoned && again;
     if (k.last) return stop(k, answered);
     if (!again && (now & key::closed) != 0) return stop(k, answered);
-    if (again) ++numbers_.touches;
     const bool rests = pace_.min_interval != nanoseconds(0) && (now & key::closed) == 0 &&
                        !k.resting;
     k.resting = !again;
@@ -422,14 +432,6 @@ private:
     k.collect(mirror_flush_result::closed, answered);
     k.at = mirror_place::stopped;
     --in_line_;
-  }
-
-  // Coroutines go on after the last one has its answer: no thread waits for one before it.
-  static void answer(node* list) noexcept {
-    if (list == nullptr) return;
-    trampoline::together([list]() mutable noexcept {
-      while (list != nullptr) std::exchange(list, list->next)->who.wake();
-    });
   }
 
   Owner& owner_;

@@ -23,6 +23,9 @@ struct mirror_pace {
   std::chrono::nanoseconds max_staleness;
 };
 
+// What is longer is as long: a moment and it are still a moment.
+inline constexpr std::chrono::hours longest_wait{24 * 365};
+
 template <class Options>
 mirror_pace valid_pace(const Options& options) {
   const std::chrono::nanoseconds none{0};
@@ -41,7 +44,9 @@ mirror_pace valid_pace(const Options& options) {
         "interlock::mirror: the mirror's own threads sleep by steady_clock; a clock needs a "
         "schedule");
   }
-  return {options.attempts, options.min_interval, options.max_staleness};
+  const std::chrono::nanoseconds longest = longest_wait;
+  return {options.attempts, std::min(options.min_interval, longest),
+          std::min(options.max_staleness, longest)};
 }
 
 inline std::uint32_t valid_parallel(std::uint32_t parallel) {
@@ -74,13 +79,31 @@ auto read_source(Source& source) {
 }
 
 // What became of one attempt.
-enum class mirror_end : unsigned char { applied, stale, skipped, failed, unknown };
+enum class mirror_end : unsigned char {
+  applied,
+  stale,
+  skipped,
+  failed,
+  unknown,
+  refused  // as stale, and that tells nothing of the updates that were sent
+};
 
 template <class Version>
 struct mirror_attempt {
   mirror_end how = mirror_end::unknown;
   std::optional<Version> version{};  // as far as it was read
   std::exception_ptr error{};
+  bool partly = false;  // there is more to send, for which the same flushes wait
+
+  bool failed() const noexcept { return how >= mirror_end::failed; }
+  // Preconditions: failed.
+  mirror_write_result result() const noexcept {
+    switch (how) {
+      case mirror_end::failed: return mirror_write_result::failed;
+      case mirror_end::refused: return mirror_write_result::stale;
+      default: return mirror_write_result::unknown;
+    }
+  }
 };
 
 constexpr mirror_end end_of(mirror_write_result result) noexcept {

@@ -113,6 +113,7 @@ public:
   struct flush_request {
     mirror_rows* from;
     Key name;
+    std::uint64_t hash;
     std::optional<Version> least;
   };
 
@@ -120,7 +121,8 @@ public:
       : owner_(owner), line_(*this, pace, parallel, std::move(how)) {}
 
   // Effects: calls change(row) with its shard locked, then has a send follow.
-  // Returns: false if closed: then nothing was changed. Throws: std::bad_alloc; what change throws.
+  // Returns: false if closed: then nothing was changed.
+  // Throws: std::bad_alloc; what change and the key throw: then there is no new row.
   template <class F>
   bool touch(const Key& name, F change) {
     errand todo;
@@ -130,8 +132,10 @@ public:
       const std::lock_guard lock(home.mutex);
       if (home.closed) return false;
       row& r = at(home, hash, name);
+      unless_spare kept{*this, home, r};
       change(r);
       if (!line::is_due(r)) line_.mark(r, todo);
+      kept.needed = true;
     }
     line_.run(todo);
     return true;
@@ -148,6 +152,9 @@ public:
     return r;
   }
   bool touch(row& pinned) noexcept { return line_.touch(pinned); }
+  void touch(const flush_request& what) {
+    touch(what.name, [](const row&) {});
+  }
   void unpin(row& r) noexcept {
     std::unique_ptr<row> spare;
     shard& home = home_of(r.hash);
@@ -156,20 +163,22 @@ public:
     if (line_.is_spare(r)) spare = home.rows.remove(r);
   }
 
-  mirror_flush_result flush(const Key& name, const Version* least, const time_point* deadline) {
-    const flush_request what{this, name,
-                             least == nullptr ? std::nullopt : std::optional<Version>(*least)};
+  flush_request asks(Key name, std::optional<Version> least = std::nullopt) {
+    const std::uint64_t hash = spread(name);
+    return {this, std::move(name), hash, std::move(least)};
+  }
+  mirror_flush_result flush(const flush_request& what, const time_point* deadline) {
     return flush_in(*this, what, deadline);
   }
   bool enlist(const flush_request& what, node& n) {
     errand todo;
     bool listed = false;
     {
-      const std::uint64_t hash = spread(what.name);
-      shard& home = home_of(hash);
+      shard& home = home_of(what.hash);
       const std::lock_guard lock(home.mutex);
-      if (home.closed) return n.who.ended = true, false;
-      row& r = at(home, hash, what.name);
+      if (std::exchange(n.who.ended, true) || home.closed) return false;
+      row& r = at(home, what.hash, what.name);  // throws: then it has ended
+      n.who.ended = false;
       listed = line_.enlist(r, n, todo);
       if (!listed && line_.is_spare(r)) home.rows.remove(r);
     }
@@ -177,7 +186,7 @@ public:
     return listed;
   }
   bool leave(const flush_request& what, node& n, const wait_status* why) noexcept {
-    shard& home = home_of(spread(what.name));
+    shard& home = home_of(what.hash);
     const std::lock_guard lock(home.mutex);
     key* spare = nullptr;
     const bool was_listed = line_.withdraw(n, why, spare);
@@ -192,6 +201,7 @@ public:
       throw_deadlock("interlock::mirror: close() on the thread that sends would wait for itself");
     }
     for_all([&](shard& home, node*& answered, errand& todo) {
+      todo.until = deadline;
       home.closed = true;
       home.rows.for_each([&](row& r) { line_.close(r, answered, todo); });
     });
@@ -254,6 +264,17 @@ private:
     mirror_table<row> rows;
   };
   static constexpr unsigned shard_bits = 4;
+
+  // Forgets the row of a touch that ends half-way, if nothing is known of it.
+  struct unless_spare {
+    mirror_rows& all;
+    shard& home;
+    row& touched;
+    bool needed = false;
+    ~unless_spare() {
+      if (!needed && all.line_.is_spare(touched)) home.rows.remove(touched);
+    }
+  };
 
   // The bits of a hash that tell nothing are spread over all.
   std::uint64_t spread(const Key& name) const {
