@@ -52,7 +52,6 @@
 #include "detail/waiting.hpp"
 #include "idempotency_outcome.hpp"
 #include "seeded_hash.hpp"
-#include "striped_counter.hpp"
 #include "timer.hpp"
 
 namespace interlock {
@@ -68,7 +67,7 @@ class idempotency_cache {
   static_assert(std::is_object_v<Response> && !std::is_const_v<Response>,
                 "Response is a plain object type; for a run without an answer use std::monostate");
   using table = detail::idempotency_table<Key, Response, Equal, idempotency_outcome,
-                                          idempotency_statistics, striped_counter>;
+                                          idempotency_statistics>;
   using record = typename table::record;
   using record_ptr = typename table::record_ptr;
   using nanoseconds = std::chrono::nanoseconds;
@@ -216,12 +215,11 @@ public:
   // Returns: the key's answer, or why there is none, as visit does. Does not throw a failure.
   template <class K = Key>
   [[nodiscard]] result find(const K& key, fingerprint payload) const {
-    result got;
-    got.outcome = look(key, payload, [&](record& there) {
-      got.response = response_ptr(record_ptr::share(there));
-      got.attempt = there.word().turn();
-    });
-    return got;
+    record_ptr seat;
+    const idempotency_outcome how =
+        look(key, payload, [&seat](record& there) { seat = record_ptr::share(there); });
+    const std::uint32_t turn = seat ? seat->word().turn() : 0;
+    return {response_ptr(std::move(seat)), how, turn};
   }
   // Returns: the key with its hash, to be given instead of a key.
   template <class K>

@@ -50,13 +50,11 @@ template <class K, class See>
 idempotency_outcome idempotency_cache<Key, R, H, E>::look(const K& key, fingerprint payload,
                                                           See see) const {
   const auto& seen = view_of(key);
-  bool failed = false;
-  const idempotency_outcome got =
-      table_.find(ask(key, seen, payload), seen, [&](record& there) {
-        failed = there.word().phase() == phase::failed;
-        if (!failed) see(there);
-      });
-  return failed ? idempotency_outcome::failed : got;
+  return table_.find(ask(key, seen, payload), seen, [see](record& there, phase how) {
+    if (how == phase::failed) return idempotency_outcome::failed;
+    see(there);
+    return idempotency_outcome::replayed;
+  });
 }
 
 // ---- calls that run f ---------------------------------------------------------------------------
@@ -68,8 +66,7 @@ auto idempotency_cache<Key, R, H, E>::run_by(const time_point* deadline, Token s
   const auto& seen = view_of(key);
   const request asked = ask(key, seen, payload);
   record_ptr seat;
-  const idempotency_outcome found = table_.find(
-      asked, seen, [&seat](record& there) { seat = record_ptr::share(there); });
+  const idempotency_outcome found = table_.find(asked, seen, seat);
   if (seat && seat->word().phase() == phase::answered) [[likely]] {
     return answer_of(std::move(seat), found, asked.now);
   }
@@ -86,8 +83,7 @@ auto idempotency_cache<Key, R, H, E>::claim_by(const time_point* deadline, Token
   const auto& seen = view_of(key);
   const request asked = ask(key, seen, payload);
   record_ptr seat;
-  const idempotency_outcome found = table_.find(
-      asked, seen, [&seat](record& there) { seat = record_ptr::share(there); });
+  const idempotency_outcome found = table_.find(asked, seen, seat);
   if (found != idempotency_outcome::absent && found != idempotency_outcome::in_flight) {
     return conclude(found, std::move(seat), asked.now);
   }
@@ -102,8 +98,7 @@ auto idempotency_cache<Key, R, H, E>::try_claim_by(const K& key, fingerprint pay
   request asked = ask(key, seen, payload);
   asked.resolves = resolves;
   record_ptr seat;
-  idempotency_outcome found = table_.find(
-      asked, seen, [&seat](record& there) { seat = record_ptr::share(there); });
+  idempotency_outcome found = table_.find(asked, seen, seat);
   if (found == idempotency_outcome::absent || found == idempotency_outcome::in_flight) {
     found = table_.enter(asked, seen, nullptr, seat, found == idempotency_outcome::absent);
   }
@@ -290,8 +285,7 @@ private:
     try {
       auto& table = what_.cache->table_;
       const auto& key = static_cast<const std::unwrap_reference_t<View>&>(what_.key);
-      const idempotency_outcome found = table.find(
-          what_.asked, key, [this](record& there) { seat_ = record_ptr::share(there); });
+      const idempotency_outcome found = table.find(what_.asked, key, seat_);
       const bool absent = found == idempotency_outcome::absent;
       if (!absent && found != idempotency_outcome::in_flight) return found;
       return table.enter(what_.asked, key, self, seat_, absent);

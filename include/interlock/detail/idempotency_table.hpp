@@ -47,16 +47,15 @@
 #include "futex_mutex.hpp"
 #include "idempotency_node.hpp"
 #include "idempotency_shard.hpp"
+#include "reader_counts.hpp"
 #include "readers.hpp"
-#include "restartable.hpp"
 #include "ring.hpp"
 #include "waiter.hpp"
 
 namespace interlock::detail {
 
 // Outcome and Statistics are the public types of idempotency_cache: this file speaks their words.
-// Counter counts from many threads at once.
-template <class Key, class Response, class Equal, class Outcome, class Statistics, class Counter>
+template <class Key, class Response, class Equal, class Outcome, class Statistics>
 class idempotency_table {
 public:
   using record = idempotency_node<Key, Response, Outcome>;
@@ -84,28 +83,42 @@ public:
   idempotency_table(const idempotency_table&) = delete;
   idempotency_table& operator=(const idempotency_table&) = delete;
   ~idempotency_table() {
-    for (std::size_t i = 0; i < count_; ++i) {
+    for (std::size_t i = 0; i < count(); ++i) {
       shards_[i].line.drain([](const record& each) { return shard::is_unlinked(each); },
                             [](record& dead) { dead.let_go(); });
       shards_[i].chains.for_each([](record& each) { each.let_go(); });
     }
   }
 
-  // Effects: without a lock, finds what is settled: calls seen(record), which may take a reference.
-  // Returns: `replayed` if so, or payload_mismatch; `absent` if there is no such key or its answer
-  //          has expired; else in_flight.
+  // Effects: without a lock, finds what is settled and calls seen(record, its phase) -> Outcome,
+  //          which may take a reference.
+  // Returns: what seen has returned; payload_mismatch; `absent` if there is no such key or its
+  //          answer has expired; else in_flight.
+  //
+  // Here is the way of a hit alone, and no address of what it knows of its caller leaves it: what
+  // the processor can still take in decides how many look-ups it does at a time.
   template <class K, class Seen>
-  Outcome find(const request& asked, const K& key, Seen seen) {
+  [[gnu::always_inline]] Outcome find(const request& asked, const K& key, Seen seen) {
     reader* const self = readers::here();
-    if (self != nullptr) [[likely]] {
-      const reading inside(*self);
-      const lookup_chains<record>& chains = shard_of(asked.hash).chains;
-      const auto is_it = [&](const Key& each) { return equal_(each, key); };
-      const auto [there, for_sure] = chains.find_for_sure(asked.hash, is_it);
-      if (there != nullptr) [[likely]] return look_at(*there, asked, seen);
-      if (for_sure) return Outcome::absent;
+    if (self == nullptr) [[unlikely]] {
+      return find_locked(asked.hash, asked.payload, asked.now, key, Seen(seen));
     }
-    return find_locked(asked, key, seen);
+    const reading inside(*self);
+    const auto is_it = [&](const Key& each) { return equal_(each, key); };
+    record* const there = shard_of(asked.hash).chains.find_soon(asked.hash, is_it);
+    if (there == nullptr || !is_hit(*there, asked)) [[unlikely]] {
+      return find_slowly(asked.hash, asked.payload, asked.now, key, Seen(seen), there);
+    }
+    replays_.add(*self);
+    return seen(*there, record_phase::answered);
+  }
+  // As above, with a reference to what was found: `replayed`.
+  template <class K>
+  Outcome find(const request& asked, const K& key, record_ptr& seat) {
+    return find(asked, key, [&seat](record& there, record_phase) {
+      seat = record_ptr::share(there);
+      return Outcome::replayed;
+    });
   }
 
   // Effects: finds the key's record or makes one, and puts it into seat, or self into its ring.
@@ -254,7 +267,7 @@ public:
   Statistics statistics() const noexcept {
     using all = Statistics;
     all total{};
-    for (std::size_t i = 0; i < count_; ++i) {
+    for (std::size_t i = 0; i < count(); ++i) {
       const shard& each = shards_[i];
       const std::lock_guard lock(each.mutex);
       total.entries += each.chains.size();
@@ -265,7 +278,7 @@ public:
         total.*field += each.happened.*field;
       }
     }
-    total.replayed += static_cast<std::uint64_t>(replays_.load());
+    total.replayed += replays_.load();
     // order: relaxed: a count
     total.mismatches += mismatches_.load(std::memory_order_relaxed);
     return total;
@@ -283,7 +296,7 @@ private:
   };
 
   shard& shard_of(std::uint32_t hash) const noexcept {
-    return shards_[(hash >> 26U) & (count_ - 1)];
+    return shards_[hash & mask_];  // buckets go by the upper bits
   }
 
   nanoseconds lease_end(nanoseconds now) const noexcept {
@@ -306,6 +319,29 @@ private:
     return record_ptr(new record(key, asked.hash, asked.payload));
   }
 
+  // Returns: whether all is as it mostly is; else look_at() says what it is. Of what eviction has
+  //          come by, the first hit is none.
+  bool is_hit(const record& there, const request& asked) const noexcept {
+    constexpr std::uint32_t hit =
+        static_cast<std::uint32_t>(record_phase::answered) | record_word::was_read;
+    const record_word word = there.word();
+    return (word.bits & (record_word::phase_bits | record_word::was_read)) == hit &&
+           there.payload == asked.payload && asked.now - there.at < answer_ttl_;
+  }
+  // Preconditions: inside a reading; `there` is what find_soon() has found.
+  template <class K, class Seen>
+  [[gnu::noinline]] Outcome find_slowly(std::uint32_t hash, std::uint64_t payload, nanoseconds now,
+                                        const K& key, Seen seen, record* there) {
+    if (there == nullptr) {
+      const auto is_it = [&](const Key& each) { return equal_(each, key); };
+      const auto found = shard_of(hash).chains.find_for_sure(hash, is_it);
+      if (found.node == nullptr) {
+        return found.for_sure ? Outcome::absent : find_locked(hash, payload, now, key, seen);
+      }
+      there = found.node;
+    }
+    return look_at(*there, {hash, payload, now}, seen);
+  }
   // One of the two ways to a record that somebody else made: without the lock.
   template <class Seen>
   Outcome look_at(record& there, const request& asked, Seen& seen) {
@@ -320,22 +356,22 @@ private:
     }
     if (running) return Outcome::in_flight;
     if (!word.has(record_word::was_read)) there.set(record_word::was_read);
-    ++replays_;
-    seen(there);
-    return Outcome::replayed;
+    replays_.add_anywhere();
+    return seen(there, word.phase());
   }
   template <class K, class Seen>
-  [[gnu::noinline, gnu::cold]] Outcome find_locked(const request& asked, const K& key, Seen& seen) {
-    shard& home = shard_of(asked.hash);
+  [[gnu::noinline, gnu::cold]] Outcome find_locked(std::uint32_t hash, std::uint64_t payload,
+                                                   nanoseconds now, const K& key, Seen seen) {
+    shard& home = shard_of(hash);
     record_ptr held;  // what is seen is seen without the lock
     {
       const std::lock_guard lock(home.mutex);
       record* const there =
-          home.chains.find(asked.hash, [&](const Key& each) { return equal_(each, key); });
+          home.chains.find(hash, [&](const Key& each) { return equal_(each, key); });
       if (there == nullptr) return Outcome::absent;
       held = record_ptr::share(*there);
     }
-    return look_at(*held, asked, seen);
+    return look_at(*held, {hash, payload, now}, seen);
   }
 
   entry kind_of(const record& there, const request& asked) const noexcept {
@@ -376,30 +412,32 @@ private:
     return Outcome::joined;
   }
 
-  const std::size_t count_;  // a power of two
+  std::size_t count() const noexcept { return std::size_t{mask_} + 1; }
+
+  const std::uint32_t mask_;  // of the shards: a power of two less 1
   const std::unique_ptr<shard[]> shards_;
   const std::size_t key_size_;
   const nanoseconds answer_ttl_, failure_ttl_, lease_;
   const Equal equal_{};
-  alignas(64) Counter replays_;  // found without a lock
+  alignas(64) reader_counts replays_;  // found without a lock
   std::atomic<std::uint64_t> mismatches_{0};
 };
 
-template <class Key, class Response, class Equal, class Outcome, class Statistics, class Counter>
-idempotency_table<Key, Response, Equal, Outcome, Statistics, Counter>::idempotency_table(
-    const limits& how)
-    : count_(std::clamp<std::size_t>(std::bit_floor(how.capacity / 256), 1, 64)),
-      shards_(std::make_unique<shard[]>(count_)),
+template <class Key, class Response, class Equal, class Outcome, class Statistics>
+idempotency_table<Key, Response, Equal, Outcome, Statistics>::idempotency_table(const limits& how)
+    : mask_(static_cast<std::uint32_t>(
+          std::clamp<std::size_t>(std::bit_floor(how.capacity / 256), 1, 64) - 1)),
+      shards_(std::make_unique<shard[]>(count())),
       key_size_(how.key_size),
       answer_ttl_(how.answer_ttl),
       failure_ttl_(how.failure_ttl),
       lease_(how.lease) {
-  const std::uint64_t heavy = how.weight / count_ + (how.weight % count_ == 0 ? 0 : 1);
-  for (std::size_t i = 0; i < count_; ++i) {
+  const std::uint64_t heavy = how.weight / count() + (how.weight % count() == 0 ? 0 : 1);
+  for (std::size_t i = 0; i < count(); ++i) {
     shard& each = shards_[i];
     each.answer_ttl = how.answer_ttl;
     each.failure_ttl = how.failure_ttl;
-    each.room = how.capacity / count_ + (i < how.capacity % count_ ? 1 : 0);
+    each.room = how.capacity / count() + (i < how.capacity % count() ? 1 : 0);
     each.strength = how.weight == 0 ? ~std::uint64_t{0} : heavy;
     each.batch = std::clamp<std::size_t>(each.room / 16, 1, 32);
     const std::size_t first = std::bit_ceil(std::min<std::size_t>(each.room, 16));
@@ -408,7 +446,6 @@ idempotency_table<Key, Response, Equal, Outcome, Statistics, Counter>::idempoten
     if (empty == nullptr) throw std::bad_alloc();
     each.chains.start(*empty);
   }
-  if (restartable::available()) replays_.spread();
 }
 
 }  // namespace interlock::detail

@@ -9,7 +9,7 @@
 // keeps its `next`, so a reader that stands on it finds its way on.
 //
 // Growth: an array of twice the size takes the place of the old one, and each insertion moves the
-// nodes of eight old buckets. A reader that stands on a node while it is moved goes on in its new
+// nodes of 32 old buckets. A reader that stands on a node while it is moved goes on in its new
 // chain, and may miss the one that it looks for. So what a reader finds is there, and what it does
 // not find may be there, unless no move was in progress; find_for_sure() tells the one from the
 // other. Arrays are freed like nodes.
@@ -21,12 +21,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <new>
+#include <type_traits>
 
 #include "processor.hpp"
 
 namespace interlock::detail {
 
-// The buckets follow it. Known by one word: its address, and in the low bits log2 of the buckets.
+// The buckets follow it. Known by one word: its address, and in the low bits by how much the hash of
+// a key is shifted to give its bucket: 32 less log2 of the buckets.
 struct alignas(64) bucket_array {
   bucket_array* more = nullptr;  // among what is to be freed
   unsigned log2;
@@ -43,8 +45,8 @@ struct alignas(64) bucket_array {
 template <class Node>
 class lookup_chains {
   using bucket = std::atomic<Node*>;
-  static constexpr std::uintptr_t log2_bits = 63;
-  static_assert(alignof(bucket_array) > log2_bits && sizeof(bucket_array) == 64);
+  static constexpr std::uintptr_t shift_bits = 63;
+  static_assert(alignof(bucket_array) > shift_bits && sizeof(bucket_array) == 64);
 
 public:
   struct found {
@@ -75,6 +77,11 @@ public:
 
   // ---- readers
 
+  // Returns: the node whose key is equal, if it is where most are; else find_for_sure() knows.
+  template <class IsIt>
+  Node* find_soon(std::uint32_t hash, const IsIt& is_it) const noexcept {
+    return look(current(), hash, is_it);
+  }
   // Returns: the node whose key is equal, or nullptr, and whether that says that there is none.
   template <class IsIt>
   found find_for_sure(std::uint32_t hash, const IsIt& is_it) const noexcept {
@@ -101,7 +108,7 @@ public:
   }
 
   bool wants_to_grow() const noexcept {
-    return older() == 0 && 4 * size_ > 5 * buckets(current()) && log2_of(current()) < 31;
+    return older() == 0 && 4 * size_ > 3 * buckets(current()) && log2_of(current()) < 31;
   }
   unsigned next_log2() const noexcept { return log2_of(current()) + 1; }
   // Preconditions: wants_to_grow(); the array has next_log2().
@@ -145,25 +152,25 @@ public:
   }
 
 private:
-  static constexpr std::size_t moved_at_once = 8;
+  static constexpr std::size_t moved_at_once = 32;
 
   static std::uintptr_t word_of(const bucket_array& of) noexcept {
-    return reinterpret_cast<std::uintptr_t>(&of) | of.log2;
+    return reinterpret_cast<std::uintptr_t>(&of) | (32 - of.log2);
   }
   static bucket_array* array_of(std::uintptr_t where) noexcept {
-    return reinterpret_cast<bucket_array*>(where & ~log2_bits);
+    return reinterpret_cast<bucket_array*>(where & ~shift_bits);
   }
   static unsigned log2_of(std::uintptr_t where) noexcept {
-    return static_cast<unsigned>(where & log2_bits);
+    return 32 - static_cast<unsigned>(where & shift_bits);
   }
   static std::size_t buckets(std::uintptr_t where) noexcept {
     return std::size_t{1} << log2_of(where);
   }
   static bucket* first_of(std::uintptr_t where) noexcept {
-    return reinterpret_cast<bucket*>((where & ~log2_bits) + sizeof(bucket_array));
+    return reinterpret_cast<bucket*>((where & ~shift_bits) + sizeof(bucket_array));
   }
   static bucket& bucket_of(std::uintptr_t where, std::uint32_t hash) noexcept {
-    return first_of(where)[hash & (buckets(where) - 1)];
+    return first_of(where)[std::uint64_t{hash} >> (where & shift_bits)];
   }
 
   std::uintptr_t current() const noexcept {
@@ -179,11 +186,20 @@ private:
     current_.store(word_of(empty), std::memory_order_release);
   }
 
+  // Numbers are compared as soon as their hashes.
+  template <class IsIt>
+  static bool is_found(const Node& each, std::uint32_t hash, const IsIt& is_it) noexcept {
+    if constexpr (std::is_scalar_v<std::remove_cvref_t<decltype(each.key)>>) {
+      return is_it(each.key);
+    } else {
+      return each.hash == hash && is_it(each.key);
+    }
+  }
   template <class IsIt>
   static Node* look(std::uintptr_t where, std::uint32_t hash, const IsIt& is_it) noexcept {
     // order: acquire [chains.look] pairs with [chains.push], [chains.unlink], [chains.detach]: the node is whole
     Node* each = bucket_of(where, hash).load(std::memory_order_acquire);
-    while (each != nullptr && !(each->hash == hash && is_it(each->key))) {
+    while (each != nullptr && !is_found(*each, hash, is_it)) {
       // order: acquire [chains.walk] pairs with [chains.link], [chains.unlink]: the node is whole
       each = each->next.load(std::memory_order_acquire);
     }

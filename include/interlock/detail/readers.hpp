@@ -168,12 +168,12 @@ private:
 // While one lives, what this thread finds is not freed.
 class reading {
 public:
-  explicit reading(reader& self) noexcept : self_(self) {
-    // order: relaxed: this thread's own
-    outer_ = self_.since.load(std::memory_order_relaxed) != 0;
-    if (outer_) return;
+  explicit reading(reader& self) noexcept
+      // order: relaxed: this thread's own
+      : self_(self), before_(self.since.load(std::memory_order_relaxed)) {
+    const std::uint64_t since = before_ == 0 ? readers::epoch() : before_;
     // order: release [reading.begin] pairs with [readers.oldest]: the reading before this one is over
-    self_.since.store(readers::epoch(), std::memory_order_release);
+    self_.since.store(since, std::memory_order_release);
     // Where there are no halves, and for tools that have to see each step: the fence of both.
     asymmetric_fence::available() ? asymmetric_fence::light() : full_fence();
   }
@@ -181,12 +181,12 @@ public:
   reading& operator=(const reading&) = delete;
   ~reading() {
     // order: release [reading.end] pairs with [readers.oldest]: what was read is read
-    if (!outer_) self_.since.store(0, std::memory_order_release);
+    self_.since.store(before_, std::memory_order_release);
   }
 
 private:
   reader& self_;
-  bool outer_;
+  const std::uint64_t before_;  // of the outer reading; 0: this is it
 };
 
 }  // namespace interlock::detail
