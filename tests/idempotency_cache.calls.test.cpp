@@ -310,6 +310,40 @@ TEST_CASE("[lost-leader] an owner that vanishes after its effect began leaves a 
 
 // ---- bounds -------------------------------------------------------------------------------------
 
+TEST_CASE("[over-weight] no limit on the weight is rounded up, however many shards share it") {
+  for (const std::uint64_t limit : {1U, 65U, 100U}) {
+    idempotency_cache<int, int> cache({.capacity = 65'536,
+                                       .max_weight = limit,
+                                       .weigh = [](const int&, const int&) { return 1U; }});
+    for (int i = 0; i < 10'000; ++i) cache.run(i, pay, [i] { return i; });
+    CHECK(cache.statistics().weight <= limit);
+    CHECK(cache.statistics().weight >= limit / 2);
+  }
+}
+
+TEST_CASE("a response that asks the cache in its end finds it empty when the cache ends") {
+  struct curious;
+  using asked = idempotency_cache<int, std::shared_ptr<curious>>;
+  struct curious {
+    asked* cache;
+    int* absent;
+    ~curious() {
+      for (int i = 0; i < 100; ++i) {
+        *absent += cache->find(i, pay).outcome == interlock::idempotency_outcome::absent ? 1 : 0;
+      }
+      cache->run(100, pay, [] { return nullptr; });
+    }
+  };
+  int absent = 0;
+  {
+    asked cache({.capacity = 1024});
+    for (int i = 0; i < 10; ++i) {
+      cache.run(i, pay, [&] { return std::shared_ptr<curious>(new curious{&cache, &absent}); });
+    }
+  }
+  CHECK(absent == 1000);
+}
+
 TEST_CASE("[over-weight] answers weigh no more than the limit together") {
   using texts = idempotency_cache<int, std::string>;
   texts cache({.capacity = 100, .max_weight = 100, .weigh = [](const int&, const std::string& text) {

@@ -33,20 +33,19 @@
 
 #include <algorithm>
 #include <atomic>
-#include <bit>
 #include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
-#include <new>
 #include <utility>
 
 #include "../wait_status.hpp"
 #include "futex_mutex.hpp"
 #include "idempotency_node.hpp"
 #include "idempotency_shard.hpp"
+#include "idempotency_shards.hpp"
 #include "reader_counts.hpp"
 #include "readers.hpp"
 #include "ring.hpp"
@@ -63,13 +62,6 @@ public:
   using joiner = typename record::joiner;
   using nanoseconds = std::chrono::nanoseconds;
 
-  struct limits {
-    std::size_t capacity;
-    std::uint64_t weight;  // 0: only the number counts
-    std::size_t key_size;
-    nanoseconds answer_ttl, failure_ttl;
-    nanoseconds lease;  // 0: none
-  };
   // What a caller asks for.
   struct request {
     std::uint32_t hash;
@@ -79,16 +71,15 @@ public:
     bool resolves = false;  // takes over what is in doubt
   };
 
-  explicit idempotency_table(const limits& how);
+  explicit idempotency_table(const idempotency_limits& how)
+      : shards_(how),
+        key_size_(how.key_size),
+        answer_ttl_(how.answer_ttl),
+        failure_ttl_(how.failure_ttl),
+        lease_(how.lease) {}
   idempotency_table(const idempotency_table&) = delete;
   idempotency_table& operator=(const idempotency_table&) = delete;
-  ~idempotency_table() {
-    for (std::size_t i = 0; i < count(); ++i) {
-      shards_[i].line.drain([](const record& each) { return shard::is_unlinked(each); },
-                            [](record& dead) { dead.let_go(); });
-      shards_[i].chains.for_each([](record& each) { each.let_go(); });
-    }
-  }
+  ~idempotency_table() { shards_.clear(); }
 
   // Effects: without a lock, finds what is settled and calls seen(record, its phase) -> Outcome,
   //          which may take a reference.
@@ -265,19 +256,7 @@ public:
 
   // Effects: sums up what the shards have counted.
   Statistics statistics() const noexcept {
-    using all = Statistics;
-    all total{};
-    for (std::size_t i = 0; i < count(); ++i) {
-      const shard& each = shards_[i];
-      const std::lock_guard lock(each.mutex);
-      total.entries += each.chains.size();
-      total.weight += each.weight;
-      for (const auto field :
-           {&all::executed, &all::joined, &all::replayed, &all::mismatches, &all::refused,
-            &all::failures, &all::takeovers, &all::evicted, &all::expired, &all::too_heavy}) {
-        total.*field += each.happened.*field;
-      }
-    }
+    Statistics total = shards_.sum();
     total.replayed += replays_.load();
     // order: relaxed: a count
     total.mismatches += mismatches_.load(std::memory_order_relaxed);
@@ -295,9 +274,7 @@ private:
     leased,  // its lease is over, and the caller may have the key
   };
 
-  shard& shard_of(std::uint32_t hash) const noexcept {
-    return shards_[hash & mask_];  // buckets go by the upper bits
-  }
+  shard& shard_of(std::uint32_t hash) const noexcept { return shards_.of(hash); }
 
   nanoseconds lease_end(nanoseconds now) const noexcept {
     return lease_.count() == 0 ? nanoseconds::max() : now + lease_;
@@ -324,9 +301,10 @@ private:
   bool is_hit(const record& there, const request& asked) const noexcept {
     constexpr std::uint32_t hit =
         static_cast<std::uint32_t>(record_phase::answered) | record_word::was_read;
-    const record_word word = there.word();
-    return (word.bits & (record_word::phase_bits | record_word::was_read)) == hit &&
-           there.payload == asked.payload && asked.now - there.at < answer_ttl_;
+    constexpr std::uint32_t all =
+        record_word::phase_bits | record_word::was_read | record_word::unlinked;
+    return (there.word().bits & all) == hit && there.payload == asked.payload &&
+           asked.now - there.at < answer_ttl_;
   }
   // Preconditions: inside a reading; `there` is what find_soon() has found.
   template <class K, class Seen>
@@ -412,40 +390,12 @@ private:
     return Outcome::joined;
   }
 
-  std::size_t count() const noexcept { return std::size_t{mask_} + 1; }
-
-  const std::uint32_t mask_;  // of the shards: a power of two less 1
-  const std::unique_ptr<shard[]> shards_;
+  idempotency_shards<shard, Statistics> shards_;
   const std::size_t key_size_;
   const nanoseconds answer_ttl_, failure_ttl_, lease_;
   const Equal equal_{};
   alignas(64) reader_counts replays_;  // found without a lock
   std::atomic<std::uint64_t> mismatches_{0};
 };
-
-template <class Key, class Response, class Equal, class Outcome, class Statistics>
-idempotency_table<Key, Response, Equal, Outcome, Statistics>::idempotency_table(const limits& how)
-    : mask_(static_cast<std::uint32_t>(
-          std::clamp<std::size_t>(std::bit_floor(how.capacity / 256), 1, 64) - 1)),
-      shards_(std::make_unique<shard[]>(count())),
-      key_size_(how.key_size),
-      answer_ttl_(how.answer_ttl),
-      failure_ttl_(how.failure_ttl),
-      lease_(how.lease) {
-  const std::uint64_t heavy = how.weight / count() + (how.weight % count() == 0 ? 0 : 1);
-  for (std::size_t i = 0; i < count(); ++i) {
-    shard& each = shards_[i];
-    each.answer_ttl = how.answer_ttl;
-    each.failure_ttl = how.failure_ttl;
-    each.room = how.capacity / count() + (i < how.capacity % count() ? 1 : 0);
-    each.strength = how.weight == 0 ? ~std::uint64_t{0} : heavy;
-    each.batch = std::clamp<std::size_t>(each.room / 16, 1, 32);
-    const std::size_t first = std::bit_ceil(std::min<std::size_t>(each.room, 16));
-    bucket_array* const empty =
-        lookup_chains<record>::make_array(static_cast<unsigned>(std::countr_zero(first)));
-    if (empty == nullptr) throw std::bad_alloc();
-    each.chains.start(*empty);
-  }
-}
 
 }  // namespace interlock::detail

@@ -27,8 +27,8 @@
 
 namespace interlock::detail {
 
-// The buckets follow it. Known by one word: its address, and in the low bits by how much the hash of
-// a key is shifted to give its bucket: 32 less log2 of the buckets.
+// The buckets follow it. Known by one word: its address, and in the low bits by how much a hash is
+// shifted to give its bucket, 32 less log2 of the buckets.
 struct alignas(64) bucket_array {
   bucket_array* more = nullptr;  // among what is to be freed
   unsigned log2;
@@ -135,13 +135,14 @@ public:
     if (!unlink(current(), gone)) unlink(older(), gone);
     --size_;
   }
-  // Effects: calls f(node) for each.
+  // Effects: takes all out and calls f(node) for each. Preconditions: nobody reads.
   template <class F>
-  void for_each(F f) noexcept {
+  void clear(F f) noexcept {
     for (const std::uintptr_t where : {current(), older()}) {
       for (std::size_t i = 0; where != 0 && i < buckets(where); ++i) {
-        // order: relaxed: under the lock
-        for (Node* each = first_of(where)[i].load(std::memory_order_relaxed); each != nullptr;) {
+        // order: relaxed: nobody reads
+        Node* each = first_of(where)[i].exchange(nullptr, std::memory_order_relaxed);
+        while (each != nullptr) {
           // order: relaxed: as above
           Node* const next = each->next.load(std::memory_order_relaxed);
           f(*each);
@@ -149,6 +150,7 @@ public:
         }
       }
     }
+    size_ = 0;
   }
 
 private:

@@ -7,19 +7,21 @@
 // only its thread stores: a load and a store of a line that it has. All others share, by fetch_add,
 // the second word of these places.
 
+#include <algorithm>
 #include <atomic>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <thread>
 
 #include "readers.hpp"
-#include "restartable.hpp"
 
 namespace interlock::detail {
 
 class reader_counts {
 public:
-  reader_counts() : count_(2 * restartable::rows_for_threads()), places_(new place[count_]) {}
+  reader_counts() : count_(std::max(usual, 4U)), places_(new place[count_]) {}
 
   // Effects: adds 1. Preconditions: the record is this thread's.
   void add(const reader& self) noexcept {
@@ -54,6 +56,10 @@ private:
     // order: relaxed: a count
     places_[any & (count_ - 1)].shared.fetch_add(1, std::memory_order_relaxed);
   }
+
+  // Twice the processors. Asked before main: models begin with all that is asked once.
+  inline static const std::uint32_t usual =
+      2 * std::bit_ceil(std::clamp(std::thread::hardware_concurrency(), 1U, 128U));
 
   const std::uint32_t count_;  // a power of two
   const std::unique_ptr<place[]> places_;
