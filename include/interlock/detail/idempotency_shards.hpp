@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// interlock/detail/idempotency_shards.hpp - the shards of a cache: how capacity and weight are dealt
-// out, how they are counted together, and their end.
+// interlock/detail/idempotency_shards.hpp - the shards of a cache: how capacity and weight are
+// dealt out, how they are counted together, and their end.
 
 #include <algorithm>
 #include <atomic>
@@ -77,8 +77,9 @@ public:
     return total;
   }
 
-  // Effects: takes all out, then lets go of it: a destructor of the user's that asks meanwhile finds
-  //          an empty cache, and what it puts in goes as well. Preconditions: no other thread is in.
+  // Effects: takes all out, then lets go of it: a destructor of the user's that asks meanwhile
+  //          finds an empty cache, and what it puts in goes as well.
+  // Preconditions: no other thread is in.
   void clear() noexcept {
     while (clear_once()) {
     }

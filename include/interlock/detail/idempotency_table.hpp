@@ -96,12 +96,12 @@ public:
     }
     const reading inside(*self);
     const auto is_it = [&](const Key& each) { return equal_(each, key); };
-    record* const there = shard_of(asked.hash).chains.find_soon(asked.hash, is_it);
-    if (there == nullptr || !is_hit(*there, asked)) [[unlikely]] {
-      return find_slowly(asked.hash, asked.payload, asked.now, key, Seen(seen), there);
+    const looked first = shard_of(asked.hash).chains.find_soon(asked.hash, is_it);
+    if (first.node == nullptr || !is_hit(*first.node, asked)) [[unlikely]] {
+      return find_slowly(asked.hash, asked.payload, asked.now, key, Seen(seen), looked(first));
     }
     replays_.add(*self);
-    return seen(*there, record_phase::answered);
+    return seen(*first.node, record_phase::answered);
   }
   // As above, with a reference to what was found: `replayed`.
   template <class K>
@@ -266,6 +266,7 @@ public:
 private:
   using shard = idempotency_shard<record, Outcome, Statistics>;
   using section = typename shard::section;
+  using looked = typename lookup_chains<record>::looked;
 
   enum class entry {
     none,
@@ -306,19 +307,19 @@ private:
     return (there.word().bits & all) == hit && there.payload == asked.payload &&
            asked.now - there.at < answer_ttl_;
   }
-  // Preconditions: inside a reading; `there` is what find_soon() has found.
+  // Preconditions: inside a reading.
   template <class K, class Seen>
   [[gnu::noinline]] Outcome find_slowly(std::uint32_t hash, std::uint64_t payload, nanoseconds now,
-                                        const K& key, Seen seen, record* there) {
-    if (there == nullptr) {
+                                        const K& key, Seen seen, looked first) {
+    if (first.node == nullptr) {
       const auto is_it = [&](const Key& each) { return equal_(each, key); };
-      const auto found = shard_of(hash).chains.find_for_sure(hash, is_it);
+      const auto found = shard_of(hash).chains.find_for_sure(first, hash, is_it);
       if (found.node == nullptr) {
         return found.for_sure ? Outcome::absent : find_locked(hash, payload, now, key, seen);
       }
-      there = found.node;
+      first.node = found.node;
     }
-    return look_at(*there, {hash, payload, now}, seen);
+    return look_at(*first.node, {hash, payload, now}, seen);
   }
   // One of the two ways to a record that somebody else made: without the lock.
   template <class Seen>

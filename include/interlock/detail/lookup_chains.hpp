@@ -77,20 +77,27 @@ public:
 
   // ---- readers
 
-  // Returns: the node whose key is equal, if it is where most are; else find_for_sure() knows.
+  struct looked {
+    Node* node;
+    std::uintptr_t where, old;  // 0: all are in `where`, unless another one came before it
+  };
+  // Returns: the node whose key is equal, if it is where most are; else for find_for_sure().
   template <class IsIt>
-  Node* find_soon(std::uint32_t hash, const IsIt& is_it) const noexcept {
-    return look(current(), hash, is_it);
+  looked find_soon(std::uint32_t hash, const IsIt& is_it) const noexcept {
+    const std::uintptr_t where = current();
+    const std::uintptr_t old = older();
+    return {look(where, hash, is_it), where, old};
   }
   // Returns: the node whose key is equal, or nullptr, and whether that says that there is none.
   template <class IsIt>
+  found find_for_sure(const looked& so_far, std::uint32_t hash, const IsIt& is_it) const noexcept {
+    Node* there = so_far.node;
+    if (there == nullptr && so_far.old != 0) there = look(so_far.old, hash, is_it);
+    return {there, so_far.old == 0 && current() == so_far.where};
+  }
+  template <class IsIt>
   found find_for_sure(std::uint32_t hash, const IsIt& is_it) const noexcept {
-    const std::uintptr_t where = current();
-    const std::uintptr_t old = older();  // 0: all are in `where`, unless another one came before it
-    Node* there = look(where, hash, is_it);
-    if (there != nullptr) [[likely]] return {there, true};
-    if (old != 0) there = look(old, hash, is_it);
-    return {there, old == 0 && current() == where};
+    return find_for_sure(find_soon(hash, is_it), hash, is_it);
   }
 
   // ---- writers, under their lock
