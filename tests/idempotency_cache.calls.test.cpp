@@ -452,3 +452,84 @@ TEST_CASE("keys that are evicted by name again and again take no memory") {
   CHECK(cache.size_approx() == 100);
   CHECK(token.use_count() < 500);  // 101, what is dead in the line, and what waits for readers
 }
+
+// ---- runs within runs ---------------------------------------------------------------------------
+
+// Two threads, and no circle at any time: one asks for 1 when it has left 2, for which a run of 1
+// may have waited. The other one is still on its way out of that wait.
+template <class Cache, class Two>
+int circles_told(Cache& cache, const Two& two) {
+  std::atomic<int> told{0};
+  const auto ask = [&](int key, const auto& f) {
+    try {
+      if (cache.run(key, pay, f).outcome == circular) told.fetch_add(1);
+    } catch (const std::runtime_error&) {
+    }
+  };
+  std::atomic<bool> inside{false};
+  std::thread thread([&] {
+    ask(1, [&] {
+      inside.store(true);
+      ask(2, [] { return 1; });
+      return 1;
+    });
+  });
+  ask(3, [&] {
+    ask(2, [&] {
+      while (!inside.load() || cache.statistics().joined == 0) std::this_thread::yield();
+      return two();
+    });
+    ask(1, [] { return 1; });
+    return 1;
+  });
+  thread.join();
+  return told.load();
+}
+
+TEST_CASE("a run that has failed or was not kept leads nobody into a circle") {
+  int told = 0;
+  for (std::size_t i = 0; i < support::rounds(200); ++i) {
+    idempotency_cache<int, int> cache({.is_final_response = [](int answer) { return answer == 1; }});
+    told += circles_told(cache, []() -> int { throw std::runtime_error("not today"); });
+    idempotency_cache<int, int> again({.is_final_response = [](int answer) { return answer == 1; }});
+    told += circles_told(again, [] { return 2; });
+  }
+  CHECK(told == 0);
+}
+
+TEST_CASE("what an answer weighs names no thread") {
+  int told = 0;
+  for (std::size_t i = 0; i < support::rounds(200); ++i) {
+    // The number of some thread, or of none.
+    const std::uint64_t weight = i % 4 == 0 ? 1'000'000 : i % 4;
+    idempotency_cache<int, int> cache(
+        {.capacity = 100, .max_weight = 10'000'000, .weigh = [weight](int, int) { return weight; }});
+    told += circles_told(cache, [] { return 2; });
+    CHECK(cache.statistics().weight == 3 * weight);
+  }
+  CHECK(told == 0);
+}
+
+TEST_CASE("[dependent-keys] who waits for a run that loses its lease waits for its successor") {
+  coarse_time time(nanoseconds(1));
+  idempotency_cache<int, int> cache(
+      {.capacity = 8, .lease = std::chrono::hours(1), .time = &time});
+  auto late = cache.try_claim(2, pay);
+  time.advance_to(std::chrono::minutes(59));
+  std::thread thread([&] {
+    cache.run(1, pay, [&] { return *cache.run(2, pay, never); });
+  });
+  wait_for_joiners(cache, 1);
+  time.advance_to(std::chrono::minutes(61));
+  idempotency_outcome inner{};
+  cache.run(2, pay, [&] {
+    late.owner.complete(7);
+    for (int i = 10; i < 60; ++i) cache.run(i, pay, [] { return 1; });  // frees what it was
+    const auto soon = steady_clock::now() + std::chrono::seconds(20);
+    inner = cache.run_until(soon, 1, pay, never).outcome;
+    return 5;
+  });
+  thread.join();
+  CHECK(inner == circular);
+  CHECK(*cache.find(1, pay) == 5);
+}

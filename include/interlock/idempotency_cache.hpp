@@ -357,7 +357,6 @@ private:
       return {};
     }
   }
-  static constexpr std::uint32_t circular_wait = 1;  // as the amount of a waiter
   static idempotency_outcome ended_by(wait_status why) noexcept {
     return why == wait_status::timed_out ? idempotency_outcome::timed_out
                                          : idempotency_outcome::cancelled;

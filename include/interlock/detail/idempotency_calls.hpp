@@ -115,6 +115,7 @@ auto idempotency_cache<Key, R, H, E>::claim_slowly(const time_point* deadline, T
   for (bool absent = found == idempotency_outcome::absent;; absent = false, asked.now = now()) {
     detail::thread_waiter node;
     joiner self(node);
+    if (detail::run_waits::is_inside()) self.thread = detail::readers::here();
     record_ptr seat;
     const idempotency_outcome seen = table_.enter(asked, key, &self, seat, absent);
     if (seen != idempotency_outcome::joined) return conclude(seen, std::move(seat), asked.now);
@@ -122,7 +123,6 @@ auto idempotency_cache<Key, R, H, E>::claim_slowly(const time_point* deadline, T
     if (self.told != idempotency_outcome::cancelled) {
       return conclude(self.told, std::move(self.record), asked.now);
     }
-    if (node.amount == circular_wait) return {{}, {nullptr, idempotency_outcome::circular}};
     return {{}, {nullptr, ended_by(node.status)}};
   }
 }
@@ -135,21 +135,12 @@ bool idempotency_cache<Key, R, H, E>::wait(const time_point* deadline, const Tok
                                            detail::thread_waiter& node, joiner& self,
                                            std::uint32_t hash) {
   const auto end = [&](wait_status why) noexcept { return table_.withdraw(hash, self, why); };
-  detail::reader* const here = detail::run_waits::is_inside() ? detail::readers::here() : nullptr;
-  if (here != nullptr && !detail::run_waits::begin(*here, self.record->runner())) {
-    if (end(wait_status::cancelled)) {
-      node.amount = circular_wait;
-      return true;
-    }
-    node.wait();
-    return true;
-  }
   struct leaver {
     ~leaver() {
       if (here != nullptr) detail::run_waits::end(*here);
     }
     detail::reader* here;
-  } const leaves{here};
+  } const leaves{self.thread};
   const auto cancel = [&]() noexcept {
     if (end(wait_status::cancelled)) node.wake();
   };

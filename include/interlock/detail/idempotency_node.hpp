@@ -23,6 +23,8 @@
 #include <new>
 #include <utility>
 
+#include "readers.hpp"
+#include "run_waits.hpp"
 #include "waiter.hpp"
 
 namespace interlock::detail {
@@ -82,7 +84,8 @@ struct idempotency_joiner {
   idempotency_joiner* next = nullptr;      // the ring's
   idempotency_joiner* previous = nullptr;  // null while in none
   waiter* const who;
-  node_ptr<Node> record;  // what it waits for; another one if that loses its lease
+  reader* thread = nullptr;  // that is inside another run meanwhile: see run_waits.hpp
+  node_ptr<Node> record;     // what it waits for; another one if that loses its lease
   Outcome told{};         // how that ended, from its wake-up on
 };
 
@@ -121,11 +124,17 @@ public:
     word_.fetch_add(count * record_word::one_turn, std::memory_order_relaxed);
   }
 
-  // The number of the thread that is inside f, while it runs; what it weighs, once it is settled.
+  // The number of the thread that is inside f, while it runs; what it weighs, once it is settled:
+  // in one word, and such that one look tells them apart.
+  static constexpr std::uint32_t most_weight = run_waits::nobody - 1;
   const std::atomic<std::uint32_t>& runner() const noexcept { return number_; }
   std::uint32_t number() const noexcept {
     // order: relaxed: a thread that looks for itself finds what it stored; the weight is under the shard's lock
     return number_.load(std::memory_order_relaxed);
+  }
+  std::uint32_t weight() const noexcept { return number() & most_weight; }
+  void set_weight(std::uint64_t weight) noexcept {
+    set_number(run_waits::nobody | static_cast<std::uint32_t>(weight));
   }
   void set_number(std::uint32_t number) noexcept {
     // order: relaxed: as above

@@ -14,12 +14,14 @@
 #include <mutex>
 #include <utility>
 
+#include "../wait_status.hpp"
 #include "eviction_line.hpp"
 #include "futex_mutex.hpp"
 #include "idempotency_node.hpp"
 #include "lookup_chains.hpp"
 #include "readers.hpp"
 #include "ring.hpp"
+#include "run_waits.hpp"
 #include "unlinked_nodes.hpp"
 #include "waiter.hpp"
 
@@ -34,7 +36,7 @@ struct idempotency_shard {
   using nanoseconds = std::chrono::nanoseconds;
 
   static constexpr int most_spared = 16;  // by one eviction, as they were read
-  static constexpr std::uint64_t most_weight = ~std::uint32_t{0};
+  static constexpr std::uint64_t most_weight = Node::most_weight;
   static constexpr nanoseconds no_owner = nanoseconds::min();  // as the end of a lease
 
   alignas(64) lookup_chains<Node> chains;
@@ -120,7 +122,7 @@ struct idempotency_shard {
   }
   void unlink_settled(record& out) noexcept {
     unlink(out);
-    weight -= out.number();
+    weight -= out.weight();
     --settled;
   }
   void take_from_line(record& out) noexcept {
@@ -139,6 +141,7 @@ struct idempotency_shard {
     fresh.add_turns(late.word().turn());
     ring_of<joiner> all(late.joiners);
     for (joiner* each = all.first(); each != nullptr; each = all.after(*each)) {
+      if (each->thread != nullptr) run_waits::goes_along(*each->thread, fresh.runner());
       each->record = record_ptr::share(fresh);
     }
     fresh.joiners = std::exchange(late.joiners, nullptr);
@@ -147,6 +150,25 @@ struct idempotency_shard {
     ++happened.takeovers;
   }
 
+  // Returns: false if its thread would wait for itself.
+  static bool queue(record& run, joiner& self) noexcept {
+    if (self.thread != nullptr && !run_waits::begin(*self.thread, run.runner())) return false;
+    self.record = record_ptr::share(run);
+    self.who->suspended = true;
+    ring_of<joiner> all(run.joiners);
+    all.push_back(self);
+    run.joiners = all.first();
+    return true;
+  }
+  static bool end(joiner& self, wait_status why) noexcept {
+    const bool queued = remove(self);
+    if (queued || (!self.who->suspended && !self.who->ended)) {
+      self.who->ended = true;
+      self.who->status = why;
+      self.told = Outcome::cancelled;
+    }
+    return queued;
+  }
   static bool remove(joiner& self) noexcept {
     if (self.previous == nullptr) return false;
     ring_of<joiner> all(self.record->joiners);

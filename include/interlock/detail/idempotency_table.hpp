@@ -114,7 +114,8 @@ public:
 
   // Effects: finds the key's record or makes one, and puts it into seat, or self into its ring.
   // Returns: executed if the caller owns it and is to run; joined if self is queued there: it may
-  //          be woken before this returns, so the caller reads self after its wake-up only.
+  //          be woken before this returns, so the caller reads self after its wake-up only. If
+  //          self is a thread's that is inside another run, that ends its wait in run_waits.
   //          cancelled if the wait of self was ended before it began.
   // For a key that find() has called absent or in_flight.
   template <class K>
@@ -161,6 +162,7 @@ public:
     joiner* const joiners = shard::take_joiners(run, Outcome::joined);
     const bool owned = !shard::is_unlinked(run);
     run.at = now;
+    run.set_number(0);  // who is woken may come to wait for the thread that left f
     const bool fits = weight <= std::min(home.strength, shard::most_weight);
     if (owned && keep && !fits) ++home.happened.too_heavy;
     const bool stays = owned && keep && fits;
@@ -169,7 +171,7 @@ public:
     run.settle(phase);
     if (stays) {
       while (home.weight + weight > home.strength) home.evict_one(now);
-      run.set_number(static_cast<std::uint32_t>(weight));
+      run.set_weight(weight);
       home.weight += weight;
       ++home.settled;
       home.line.push(run);
@@ -228,13 +230,7 @@ public:
   // Returns: true if it was queued: the caller has to wake it.
   bool withdraw(std::uint32_t hash, joiner& self, wait_status why) noexcept {
     const std::lock_guard lock(shard_of(hash).mutex);
-    const bool queued = shard::remove(self);
-    if (queued || (!self.who->suspended && !self.who->ended)) {
-      self.who->ended = true;
-      self.who->status = why;
-      self.told = Outcome::cancelled;
-    }
-    return queued;
+    return shard::end(self, why);
   }
 
   // Effects: unlinks the key's record; a running one only by force. Returns: whether it did.
@@ -382,11 +378,7 @@ private:
       return Outcome::reentered;
     }
     if (self->who->ended) return Outcome::cancelled;
-    self->record = record_ptr::share(there);
-    self->who->suspended = true;
-    ring_of<joiner> all(there.joiners);
-    all.push_back(*self);
-    there.joiners = all.first();
+    if (!shard::queue(there, *self)) return Outcome::circular;
     ++home.happened.joined;
     return Outcome::joined;
   }

@@ -8,6 +8,10 @@
 // to wait in it the last one sees all the others, because they take turns here. Threads that are
 // inside no run are in no circle and do not come here. Coroutines have no number: a circle through
 // one of them is not found.
+//
+// What a thread waits for is the number of a run that somebody keeps alive until end(), or until
+// goes_along(): whoever has the lock under which the run can change calls both begin() and that.
+// Who leaves a run takes its number out of it before it wakes anybody.
 
 #include <atomic>
 #include <cstdint>
@@ -30,8 +34,11 @@ public:
   };
   static bool is_inside() noexcept { return depth != 0; }
 
+  // A number with this bit is no thread's.
+  static constexpr std::uint32_t nobody = std::uint32_t{1} << 31U;
+
   // Effects: from now on this thread waits for the run, unless that closes a circle.
-  // Preconditions: the run stays until end(). Returns: false if it closes a circle.
+  // Returns: false if it closes a circle.
   [[nodiscard]] static bool begin(reader& self, const std::atomic<std::uint32_t>& run) noexcept {
     const std::lock_guard lock(mutex);
     const std::atomic<std::uint32_t>* next = &run;
@@ -39,11 +46,16 @@ public:
       // order: relaxed: a thread stores its number before it comes here, which the mutex orders
       const std::uint32_t number = next->load(std::memory_order_relaxed);
       if (number == self.number) return false;
-      if (number == 0) break;
+      if (number == 0 || (number & nobody) != 0) break;
       next = readers::at(number).waits_for;
     }
     self.waits_for = &run;
     return true;
+  }
+  // Effects: one that waits waits for another run from now on.
+  static void goes_along(reader& self, const std::atomic<std::uint32_t>& run) noexcept {
+    const std::lock_guard lock(mutex);
+    self.waits_for = &run;
   }
   static void end(reader& self) noexcept {
     const std::lock_guard lock(mutex);
