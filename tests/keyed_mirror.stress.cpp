@@ -11,6 +11,8 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
+#include <mutex>
 #include <random>
 #include <stdexcept>
 #include <string>
@@ -404,6 +406,42 @@ TEST_CASE("keys that fail, throw, rest and are flushed end with their last value
   }
   for (auto& row : rows_of.rows) CHECK(row.value == row.source);
   CHECK(rows_of.sound);
+}
+
+TEST_CASE("no more targets are called at once than `parallel` says, whoever writes") {
+  for (std::size_t round = 0; round < support::rounds(50); ++round) {
+    std::atomic<unsigned> asked{0};
+    std::mutex guard;
+    std::vector<std::thread> threads;
+    std::atomic<int> inside{0};
+    std::atomic<bool> too_many{false};
+    std::atomic<unsigned> tries{0};
+    {
+      mirror_type::options how;
+      how.attempts = 1000;
+      how.delay = [](std::size_t) { return std::chrono::microseconds(10); };
+      how.schedule = [&](std::chrono::nanoseconds, std::function<void()> job) {
+        if (asked.fetch_add(1) % 3 == 2) throw std::runtime_error("full");
+        const std::lock_guard lock(guard);
+        threads.emplace_back([run = std::move(job)] { run(); });
+      };
+      mirror_type rows([](std::size_t) { return held{1, 1}; },
+                       [&](std::size_t, number, number) {
+                         if (inside.fetch_add(1) != 0) too_many = true;
+                         std::this_thread::yield();
+                         inside.fetch_sub(1);
+                         return tries.fetch_add(1) % 2 == 0 ? mirror_write_result::failed
+                                                            : mirror_write_result::applied;
+                       },
+                       std::move(how));
+      support::run_threads(2, [&](std::size_t id) {
+        for (std::size_t i = 0; i < 4; ++i) rows.touch((id + i) % 3);
+      });
+    }
+    const std::lock_guard lock(guard);
+    for (auto& each : threads) each.join();
+    REQUIRE_FALSE(too_many);
+  }
 }
 
 TEST_CASE("whatever a touch accepted while others close has arrived when close returns") {

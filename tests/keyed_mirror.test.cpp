@@ -15,9 +15,11 @@
 #include <memory>
 #include <new>
 #include <optional>
+#include <semaphore>
 #include <stdexcept>
 #include <string>
 #include <system_error>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -243,6 +245,125 @@ TEST_CASE("Closing reports each key whose last value is not confirmed") {
   CHECK(rows.close().size() == 1);  // the same, asked again
 }
 
+TEST_CASE("a flush is answered by a write that begins after it, not by the one under way") {
+  bench on;
+  std::vector<mirror_flush_result> said;
+  rows_type* self = nullptr;
+  std::vector<std::size_t> answered;
+  const auto flushes = [](rows_type& all, auto& answers) -> detached {
+    answers.push_back(co_await all.async_flush("a"));
+  };
+  rows_type rows(on.reads(),
+                 [&](const std::string&, std::optional<int>, std::uint64_t) {
+                   answered.push_back(said.size());
+                   if (answered.size() == 1) flushes(*self, said);
+                   return mirror_write_result::applied;
+                 },
+                 on.options());
+  self = &rows;
+  const ends_here end{on.jobs};
+  on.set("a", 1);
+  rows.touch("a");
+  on.jobs.run_one();
+  CHECK(said.empty());
+  on.jobs.run_all();
+  CHECK(said == std::vector{mirror_flush_result::flushed});
+}
+
+TEST_CASE("closing with a deadline reports a write that is in flight, and what came during it") {
+  std::binary_semaphore begun{0};
+  std::binary_semaphore over{0};
+  std::atomic<std::uint64_t> changes{1};
+  keyed_mirror<int, int> rows(
+      [&](int) { return present<>{1, changes.load()}; },
+      [&](int, int, std::uint64_t) {
+        begun.release();
+        over.acquire();
+        return mirror_write_result::applied;
+      });
+  rows.touch(1);
+  begun.acquire();
+  const bool again = GENERATE(false, true);
+  if (again) {
+    ++changes;
+    rows.touch(1);
+  }
+  const auto lost = rows.close_until(std::chrono::steady_clock::now());
+  REQUIRE(lost.size() == 1);
+  CHECK(lost[0].in_flight);
+  over.release();
+  CHECK(rows.close().size() == (again ? 1U : 0U));
+}
+
+TEST_CASE("a key that rests when closing ends by its deadline is not reported") {
+  bench on;
+  auto options = on.options();
+  options.min_interval = 1h;
+  rows_type rows(on.reads(), on.writes(), std::move(options));
+  const ends_here end{on.jobs};
+  const auto kept = rows.pin("a");
+  on.set("a", 1);
+  rows.touch("a");
+  on.jobs.run_one();
+  CHECK(rows.close_until(std::chrono::steady_clock::now()).empty());
+  auto late = rows.pin("b");  // of a mirror that is closed
+  CHECK_FALSE(late.touch());
+}
+
+TEST_CASE("closing during a write begins the next one at once, whatever min_interval says") {
+  std::binary_semaphore begun{0};
+  std::binary_semaphore over{0};
+  std::atomic<std::uint64_t> changes{1};
+  keyed_mirror<int, int>::options how;
+  how.min_interval = 1h;
+  keyed_mirror<int, int> rows([&](int) { return present<>{1, changes.load()}; },
+                              [&](int, int, std::uint64_t) {
+                                begun.release();
+                                over.acquire();
+                                return mirror_write_result::applied;
+                              },
+                              std::move(how));
+  rows.touch(1);
+  begun.acquire();
+  ++changes;
+  rows.touch(1);
+  std::thread other([&] {
+    while (rows.touch(1)) std::this_thread::yield();  // until the mirror is being closed
+    over.release();
+    begun.acquire();
+    over.release();
+  });
+  CHECK(rows.close().empty());
+  CHECK(rows.statistics().writes == 2);
+  other.join();
+}
+
+TEST_CASE("keys whose time comes together are written side by side") {
+  bench on;
+  auto options = on.options();
+  options.parallel = 2;
+  std::vector<std::size_t> others;
+  rows_type rows(on.reads(),
+                 [&, left = 2](const std::string&, std::optional<int>, std::uint64_t) mutable {
+                   others.push_back(on.jobs.line.size());
+                   return left-- > 0 ? mirror_write_result::failed : mirror_write_result::applied;
+                 },
+                 std::move(options));
+  const ends_here end{on.jobs};
+  for (const char* key : {"a", "b"}) {
+    on.set(key, 1);
+    rows.touch(key);
+  }
+  on.jobs.run_until(on.jobs.now);
+  REQUIRE(others.size() == 2);
+  REQUIRE(on.jobs.line.size() == 1);  // the wait of both
+  on.jobs.run_one();
+  CHECK(others.size() == 3);
+  CHECK(others[2] == 1);  // a job has been called for the other key
+  on.jobs.run_all();
+  CHECK(others.size() == 4);
+}
+
 TEST_CASE("closing with a deadline reports what was not even tried") {
   bench on;
   rows_type rows(on.reads(), on.writes(), on.options());
@@ -303,6 +424,12 @@ TEST_CASE("what is not confirmed within max_staleness is tried by then and surfa
   CHECK(on.surfaced.size() == 1);
   CHECK(on.written == bench::list{{"a", 1}});
   CHECK(rows.statistics().overdue == 1);
+  on.set("a", 2);  // and once more
+  on.failures_to_come["a"] = 2;
+  rows.touch("a");
+  on.jobs.run_until(on.jobs.now + 30s);
+  CHECK(on.surfaced.size() == 2);
+  CHECK(rows.statistics().overdue == 2);
 }
 
 TEST_CASE("a wait after a failure ends with max_staleness, counted from the touch") {

@@ -102,7 +102,7 @@ MORE_LINES = {
     "transaction.hpp": (2595, "its log on top of all that a cell is"),
     "keyed_mirror.hpp": (2360, "a mirror's line, and the tables of keys"),
     "merging_mirror.hpp": (2550, "the same, and the updates in it"),
-    "mirror.hpp": (2050, "who sends, what waits for its time, who waits for it, and their ends"),
+    "mirror.hpp": (2070, "who sends, what waits for its time, who waits for it, and their ends"),
     "watermark.hpp": (950, "threads and coroutines wait for a height, with ends"),
     "versioned.hpp": (1670, "threads and coroutines wait for a version, with ends"),
     "striped_bounded_counter.hpp": (850, "both forms of slots, their memory, a lock"),

@@ -13,18 +13,20 @@
 //             A failed write of a key is tried again with what its source holds by then.
 //             Keys that are confirmed take no memory.
 //             Closing reports each key whose last value is not confirmed.
-// Progress    touch: a look-up under the lock of one of 16 shards, held for a few instructions; a
-//             handle's touch is wait-free while a write of its key is due. With an executor that
-//             refuses: until it takes jobs again. flush, close: blocking.
+// Progress    touch: a look-up under the lock of one of 16 shards, which a table that grows holds
+//             for as long as it moves its keys; a handle's touch is wait-free while a write of its
+//             key is due. With an executor that refuses: until it takes jobs again. flush, close:
+//             blocking.
 // Cost        A key that is due: one allocation, 256 bytes and the key. Clean keys: none, but
 //             for min_interval after a write. options::parallel threads, or an allocation for each
 //             job that an executor is given.
 // Lifetime    Outlives its calls and its handles. What is due is sent in the destructor. A
 //             coroutine that async_flush resumed ends it only after it has moved to another thread.
-// Resumes on  async_flush: the thread that sends, after the write; or see resume_on().
+// Resumes on  async_flush: the thread that sends, after the write; the one that closes, stops or
+//             rings if that ends the wait; or see resume_on().
 // Cancellation async_flush takes a stop token and a deadline: they end the wait, not the write.
-// Not for     Updates that must all arrive: merging_mirror, or a keyed_serial_queue. Hash, Equal
-//             and the copy of a key run under a lock and must not use the mirror.
+// Not for     Updates that must all arrive: merging_mirror, or a keyed_serial_queue. Hash, Equal,
+//             the copy and the destructor of a key run under a lock and must not use the mirror.
 //
 // Example     // examples/keyed_mirror.cpp
 //             keyed_mirror<std::string, int> rows(read, save, {.parallel = 4});
@@ -73,7 +75,7 @@ struct mirror_unconfirmed {
 };
 
 // Requirements: Key is copyable; Hash and Equal are as for std::unordered_map; the versions of a
-// key compare with < and grow.
+// key compare with < and grow, and their copies do not throw.
 template <class Key, class Value, class Version = std::uint64_t, class Hash = std::hash<Key>,
           class Equal = std::equal_to<Key>>
 class keyed_mirror {

@@ -12,13 +12,14 @@
 //             A batch whose fate is unknown is sent again as it was under the same version.
 //             A batch that was not applied is merged with what came since.
 //             Closing gives back each batch that is not confirmed.
-// Progress    touch: a look-up and the merge under the lock of one of 16 shards. flush, close,
-//             destructor: blocking.
+// Progress    touch: a look-up and the merge under the lock of one of 16 shards. With an executor
+//             that refuses: until it takes jobs again. flush, close, destructor: blocking.
 // Cost        A key that is due: one allocation, 256 bytes, the key and two updates. Clean
 //             keys: none. options::parallel threads, or an allocation for each job.
 // Lifetime    Outlives its calls. What is due is sent in the destructor. A coroutine that
 //             async_flush resumed ends it only after it has moved to another thread.
-// Resumes on  async_flush: the thread that sends, after the write; or see resume_on().
+// Resumes on  async_flush: the thread that sends, after the write; the one that closes, stops or
+//             rings if that ends the wait; or see resume_on().
 // Cancellation async_flush takes a stop token and a deadline: they end the wait, not the write.
 // Not for     Copies of a value that is somewhere (keyed_mirror). Targets that cannot tell a batch
 //             by its version: after a time-out they count it twice. Two mirrors for one row at the
@@ -57,7 +58,8 @@ struct mirror_unsent {
   bool in_flight;                 // a write has not returned yet, with what is not told here
 };
 
-// Requirements: Key is copyable; Update can be moved; Hash and Equal as for std::unordered_map.
+// Requirements: Key is copyable; Update can be moved; their destructors run under a lock and do not
+// use the mirror; Hash and Equal as for std::unordered_map.
 template <class Key, class Update, class Hash = std::hash<Key>, class Equal = std::equal_to<Key>>
 class merging_mirror {
   struct batches {

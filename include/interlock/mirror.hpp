@@ -23,7 +23,8 @@
 // Lifetime    Outlives its calls; a job or a wait that comes later finds nobody. The last flush is
 //             tried in the destructor. Source and target outlive the mirror. A coroutine that
 //             async_flush resumed ends it only after it has moved to another thread.
-// Resumes on  async_flush: the thread that sends, after the write; or see resume_on().
+// Resumes on  async_flush: the thread that sends, after the write; the one that closes, stops or
+//             rings if that ends the wait; or see resume_on().
 // Cancellation async_flush takes a stop token and a deadline: they end the wait, not the write.
 // Not for     Changes that must all arrive, one by one (serial_queue). Several processes writing
 //             one target, unless it refuses older versions itself: see mirror_write_result. Many
@@ -59,7 +60,8 @@ class mirror {
 public:
   using time_point = std::chrono::steady_clock::time_point;
 
-  // A value and its version, from the same moment; versions compare with < and grow.
+  // A value and its version, from the same moment; versions compare with < and grow, and their
+  // copies do not throw.
   using snapshot = decltype(detail::read_source(std::declval<Source&>()));
   static_assert(requires(snapshot& seen) { seen.value; seen.version; },
                 "interlock::mirror: Source answers something with .value and .version of one "

@@ -11,6 +11,7 @@
 // Cost        An allocation for each wait that is begun; mirrors begin few.
 // Lifetime    Outlives the mirrors; the executor and the timer outlive this.
 // Not for     Executors that run what they get inside the call: a mirror's own threads do that.
+//             Ones that take callables of 16 bytes only: they get a std::function<void()>.
 //
 // Example     timer_thread timer;                          // examples/keyed_mirror.cpp
 //             mirror_executor on(timer, run);  // run(job): a loop's, a pool's

@@ -75,7 +75,7 @@ struct mirror_statistics {
   std::uint64_t flushes;   // that had to wait
   std::uint64_t writes;    // applied
   std::uint64_t stale;     // refused by the target
-  std::uint64_t skipped;   // not written: the version was confirmed already
+  std::uint64_t skipped;   // not written: the version was confirmed already, or there was nothing
   std::uint64_t failures;  // each of them is tried again, until close() gives up
   std::uint64_t unknown;   // those of the failures after which nobody knows
   std::uint64_t overdue;   // how often max_staleness passed without a confirmation

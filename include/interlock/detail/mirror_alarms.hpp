@@ -38,7 +38,8 @@ public:
   bool cover(time_point due) const noexcept { return first_ <= due; }
   // Preconditions: none covers it.
   alarm begin(time_point at, time_point now) noexcept {
-    return {at, std::exchange(first_, at), at - now};
+    const std::chrono::nanoseconds none{0};
+    return {at, std::exchange(first_, at), std::max(none, at - now)};
   }
   // Effects: it has rung, or was refused. The one before it is still out if its time has not come
   //          and nobody has seen it end.
