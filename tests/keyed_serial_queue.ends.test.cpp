@@ -442,6 +442,30 @@ TEST_CASE("a coroutine that an executor drops after the end of the queue may be 
   coroutine.handle.destroy();
 }
 
+TEST_CASE("a coroutine that goes on may destroy one whose task has ended with its own") {
+  for (const bool cancelled : {true, false}) {
+    keyed_serial_queue<int> queue;
+    support::owned other{};
+    int ran = 0;
+    bool went_on = false;
+    const auto waits = [&](bool destroys) -> support::owned {
+      const auto got = co_await queue.submit(1, [&] { ++ran; }, interlock::inplace_stop_token{});
+      went_on = went_on || !destroys;
+      if (destroys && got.ran() != cancelled) other.handle.destroy();
+    };
+    support::owned one{};
+    queue.run(1, [&] {
+      one = waits(true);
+      other = waits(false);
+      if (cancelled) queue.cancel_pending(1);
+    });
+    CHECK(ran == (cancelled ? 0 : 2));
+    CHECK(!went_on);
+    one.handle.destroy();
+    check_sums(queue);
+  }
+}
+
 TEST_CASE("run with a stop or a deadline says why f has not run") {
   each_way([](const queue_options& options) {
     keyed_serial_queue<int> queue(options);

@@ -262,9 +262,9 @@ private:
     w.perform(w, nullptr, key_work::step::finish);
   }
   static void end_all(const chain& ended) noexcept {
-    for (key_work* w = ended.first; w != nullptr;) {
-      cancel_now(*std::exchange(w, w->next));
-    }
+    trampoline::together([&] {
+      for (key_work* w = ended.first; w != nullptr;) cancel_now(*std::exchange(w, w->next));
+    });
   }
 
   // Returns: false if the deadline has passed.

@@ -49,11 +49,15 @@ public:
     void end() noexcept {
       frame_.pop();
       if (std::exchange(frame_.owes, false)) lanes_.pay();
-      for (key_work* w = std::exchange(awake.first, nullptr); w != nullptr;) {
-        key_work& each = *std::exchange(w, w->next);
-        each.perform(each, nullptr, key_work::step::finish);
-      }
-      awake.end = &awake.first;
+      if (awake.first == nullptr) return;
+      // Together: the first one may end another of them.
+      trampoline::together([this] {
+        for (key_work* w = std::exchange(awake.first, nullptr); w != nullptr;) {
+          key_work& each = *std::exchange(w, w->next);
+          each.perform(each, nullptr, key_work::step::finish);
+        }
+        awake.end = &awake.first;
+      });
     }
     chain awake;
 
