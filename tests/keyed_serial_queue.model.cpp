@@ -8,10 +8,14 @@
 
 #include <interlock/keyed_serial_queue.hpp>
 
+#include <array>
 #include <atomic>
 #include <cstddef>
 #include <functional>
+#include <mutex>
+#include <optional>
 #include <system_error>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -127,6 +131,7 @@ void failures(world& w) {
         thrown = true;
       }
       testing::check(thrown == (t == 0), "an exception reaches its caller and nobody else");
+      if (t == 0) testing::check((*shared)->accounts.stats().failed == 1, "and is counted");
       shared->leave();
     });
   }
@@ -336,6 +341,141 @@ void comes_as_the_job_goes(world& w) {
   w.finally([] {});
 }
 
+// ---- the crew alone -----------------------------------------------------------------------------
+
+// An executor behind which one explored thread does jobs, or drops them.
+class one_job {
+public:
+  using moves_what_it_runs = void;
+  template <class Job>
+  void execute(Job job) {
+    // Callers need not know of each other: an update, since a load may see an idle of before.
+    for (int seen = idle; !state_.compare_exchange_strong(seen, filling, acq, rlx); seen = idle) {
+      testing::spin_hint();
+    }
+    if constexpr (std::is_same_v<Job, interlock::detail::moving_job>) job_.emplace(std::move(job));
+    state_.store(waiting, rel);
+  }
+  void stop() { over_.store(true, rel); }
+  // Effects: does `drops` of them no more than to destroy them, the first ones.
+  void work(int drops) {
+    for (;;) {
+      const bool last_look = over_.load(acq);
+      if (state_.load(acq) == waiting) {
+        interlock::detail::moving_job job(std::move(*job_));
+        job_.reset();
+        state_.store(idle, rel);
+        if (drops-- <= 0) job();
+      } else if (last_look) {
+        return;
+      } else {
+        testing::spin_hint();
+      }
+    }
+  }
+
+private:
+  static constexpr int idle = 0, filling = 1, waiting = 2;
+  std::optional<interlock::detail::moving_job> job_;
+  std::atomic<int> state_{idle};
+  std::atomic<bool> over_{false};
+};
+
+// What key_service does with the crew, on nothing but numbers.
+class crew_user {
+public:
+  crew_user(one_job& to, bool searches)
+      : searches_(searches),
+        crew_(interlock::any_executor(to), 2, {&serve_all, &no_failure, this}) {}
+
+  void bring(unsigned number) {
+    key_crew::claim_result call = key_crew::claim_result::somebody_comes;
+    {
+      shard& home = shards_[number];
+      const std::lock_guard lock(home.lock);
+      ++home.at_rest;
+      if (home.marked) return;
+      home.marked = true;
+      crew_.mark(number);
+      call = crew_.claim();
+      if (call == key_crew::claim_result::alone) crew_.pass_gate();
+    }
+    if (call == key_crew::claim_result::somebody_comes) return;
+    if (call == key_crew::claim_result::ask && crew_.ask()) return;
+    while (crew_.rests() != 0) serve();
+    crew_.leave_gate();
+  }
+  // Effects: waits until so much is done. The last touch of the crew.
+  void close(int all, bool works) {
+    while (done_.load(acq) != all) testing::spin_hint();
+    crew_.close_gate();
+    testing::check(crew_.works() == works, "it works until a job is dropped");
+  }
+
+private:
+  using key_crew = interlock::detail::key_crew;
+  struct shard {
+    interlock::detail::brief_lock lock;
+    bool marked = false;
+    int at_rest = 0;
+  };
+
+  void serve() noexcept {
+    const std::uint64_t bits = crew_.rests();
+    for (unsigned i = 0; i < shards_.size(); ++i) {
+      if ((bits >> i & 1U) == 0) continue;
+      const std::lock_guard lock(shards_[i].lock);
+      done_.fetch_add(std::exchange(shards_[i].at_rest, 0), rel);
+      if (std::exchange(shards_[i].marked, false)) crew_.clear(i);
+    }
+  }
+  static void serve_all(void* self) noexcept {
+    auto& user = *static_cast<crew_user*>(self);
+    do {
+      user.serve();
+    } while (user.searches_ && user.search());
+  }
+  bool search() noexcept {
+    if (!crew_.begin_search()) return false;
+    crew_.end_search();
+    return crew_.rests() != 0;
+  }
+  static void no_failure(void*) noexcept {}
+
+  const bool searches_;
+  std::array<shard, 2> shards_;
+  std::atomic<int> done_{0};
+  key_crew crew_;
+};
+
+// Each thread brings work to its shards; one more piece may lie there before.
+void crew(world& w, std::vector<std::vector<unsigned>> bring, bool before, bool searches,
+          int drops) {
+  one_job jobs;
+  auto* const user = new crew_user(jobs, searches);
+  int all = before;
+  if (before) user->bring(0);
+  std::atomic<int> left{static_cast<int>(bring.size())};
+  for (const auto& shards : bring) all += static_cast<int>(shards.size());
+  for (const auto& shards : bring) {
+    w.thread([&, user, shards, all, drops] {
+      for (const unsigned each : shards) user->bring(each);
+      if (left.fetch_sub(1, ar) != 1) return;
+      user->close(all, drops == 0);
+      delete user;
+      jobs.stop();
+    });
+  }
+  w.thread([&, drops] { jobs.work(drops); });
+  w.finally([] {});
+}
+
+void comes_to_a_job_that_goes(world& w) { crew(w, {{0}}, true, false, 0); }
+void comes_to_a_job_that_searches(world& w) { crew(w, {{0}}, true, true, 0); }
+void comes_as_a_job_is_dropped(world& w) { crew(w, {{0}}, true, false, 1); }
+void comes_to_another_shard(world& w) { crew(w, {{1}}, true, false, 0); }
+void come_at_two_shards(world& w) { crew(w, {{0}, {1}}, false, false, 0); }
+
 // ---- what others do -----------------------------------------------------------------------------
 
 // Finds the lane of a key, lets go of the table, and uses the lane.
@@ -460,6 +600,17 @@ TEST_CASE("keyed_serial_queue: what comes as the job goes home is done", "[.deep
   proved(comes_as_the_job_goes, whole_waits());
 }
 
+TEST_CASE("keyed_serial_queue: a job that goes, searches or is dropped leaves no work behind") {
+  proved(comes_to_a_job_that_goes, whole_waits());
+  proved(comes_to_a_job_that_searches, whole_waits());
+  proved(comes_as_a_job_is_dropped, whole_waits());
+  proved(comes_to_another_shard, whole_waits());
+}
+
+TEST_CASE("keyed_serial_queue: of two who find nobody on the way one asks", "[.deep]") {
+  proved(come_at_two_shards, whole_waits());
+}
+
 TEST_CASE("keyed_serial_queue: two that rest are taken once or cancelled", "[.deep]") {
   const auto two = [](world& w) { rests_and_is_cancelled(w, 2); };
   CHECK(joined(seen(proved(two, whole_waits()))) == "0, 1, 2");
@@ -478,6 +629,7 @@ TEST_CASE("keyed_serial_queue: mutants", "[.mutants]") {
            [](world& w) { few_places(w, 1, true); }, [](world& w) { few_places(w, 2, false); },
            place_comes_back, drains_two_keys, [](world& w) { rests_and_is_cancelled(w, 1); },
            [](world& w) { leaves_the_line(w, false); },
-           [](world& w) { executed_elsewhere(w, 1); }},
+           [](world& w) { executed_elsewhere(w, 1); }, comes_to_a_job_that_goes,
+           comes_to_a_job_that_searches, comes_as_a_job_is_dropped, comes_to_another_shard},
           how);
 }
