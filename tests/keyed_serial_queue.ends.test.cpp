@@ -1111,6 +1111,7 @@ TEST_CASE("an idle key costs nothing, and 48 bytes of captures no allocation") {
     void operator()() const { *sum += data[0]; }
   };
   STATIC_REQUIRE(sizeof(payload) == 48);
+  STATIC_REQUIRE(sizeof(keyed_serial_queue<std::uint64_t>) <= 4608);
   STATIC_REQUIRE(sizeof(interlock::detail::posted_key_work<std::uint64_t, payload>) <= 128);
   std::uint64_t sum = 0;
   {

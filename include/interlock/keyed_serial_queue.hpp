@@ -16,17 +16,19 @@
 //             matters.
 // Cost        Key idle: two exchanges of a byte around your function, no copy of the key. A queued
 //             post allocates nothing once its thread has blocks, for keys of 8 bytes and captures
-//             of 48; a larger key goes with its task, and both to the heap. 8.5 KB an object.
+//             of 48; a larger key goes with its task, and both to the heap. 4.5 KB an object.
 // Lifetime    The destructor closes and drains. The executor must outlive the queue and run what it
-//             took. A coroutine must not be destroyed while its task runs, nor destroy the queue
-//             on a thread that works for it.
-// Resumes on  The thread that ran the task, once it holds no key, and before the call that it was
-//             in returns; or where .resume_on(executor) puts it.
+//             took. The key that run or drain is given stays as it is until they return. A
+//             coroutine must not be destroyed while its task runs, nor destroy the queue on a
+//             thread that works for it.
+// Resumes on  The thread that ran the task, once it has left that key, and before the call that it
+//             was in returns; or where .resume_on(executor) puts it.
 // Cancellation By a stop token or a deadline, before the task begins: it leaves the line at once.
 //             cancel_pending() does that to all that has not begun.
 // Not for     A handful of keys that never change: one serial_queue each is cheaper. Equal runs
-//             under a lock and must not use the queue. A coroutine that awaits its own key from
-//             inside, or keys that coroutines hold in a circle: not detected, they hang.
+//             under a lock and must not use the queue. A coroutine of a framework whose promises
+//             do not say who awaits them, or one that blocks its thread: that it waits for a key
+//             that it holds is not seen, and hangs.
 //
 // Example     // examples/keyed_serial_queue.cpp
 //             keyed_serial_queue<std::string> accounts({.workers = 2});
@@ -62,8 +64,10 @@ struct keyed_bounds {
 //
 // A refusal is a value or, where a call gives what f gives, a std::system_error: broken_pipe
 // (closed), operation_canceled (cancel_pending). resource_deadlock_would_occur is always thrown: by
-// a task that waits for its own key, or for a key whose task waits, in any number of steps, for one
-// that its thread is at work for. Only work of keyed queues counts as a step, also of several ones.
+// a task that waits for its own key, or for one whose task waits, in any number of steps, for what
+// the first one holds. Steps are waits for keys and for serial queues, of threads inside of tasks
+// and of coroutines that such a queue awaits: tasks (see task.hpp) and others whose promises have
+// for_each_caller(). Of the options, `strict` changes nothing: run() always queues at once.
 template <class Key, class Hash = std::hash<Key>, class Equal = std::equal_to<Key>>
 class keyed_serial_queue {
   using lanes = detail::key_lanes<Key, Hash, Equal>;
