@@ -533,3 +533,102 @@ TEST_CASE("[dependent-keys] who waits for a run that loses its lease waits for i
   CHECK(inner == circular);
   CHECK(*cache.find(1, pay) == 5);
 }
+
+// ---- leases that are renewed, long, or of one who resolves --------------------------------------
+
+TEST_CASE("[live-owner-reclaimed] a joiner that looks at a lease loses no answer of its run") {
+  std::atomic<std::int64_t> now{1};
+  std::atomic<int> asked{0};
+  const std::int64_t lease = 2'000'000;
+  cache_type cache({.lease = nanoseconds(lease), .now = [&] {
+                      asked.fetch_add(1);
+                      return nanoseconds(now.load());
+                    }});
+  auto claimed = cache.try_claim("k", pay);
+  std::atomic<bool> over{false};
+  cache_type::result got;
+  std::thread thread([&] {
+    got = cache.run("k", pay, never);
+    over.store(true);
+  });
+  wait_for_joiners(cache, 1);
+  now.store(lease / 2);
+  CHECK(claimed.owner.renew());
+  CHECK(cache.forget("k"));
+  now.store(lease + 100);  // past the lease that it joined in, not past this one
+  const int before = asked.load();
+  while (asked.load() < before + 3 && !over.load()) std::this_thread::yield();
+  const auto lost = claimed.owner.complete(7);
+  thread.join();
+  CHECK(lost.outcome == lost_ownership);
+  CHECK(got.outcome == joined);
+  CHECK(*got == 7);
+  CHECK(cache.statistics().joined == 1);
+}
+
+TEST_CASE("a clock that throws at a joiner takes it from its run") {
+  std::atomic<bool> broken{false};
+  cache_type cache({.lease = std::chrono::milliseconds(1), .now = [&]() -> nanoseconds {
+                      if (broken.load()) throw std::runtime_error("no time");
+                      return nanoseconds(1);
+                    }});
+  auto claimed = cache.try_claim("k", pay);
+  bool thrown = false;
+  std::thread thread([&] {
+    try {
+      cache.run("k", pay, never);
+    } catch (const std::runtime_error&) {
+      thrown = true;
+    }
+  });
+  wait_for_joiners(cache, 1);
+  broken.store(true);
+  thread.join();
+  broken.store(false);
+  CHECK(thrown);
+  CHECK(claimed.owner.complete(1).outcome == executed);
+}
+
+TEST_CASE("[live-owner-reclaimed] a lease as long as time has no end") {
+  cache_type cache({.lease = nanoseconds::max()});
+  auto claimed = cache.try_claim("k", pay);
+  CHECK(cache.try_run("k", pay, never).outcome == in_flight);
+  std::thread thread([&] {
+    wait_for_joiners(cache, 1);
+    claimed.owner.complete(1);
+  });
+  CHECK(cache.run("k", pay, never).outcome == joined);
+  thread.join();
+}
+
+TEST_CASE("[lost-leader] who resolves a doubt and gives up leaves it as it was") {
+  const bool late = GENERATE(false, true);
+  coarse_time time(nanoseconds(1));
+  cache_type cache(leased(time));
+  auto first = cache.try_claim("k", pay);
+  CHECK(first.owner.begin_effect());
+  first = {};
+  auto resolver = cache.claim_in_doubt("k", pay);
+  REQUIRE(resolver.owner);
+  if (late) {
+    pass(time, 100);
+  } else {
+    std::optional<idempotency_outcome> joiner;
+    join(cache, joiner);
+    resolver = {};
+    CHECK(joiner == in_doubt);
+  }
+  CHECK(cache.run("k", pay, never).outcome == in_doubt);
+  CHECK(cache.try_run("k", pay, never).outcome == in_doubt);
+  auto second = cache.claim_in_doubt("k", pay);
+  REQUIRE(second.owner);
+  CHECK(second.owner.attempt() == 3);
+  SECTION("answered") {
+    CHECK(second.owner.complete(5).outcome == executed);
+    CHECK(cache.run("k", pay, never).outcome == replayed);
+  }
+  SECTION("it did not happen") {
+    second.owner.fail(std::make_exception_ptr(1));
+    CHECK(cache.run("k", pay, [] { return 6; }).outcome == executed);
+  }
+}

@@ -246,7 +246,7 @@ public:
     return try_claim_by(key, payload, false);
   }
   // As try_claim, and the ticket of a run that is in doubt: for one who finds out what became of it
-  // and settles it then.
+  // and settles it then: fail() where nothing has happened. Dropped, it leaves the key in doubt.
   template <class K = Key>
   claim_result claim_in_doubt(const K& key, fingerprint payload) {
     return try_claim_by(key, payload, true);
@@ -332,9 +332,11 @@ private:
                             idempotency_outcome found);
   template <class Token>
   bool wait(const time_point* deadline, const Token& stop, detail::thread_waiter& node,
-            joiner& self, std::uint32_t hash);
+            joiner& self, const request& asked);
   template <class End>
-  bool wait_by(const time_point* deadline, detail::thread_waiter& node, const End& end);
+  bool wait_by(const time_point* deadline, detail::thread_waiter& node, joiner& self,
+               request asked, const End& end);
+  time_point next_look(joiner& self, const request& asked);
   template <class K>
   claim_result try_claim_by(const K& key, fingerprint payload, bool resolves);
   template <class K>

@@ -119,7 +119,7 @@ auto idempotency_cache<Key, R, H, E>::claim_slowly(const time_point* deadline, T
     record_ptr seat;
     const idempotency_outcome seen = table_.enter(asked, key, &self, seat, absent);
     if (seen != idempotency_outcome::joined) return conclude(seen, std::move(seat), asked.now);
-    if (!wait(deadline, stop, node, self, asked.hash)) continue;  // a lease may be over
+    if (!wait(deadline, stop, node, self, asked)) continue;  // a lease may be over
     if (self.told != idempotency_outcome::cancelled) {
       return conclude(self.told, std::move(self.record), asked.now);
     }
@@ -133,8 +133,8 @@ template <class Key, class R, class H, class E>
 template <class Token>
 bool idempotency_cache<Key, R, H, E>::wait(const time_point* deadline, const Token& stop,
                                            detail::thread_waiter& node, joiner& self,
-                                           std::uint32_t hash) {
-  const auto end = [&](wait_status why) noexcept { return table_.withdraw(hash, self, why); };
+                                           const request& asked) {
+  const auto end = [&](wait_status why) noexcept { return table_.withdraw(asked.hash, self, why); };
   struct leaver {
     ~leaver() {
       if (here != nullptr) detail::run_waits::end(*here);
@@ -146,29 +146,50 @@ bool idempotency_cache<Key, R, H, E>::wait(const time_point* deadline, const Tok
   };
   if constexpr (!std::is_same_v<Token, no_stop>) {
     const typename detail::stop_callback_of<Token, decltype(cancel)>::type armed(stop, cancel);
-    return wait_by(deadline, node, end);
+    return wait_by(deadline, node, self, asked, end);
   } else {
-    return wait_by(deadline, node, end);
+    return wait_by(deadline, node, self, asked, end);
   }
 }
 
+// It looks at the lease from where it is, and leaves when that is over: an owner that renewed it
+// may have an answer for those who joined.
 template <class Key, class R, class H, class E>
 template <class End>
 bool idempotency_cache<Key, R, H, E>::wait_by(const time_point* deadline,
-                                              detail::thread_waiter& node, const End& end) {
-  const bool leased = how_.lease.count() != 0;
-  if (deadline == nullptr && !leased) {
-    node.wait();
-    return true;
+                                              detail::thread_waiter& node, joiner& self,
+                                              request asked, const End& end) {
+  for (;;) {
+    const time_point look = next_look(self, asked);
+    if (look == time_point::min()) return false;
+    const bool by_lease = deadline == nullptr || look < *deadline;
+    if (by_lease && look == time_point::max()) break;
+    if (node.wait_until(by_lease ? look : *deadline)) break;
+    if (!by_lease) {
+      if (end(wait_status::timed_out)) return true;
+      break;
+    }
+    try {
+      asked.now = now();
+    } catch (...) {
+      if (end(wait_status::cancelled)) throw;
+      break;
+    }
   }
-  const time_point look =
-      leased ? std::chrono::steady_clock::now() + how_.lease : time_point::max();
-  const bool by_lease = deadline == nullptr || look < *deadline;
-  if (!node.wait_until(by_lease ? look : *deadline) && end(wait_status::timed_out)) {
-    return !by_lease;
-  }
-  node.wait();  // whoever took the node is about to wake it, or has
+  node.wait();  // until whoever has taken the node wakes it
   return true;
+}
+
+// Returns: when a joiner should look at the lease of its run again; min if it is over, and self is
+//          taken off. The clock of the cache may tick, or be another one: not in a hurry.
+template <class Key, class R, class H, class E>
+auto idempotency_cache<Key, R, H, E>::next_look(joiner& self, const request& asked) -> time_point {
+  if (how_.lease.count() == 0) return time_point::max();
+  const nanoseconds left = table_.look_at_lease(asked.hash, self, asked.now);
+  if (left.count() == 0) return time_point::min();
+  const nanoseconds tick = std::min<nanoseconds>(how_.lease, std::chrono::milliseconds(1));
+  const time_point here = std::chrono::steady_clock::now();
+  return left > time_point::max() - here ? time_point::max() : here + std::max(left, tick);
 }
 
 // A joiner that is told `executed` is the owner now.

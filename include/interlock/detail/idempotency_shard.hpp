@@ -139,6 +139,8 @@ struct idempotency_shard {
   // Effects: fresh takes the place of a run that has lost its lease, and its joiners.
   void hand_over(record& late, record& fresh) noexcept {
     fresh.add_turns(late.word().turn());
+    // Who resolves a doubt and gives up leaves it as it was.
+    if (late.word().has(record_word::effect_begun)) fresh.set(record_word::effect_begun);
     ring_of<joiner> all(late.joiners);
     for (joiner* each = all.first(); each != nullptr; each = all.after(*each)) {
       if (each->thread != nullptr) run_waits::goes_along(*each->thread, fresh.runner());
@@ -159,6 +161,16 @@ struct idempotency_shard {
     all.push_back(self);
     run.joiners = all.first();
     return true;
+  }
+  // Effects: takes a joiner off whose run has a lease that is over.
+  // Returns: how long the lease goes on; 0 if it did; max if there is no end, or it was woken.
+  static nanoseconds look_at_lease(joiner& self, nanoseconds now) noexcept {
+    if (self.previous == nullptr || self.record->at == nanoseconds::max()) {
+      return nanoseconds::max();
+    }
+    if (now < self.record->at) return self.record->at - now;
+    remove(self);
+    return {};
   }
   static bool end(joiner& self, wait_status why) noexcept {
     const bool queued = remove(self);

@@ -13,7 +13,8 @@
 //                                            else the next caller has a record of its own, with a
 //                                            turn more, and the joiners go along
 //   in doubt -- settle by the late owner --> as running; it was its key still
-//   in doubt -- enter, to resolve ---------> running   as after a lease without an effect
+//   in doubt -- enter, to resolve ---------> running   as above; in doubt again if that owner
+//                                            gives up, or is late
 //   settled  -- expiry, eviction, drop ----> absent
 //   running  -- drop by force -------------> absent    its owner still answers those who joined
 //
@@ -226,6 +227,11 @@ public:
     const std::lock_guard lock(shard_of(hash).mutex);
     return shard::remove(self);
   }
+  // See the shard's.
+  nanoseconds look_at_lease(std::uint32_t hash, joiner& self, nanoseconds now) noexcept {
+    const std::lock_guard lock(shard_of(hash).mutex);
+    return shard::look_at_lease(self, now);
+  }
   // Effects: ends the wait of a joiner if nobody has: takes it off, or keeps it from being queued.
   // Returns: true if it was queued: the caller has to wake it.
   bool withdraw(std::uint32_t hash, joiner& self, wait_status why) noexcept {
@@ -274,7 +280,8 @@ private:
   shard& shard_of(std::uint32_t hash) const noexcept { return shards_.of(hash); }
 
   nanoseconds lease_end(nanoseconds now) const noexcept {
-    return lease_.count() == 0 ? nanoseconds::max() : now + lease_;
+    return lease_.count() == 0 || now > nanoseconds::max() - lease_ ? nanoseconds::max()
+                                                                    : now + lease_;
   }
   // As the shard's, without a look at its line.
   bool is_expired(const record& each, record_word word, nanoseconds now) const noexcept {
