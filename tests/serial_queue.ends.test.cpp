@@ -777,9 +777,92 @@ TEST_CASE("An empty function is refused where it is posted") {
   CHECK_THROWS_AS(queue.post_wait(std::function<void()>()), std::invalid_argument);
   CHECK_THROWS_AS(queue.post_droppable(nothing), std::invalid_argument);
   CHECK_THROWS_AS(queue.post(nothing, stop.get_token()), std::invalid_argument);
+  CHECK_THROWS_AS(queue.submit_future(nothing), std::invalid_argument);
+  CHECK_THROWS_AS(queue.async_post(std::function<void()>()), std::invalid_argument);
+  CHECK_THROWS_AS(queue.async_post(nothing, stop.get_token()), std::invalid_argument);
+  // Who waits for the answer gets what the call gives.
   CHECK_THROWS_AS(queue.run(std::function<void()>()), std::bad_function_call);
+  const auto submits = [&]() -> task<void> { co_await queue.submit(std::function<void()>()); };
+  CHECK_THROWS_AS(sync_wait(submits()), std::bad_function_call);
   CHECK(queue.run([] { return 3; }) == 3);
   CHECK(queue.post([] {}) == post_result::accepted);
+}
+
+TEST_CASE("After close each call says so, and nothing runs") {
+  each_way([](queue_options options) {
+    options.capacity = 2;
+    serial_queue queue(options);
+    inplace_stop_source stop;
+    manual_timer timer;
+    const auto token = stop.get_token();
+    int ran = 0;
+    const auto f = [&ran] { ++ran; };
+    queue.close();
+    CHECK(queue.post(f) == post_result::closed);
+    CHECK(queue.post(f, token) == post_result::closed);
+    CHECK(queue.post_droppable(f) == post_result::closed);
+    CHECK(queue.post_wait(f) == post_result::closed);
+    CHECK(queue.post_wait(f, token) == post_result::closed);
+    CHECK(queue.post_wait_until(soon(), f) == post_result::closed);
+    CHECK(queue.run(f, token).status() == wait_status::closed);
+    CHECK(queue.run_until(soon(), f).status() == wait_status::closed);
+    CHECK_FALSE(queue.try_run(f));
+    CHECK(code_of([&] { queue.run(f); }) == std::errc::broken_pipe);
+    CHECK(code_of([&] { static_cast<void>(queue.submit_future(f)); }) == std::errc::broken_pipe);
+    const auto client = [&]() -> task<void> {
+      CHECK(co_await queue.async_post(f) == post_result::closed);
+      const auto stopped = co_await queue.submit(f, token);
+      CHECK(stopped.status() == wait_status::closed);
+      const auto late = co_await queue.submit_until(timer, timer.now() + 1s, f);
+      CHECK(late.status() == wait_status::closed);
+      co_await queue.interleaved();
+    };
+    CHECK(code_of([&] { sync_wait(client()); }) == std::errc::broken_pipe);
+    queue.drain();
+    CHECK(ran == 0);
+    CHECK(queue.stats().accepted == 0);
+  });
+}
+
+TEST_CASE("From inside of a task each call that would wait for its own queue says so") {
+  each_way([](queue_options options) {
+    options.capacity = 1;
+    serial_queue queue(options);
+    inplace_stop_source stop;
+    constexpr auto error = std::errc::resource_deadlock_would_occur;
+    int posted = 0;
+    queue.run([&] {
+      const auto never = [] { FAIL("it would have overtaken its caller"); };
+      CHECK_FALSE(queue.try_run(never));
+      CHECK(code_of([&] { queue.run(never); }) == error);
+      CHECK(code_of([&] { static_cast<void>(queue.run(never, stop.get_token())); }) == error);
+      CHECK(code_of([&] { static_cast<void>(queue.run_until(late(), never)); }) == error);
+      CHECK(code_of([&] { queue.drain(); }) == error);
+      CHECK(code_of([&] { static_cast<void>(queue.drain_until(late())); }) == error);
+      CHECK(queue.post([&posted] { ++posted; }) == post_result::accepted);
+      CHECK(code_of([&] { static_cast<void>(queue.post_wait(never)); }) == error);
+      CHECK(queue.post(never) == post_result::full);
+    });
+    queue.drain();
+    CHECK(posted == 1);
+  });
+}
+
+TEST_CASE("A task may stop what waits in its own queue") {
+  each_way([](const queue_options& options) {
+    serial_queue queue(options);
+    inplace_stop_source stop;
+    int ran = 0;
+    {
+      occupied busy(queue);
+      CHECK(queue.post([&] { stop.request_stop(); }) == post_result::accepted);
+      CHECK(queue.post([&] { ++ran; }, stop.get_token()) == post_result::accepted);
+      CHECK(queue.post([&] { ran += 10; }) == post_result::accepted);
+    }
+    queue.drain();
+    CHECK(ran == 10);
+    check_sums(queue);
+  });
 }
 
 TEST_CASE("A refusal that nobody asks about ends the program with a sentence") {

@@ -152,7 +152,10 @@ public:
   };
 
   posting_place(const request& what, wake_function function)
-      : base({what.lane, 1}, function), lane_(*what.lane), function_(std::move(what.f)) {}
+      : base({what.lane, 1}, function), lane_(*what.lane), function_(std::move(what.f)) {
+    refuse_coroutine<F>();
+    refuse_nothing(function_);
+  }
   request what() { return {&lane_, std::move(function_)}; }
 
   bool try_now() noexcept {
@@ -209,6 +212,7 @@ template <class F>
 auto submit_future(queue_lane& lane, F&& f) {
   using task = std::decay_t<F>;
   refuse_coroutine<task>();
+  refuse_nothing(f);
   auto node = std::make_unique<promised_work<task>>(std::forward<F>(f));
   auto future = node->promise.get_future();
   const post_result room = lane.find_room();
