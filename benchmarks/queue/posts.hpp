@@ -39,8 +39,8 @@ inline const std::string keyed = "queue/post, 100 000 keys/";
 // What the tasks work on: a number that only tasks touch, and for each producer how many are done.
 struct ledger {
   struct alignas(64) tally {
-    std::atomic<std::uint64_t> done{0};
-    std::uint64_t posted = 0;  // the producer's own
+    std::atomic<std::uint64_t> done{0};  // by whoever runs the tasks
+    alignas(64) std::uint64_t posted = 0;  // the producer's own, so on a line of its own
 
     // Only tasks of one producer write here, one after the other.
     void tick() noexcept {
