@@ -19,6 +19,7 @@
 #include <utility>
 #include <vector>
 
+#include "support/stopping.hpp"
 #include "testing/last_user.hpp"
 
 using interlock::post_result;
@@ -425,7 +426,8 @@ struct one_by_one {
 };
 
 // tell, look: a flag, by which one thread may learn that the other's calls came before its own.
-enum class step { post, run, drain, shut, tell, look };
+// stand: a post that could be stopped.
+enum class step { post, stand, run, drain, shut, tell, look };
 using steps = std::vector<step>;
 
 template <class Queue>
@@ -441,6 +443,10 @@ struct recorded_queue {
     if (what == step::post) {
       calls.record({kind::task, id}, [&](turn_call& c) {
         c.accepted = queue->post(task) == post_result::accepted;
+      });
+    } else if (what == step::stand) {
+      calls.record({kind::task, id}, [&](turn_call& c) {
+        c.accepted = queue->post(task, never.get_token()) == post_result::accepted;
       });
     } else if (what == step::run) {
       calls.record({kind::task, id}, [&](turn_call& c) {
@@ -474,6 +480,7 @@ struct recorded_queue {
   }
 
   Queue* queue;
+  support::stop_source never;
   int ran = 0;  // plain, as the turns: a race if two tasks run at once
   std::array<int, 8> turns{-1, -1, -1, -1, -1, -1, -1, -1};
   std::atomic<int> ended{0}, told{0};
@@ -500,6 +507,7 @@ void history_of(world& w, Queue* queue, const std::vector<steps>& threads) {
 // A list for each producer. Who finds nobody at work does what is listed, the last thread's first.
 class lists_of_producers {
 public:
+  post_result post(const std::function<void()>& f, support::stop_source::token) { return post(f); }
   post_result post(const std::function<void()>& f) {
     lock(lock_);
     lists_[testing::here().thread].push_back(f);
@@ -597,6 +605,7 @@ TEST_CASE("bugs: a queue answers as if each call did its task at once, in every 
   ours(told_by_another);
   ours({{post, tell, run}, {look, run, post}});
   ours({{post, run}, {post, drain}});
+  ours({{run}, {post, stand, post}});
   ours({{post, tell, shut}, {look, post, run}});
   const auto theirs =
       failing([](world& w) { history_of(w, new lists_of_producers, told_by_another); });

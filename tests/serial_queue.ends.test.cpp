@@ -11,6 +11,8 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <coroutine>
+#include <exception>
 #include <functional>
 #include <future>
 #include <memory>
@@ -24,11 +26,13 @@
 #include <vector>
 
 #include "support/allocations.hpp"
+#include "support/awaiters.hpp"
 #include "support/catch.hpp"
 #include "support/death.hpp"
 #include "support/detached.hpp"
 #include "support/occupied.hpp"
 #include "support/owned.hpp"
+#include "support/stopping.hpp"
 #include "support/threads.hpp"
 
 using interlock::inplace_stop_source;
@@ -535,6 +539,22 @@ TEST_CASE("interleaved lets others in at a co_await, submit does not") {
   });
 }
 
+TEST_CASE("Who goes from one queue to the next by interleaved leaves the first") {
+  serial_queue first;
+  serial_queue second;
+  bool let_in = false;
+  std::errc code{};
+  const auto visitor = [&]() -> support::detached {
+    co_await first.interleaved();
+    co_await second.interleaved();
+    let_in = first.try_run([] {});
+    code = code_of([&] { first.run([] {}); });
+  };
+  visitor();
+  CHECK(let_in);
+  CHECK(code == std::errc{});
+}
+
 // ---- circles ------------------------------------------------------------------------------------
 
 TEST_CASE("Tasks of two queues that wait for each other on two threads get an error, not a hang") {
@@ -675,6 +695,306 @@ TEST_CASE("A task that waits for room in its own full queue gets an error") {
     return code_of([&] { static_cast<void>(queue.post_wait([] {})); });
   });
   CHECK(code == std::errc::resource_deadlock_would_occur);
+}
+
+// ---- who is held up, and for how long -----------------------------------------------------------
+
+namespace {
+
+// Starts a coroutine that submits f and then calls `behind`.
+template <class F, class Behind>
+support::detached submits_then(serial_queue& queue, F f, Behind behind) {
+  co_await queue.submit(std::move(f));
+  behind();
+}
+
+task<void> parks_in(std::coroutine_handle<>& at) { co_await support::park_in{at}; }
+
+// Takes what it should run and destroys it.
+struct dropping_resumptions {
+  using moves_what_it_runs = void;
+  template <class Job>
+  void execute(Job&& job) {
+    const std::decay_t<Job> gone(std::forward<Job>(job));
+  }
+};
+
+}  // namespace
+
+TEST_CASE("A post does not wait for a coroutine that holds the queue") {
+  serial_queue queue;
+  std::coroutine_handle<> at;
+  bool ended = false;
+  int ran = 0;
+  // More than a quantum, so that the runner would give its role away; then it goes to a coroutine.
+  CHECK(queue.post([&] {
+    for (int i = 0; i < 70; ++i) static_cast<void>(queue.post([&ran] { ++ran; }));
+    submits_then(queue, [&] { return parks_in(at); }, [&] { ended = true; });
+    static_cast<void>(queue.post([&ran] { ++ran; }));
+  }) == post_result::accepted);
+  CHECK(ran == 70);
+  CHECK(queue.post([&ran] { ++ran; }) == post_result::accepted);  // by the one that resumes it
+  at.resume();
+  queue.drain();
+  CHECK(ended);
+  CHECK(ran == 72);
+}
+
+TEST_CASE("A post does not wait for the job of an executor that has refused before") {
+  std::vector<std::function<void()>> jobs;
+  int refusals = 1;
+  queue_options options;
+  options.executor = [&](auto job) {
+    if (refusals-- > 0) throw std::runtime_error("full");
+    jobs.emplace_back(job);
+  };
+  options.on_error = [](const std::exception_ptr&) {};
+  serial_queue queue(options);
+  int ran = 0;
+  const auto one_more = [&ran] { ++ran; };
+  CHECK(queue.post([&] {
+    for (int i = 0; i < 2; ++i) static_cast<void>(queue.post(one_more));
+  }) == post_result::accepted);
+  CHECK(queue.post(one_more) == post_result::accepted);
+  for (std::size_t i = 0; i < jobs.size(); ++i) {
+    const std::function<void()> job = jobs[i];
+    job();
+  }
+  queue.drain();
+  CHECK(ran == 3);
+}
+
+TEST_CASE("A post that waits to take over gives up when the task takes long") {
+  serial_queue queue({.quantum = 1});
+  std::binary_semaphore begun{0};
+  std::binary_semaphore release{0};
+  int ran = 0;
+  std::thread runner([&] {
+    static_cast<void>(queue.post([&] {
+      static_cast<void>(queue.post([] {}));
+      static_cast<void>(queue.post([&] {  // behind the quantum: the role is to be had
+        begun.release();
+        release.acquire();
+      }));
+    }));
+  });
+  begun.acquire();
+  CHECK(queue.post([&ran] { ++ran; }) == post_result::accepted);  // though that task waits for us
+  release.release();
+  runner.join();
+  queue.drain();
+  CHECK(ran == 1);
+}
+
+TEST_CASE("A coroutine never goes on as the runner of the queue") {
+  serial_queue queue;
+  inplace_stop_source stop;
+  const auto can_inline = [](auto& waits) {
+    return requires { std::move(waits).resume_inline(); };
+  };
+  auto submitted = queue.submit([] {});
+  auto stoppable = queue.submit([] {}, stop.get_token());
+  auto posted = queue.async_post([] {});
+  CHECK_FALSE(can_inline(submitted));
+  CHECK_FALSE(can_inline(stoppable));
+  CHECK_FALSE(can_inline(posted));
+}
+
+TEST_CASE("A coroutine that the queue awaits gets an error where it waits for room in it") {
+  serial_queue queue({.capacity = 1});
+  std::errc code{};
+  const auto critical = [&]() -> task<void> {
+    CHECK(queue.post([] {}) == post_result::accepted);
+    try {
+      const post_result how = co_await queue.async_post([] {});
+      CHECK(how == post_result::closed);
+    } catch (const std::system_error& e) {
+      code = static_cast<std::errc>(e.code().value());
+    }
+  };
+  const auto client = [&]() -> task<void> { co_await queue.submit(critical); };
+  sync_wait(client());
+  CHECK(code == std::errc::resource_deadlock_would_occur);
+}
+
+TEST_CASE("Places are free while a coroutine holds the queue, also where they come many at a time") {
+  serial_queue queue({.capacity = 512});
+  std::coroutine_handle<> at;
+  {
+    occupied busy(queue);
+    for (int i = 0; i < 40; ++i) CHECK(queue.post([] {}) == post_result::accepted);
+    submits_then(queue, [&] { return parks_in(at); }, [] {});
+    int more = 0;
+    while (queue.post([] {}) == post_result::accepted) ++more;
+    CHECK(more == 472);
+  }
+  for (int i = 0; i < 40; ++i) CHECK(queue.post([] {}) == post_result::accepted);
+  CHECK(queue.post([] {}) == post_result::full);
+  at.resume();
+}
+
+TEST_CASE("A task whose move throws behind the wait for a place gives the place back") {
+  struct fragile {
+    explicit fragile(int& n) : moves(&n) {}
+    fragile(fragile&& other) : moves(other.moves) {
+      if (--*moves < 0) throw std::runtime_error("moved once too often");
+    }
+    void operator()() const {}
+    int* moves;
+  };
+  serial_queue queue({.capacity = 1, .workers = 1});
+  int threw = 0;
+  for (int allowed = 0; allowed < 8; ++allowed) {
+    int moves = allowed;
+    const auto client = [&]() -> task<void> {
+      const post_result how = co_await queue.async_post(fragile(moves));
+      CHECK(how == post_result::accepted);
+    };
+    try {
+      sync_wait(client());
+    } catch (const std::runtime_error&) {
+      ++threw;
+    }
+    queue.drain();
+    CHECK(queue.post_wait_until(late(), [] {}) == post_result::accepted);
+    queue.drain();
+  }
+  CHECK(threw > 0);
+}
+
+TEST_CASE("drain waits until the captures of what was stopped or dropped are destroyed") {
+  struct slow {
+    slow(std::binary_semaphore& b, std::binary_semaphore& g) : begun(&b), go(&g) {}
+    slow(slow&& other) noexcept : begun(std::exchange(other.begun, nullptr)), go(other.go) {}
+    ~slow() {
+      if (begun == nullptr) return;
+      begun->release();
+      go->acquire();
+    }
+    void operator()() const {}
+    std::binary_semaphore* begun;
+    std::binary_semaphore* go;
+  };
+  for (const bool stops : {true, false}) {
+    serial_queue queue({.capacity = 1, .full = when_full::drop_oldest});
+    inplace_stop_source stop;
+    std::binary_semaphore begun{0};
+    std::binary_semaphore go{0};
+    std::thread other;
+    {
+      occupied busy(queue);
+      static_cast<void>(stops ? queue.post(slow(begun, go), stop.get_token())
+                              : queue.post_droppable(slow(begun, go)));
+      other = std::thread([&] {
+        stops ? void(stop.request_stop()) : void(queue.post([] {}));
+      });
+      begun.acquire();
+    }
+    CHECK_FALSE(queue.drain_until(soon()));
+    go.release();
+    queue.drain();
+    other.join();
+    check_sums(queue);
+  }
+}
+
+TEST_CASE("A coroutine that an executor has dropped may be destroyed behind its queue") {
+  dropping_resumptions executor;
+  inplace_stop_source stop;
+  auto queue = std::make_unique<serial_queue>();
+  const auto waits = [&]() -> support::owned {
+    const auto got = co_await queue->submit([] {}, stop.get_token()).resume_on(executor);
+    static_cast<void>(got);
+  };
+  support::owned client{};
+  {
+    occupied busy(*queue);
+    client = waits();
+  }
+  queue.reset();
+  client.handle.destroy();
+}
+
+TEST_CASE("A thread that waits for a queue lets those go on whom it has made ready as its runner") {
+  serial_queue outer;
+  serial_queue queue({.quantum = 1});
+  std::coroutine_handle<> at;
+  bool waits = false;
+  bool let_go = false;
+  bool ended = false;
+  std::thread other;
+  {
+    occupied busy(queue);
+    static_cast<void>(queue.post([] {}));  // the quantum of that thread
+    submits_then(queue, [] {}, [&] {
+      let_go = true;
+      if (waits) at.resume();
+    });
+    const auto critical = [&]() -> task<void> {
+      if (let_go) co_return;
+      waits = true;
+      co_await support::park_in{at};
+    };
+    submits_then(queue, critical, [&] { ended = true; });
+    std::binary_semaphore inside{0};
+    other = std::thread([&] {
+      outer.run([&] {
+        static_cast<void>(outer.post([&] {
+          inside.release();
+          queue.run([] {});
+        }));
+      });
+    });
+    inside.acquire();
+  }
+  other.join();
+  queue.drain();
+  CHECK(ended);
+}
+
+TEST_CASE("Whoever gets the place of a stopped task may destroy the queue") {
+  auto queue = std::make_unique<serial_queue>(queue_options{.capacity = 1});
+  std::optional<occupied> busy(std::in_place, *queue);
+  support::stop_source stop;  // others let coroutines go on when the callback is over
+  int ran = 0;
+  static_cast<void>(queue->post([] {}, stop.get_token()));
+  const auto client = [&]() -> support::detached {
+    const post_result how = co_await queue->async_post([&ran] { ++ran; });
+    CHECK(how == post_result::accepted);
+    busy.reset();
+    queue.reset();
+  };
+  client();
+  stop.request_stop();
+  CHECK(queue == nullptr);
+  CHECK(ran == 1);
+}
+
+TEST_CASE("What a task throws is not in flight while others' work goes on") {
+  serial_queue queue;
+  int in_flight = -1;
+  std::thread thrower;
+  std::binary_semaphore begun{0};
+  std::binary_semaphore go{0};
+  bool caught = false;
+  thrower = std::thread([&] {
+    try {
+      queue.run([&] {
+        begun.release();
+        go.acquire();
+        throw std::runtime_error("mine");
+      });
+    } catch (const std::runtime_error&) {
+      caught = true;
+    }
+  });
+  begun.acquire();
+  static_cast<void>(queue.post([&in_flight] { in_flight = std::uncaught_exceptions(); }));
+  go.release();
+  thrower.join();
+  queue.drain();
+  CHECK(caught);
+  CHECK(in_flight == 0);
 }
 
 // ---- executors and workers ----------------------------------------------------------------------
@@ -911,6 +1231,19 @@ TEST_CASE("The numbers of a queue add up, and show who waits for how long") {
     CHECK(all.cancelled == 1);
     check_sums(queue);
   });
+}
+
+TEST_CASE("What begins at once does not count as waiting, also if it could leave") {
+  serial_queue queue({.metrics = true});
+  inplace_stop_source stop;
+  const auto awaited = []() -> task<void> { co_return; };
+  const auto client = [&]() -> task<void> {
+    const auto got = co_await queue.submit(awaited, stop.get_token());
+    CHECK(got.ran());
+  };
+  for (int i = 0; i < 3; ++i) sync_wait(client());
+  CHECK(queue.metrics().depth == 0);
+  CHECK(queue.metrics().oldest == 0ns);
 }
 
 TEST_CASE("Tasks of up to 64 bytes allocate nothing once the threads have blocks") {

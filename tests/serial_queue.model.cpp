@@ -854,6 +854,7 @@ private:
   static void count(interlock::detail::ending) {}
   static std::uint32_t help() { return 1; }
   static bool schedule(interlock::detail::batch&) { return false; }
+  static bool offers() { return true; }
   static void settle() {}
   static void take_from_line(interlock::detail::batch&) {}
   static bool strict() { return true; }
@@ -917,6 +918,33 @@ void takes_over_for_certain(world& w) {
     lane.drain();
     testing::check(runner == heir, "who came has the role");
     testing::check(ran == 2, "all is done");
+  });
+}
+
+// The one that came for the role does not wait for ever: it goes, or has it.
+void goes_or_takes_over(world& w) {
+  fresh_waits fresh;
+  small_lane lane;
+  int ran = 0;
+  std::atomic<int> offered{0};
+  unsigned runner = 0;
+  function_work first([&] {
+    raise(offered);
+    lane.await_push();
+  });
+  function_work second([&] { runner = testing::here().thread; });
+  function_work third([&ran] { ++ran; });
+  unsigned heir = 0;
+  w.thread([&] { lane.post_and_offer(first, second); });
+  w.thread([&] {
+    heir = testing::here().thread;
+    await(offered, 1);
+    lane.post(third);
+  });
+  w.finally([&] {
+    lane.drain();
+    testing::check(ran == 1, "all is done");
+    w.outcome(runner == heir);
   });
 }
 
@@ -1072,6 +1100,31 @@ void no_circle_any_more(world& w) {
   w.finally([a, b] {
     delete a;
     delete b;
+  });
+}
+
+// Who has been given a place waits for nothing: not for the task that had it before.
+void room_is_no_circle(world& w) {
+  queue_options how;
+  how.capacity = 1;
+  auto* const a = new book;
+  auto* const b = new book(how);
+  std::atomic<int> busy{0};
+  bool told = false;
+  w.thread([&, a, b] {
+    await(busy, 1);
+    a->queue.run([b] { static_cast<void>(b->queue.post_wait([] {})); });
+  });
+  w.thread([&, a, b] {
+    b->queue.run([&, a, b] {
+      static_cast<void>(b->queue.post([&, a] { told = is_told(a->queue); }));
+      raise(busy);
+    });
+  });
+  w.finally([&, a, b] {
+    delete a;
+    delete b;
+    testing::check(!told, "no circle");
   });
 }
 
@@ -1327,6 +1380,7 @@ TEST_CASE("serial_queue: a runner that has done its quantum is relieved") {
   proved(takes_over, whole_waits());
   proved(takes_an_offer, whole_waits());
   proved(takes_over_for_certain, whole_waits());
+  CHECK(joined(seen(proved(goes_or_takes_over))) == "0, 1");
 }
 
 TEST_CASE("serial_queue: queues that wait for each other are found, and only such") {
@@ -1334,6 +1388,7 @@ TEST_CASE("serial_queue: queues that wait for each other are found, and only suc
   proved(no_circle, whole_waits());
   CHECK(joined(seen(proved(no_circle_any_more, whole_waits()))) == "0, 1");
   proved(over_is_no_circle, whole_waits());
+  proved(room_is_no_circle, whole_waits());
   proved(awaits_itself, whole_waits());
 }
 
@@ -1356,8 +1411,10 @@ TEST_CASE("serial_queue: mutants", "[.mutants]") {
            [](world& w) { executed_elsewhere(w, post, 2); },
            [](world& w) { plain_producers(w, {post, post}, 2); }, close_ends_the_wait_for_room,
            circle_of_two, no_circle, no_circle_any_more, over_is_no_circle, takes_over_for_certain,
+           room_is_no_circle,
            waits_for_room, [](world& w) { role_comes_back(w, true); },
            [](world& w) { role_comes_back(w, false); }, knows_of_close, places_come_and_go},
           how);
-  mutants({[](world& w) { plain_producers(w, {run, run}, 1); }, stopped_post});  // who waits parks
+  mutants({[](world& w) { plain_producers(w, {run, run}, 1); }, stopped_post,
+           goes_or_takes_over});  // who waits parks
 }

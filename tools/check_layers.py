@@ -110,9 +110,9 @@ MORE_LINES = {
     "when_all.hpp": (1140, "task, and results of two shapes"),
     "with_deadline.hpp": (990, "task, stop tokens and timers together"),
     "snapshot.hpp": (1820, "the turns of transactions on top of all that a cell is"),
-    "keyed_serial_queue.hpp": (3850, "threads and coroutines that wait, with ends; who does the work; a pool"),
-    "serial_lane.hpp": (1480, "the lane, blocks for tasks, circles of lanes, the options that tasks see"),
-    "serial_queue.hpp": (3220, "the lane, its bounds and line, who waits in which way, executors, numbers"),
+    "keyed_serial_queue.hpp": (3920, "threads and coroutines that wait, with ends; who does the work; a pool"),
+    "serial_lane.hpp": (1600, "the lane, blocks for tasks, circles of lanes, the options that tasks see"),
+    "serial_queue.hpp": (3450, "the lane, its bounds and line, who waits in which way, executors, numbers"),
 }
 
 # Header -> (headers that its closure may have, why).
@@ -140,7 +140,7 @@ MORE_HEADERS = {
     "when_all.hpp": (11, "task and what it needs"),
     "with_deadline.hpp": (11, "task, stop tokens and timers together"),
     "serial_lane.hpp": (13, "the lane, blocks for tasks, circles of lanes: a file each"),
-    "serial_queue.hpp": (24, "the lane, its bounds and line, who waits in which way, executors: a file each"),
+    "serial_queue.hpp": (25, "the lane, its bounds and line, who waits in which way, executors: a file each"),
     "keyed_serial_queue.hpp": (28, "the same: work, table, lines, service, crew, circles, numbers: a file each"),
     "snapshot.hpp": (13, "the turns of transactions on top of all that a cell is"),
 }

@@ -61,9 +61,14 @@ public:
     detail::refuse_nothing(f);
     if (enter()) {
       turn mine{*this};
-      const detail::inside here(this);
-      task now(std::forward<F>(f));
-      mine.how = detail::attempt(now, options());
+      try {
+        const detail::inside here(this);
+        task now(std::forward<F>(f));
+        mine.how = detail::attempt(now, options());
+      } catch (...) {
+        mine.end(detail::ending::none);  // as in run()
+        throw;
+      }
       return post_result::accepted;
     }
     auto node = std::make_unique<detail::posted_work<task>>(std::forward<F>(f));
@@ -91,6 +96,7 @@ private:
   static void count(detail::ending) noexcept {}
   static std::uint32_t help() noexcept { return quantum; }
   static bool schedule(detail::batch&) noexcept { return false; }
+  static bool offers() noexcept { return true; }
   static void settle() noexcept {}
   static void take_from_line(detail::batch&) noexcept {}
   static bool strict() noexcept { return false; }

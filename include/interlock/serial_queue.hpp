@@ -10,8 +10,8 @@
 //             Every accepted task runs to its end unless it is cancelled. Nothing is accepted after
 //             close. A task that waits for its own queue gets an error.
 // Progress    run, drain, post_wait: blocking. try_run: never waits. post, submit: lock-free, but
-//             post waits for the end of one task where a runner has done its quantum. Without
-//             worker and executor whoever finds the queue idle does work, for others up to the
+//             post waits up to 10 ms for the end of a task where a runner has done its quantum. No
+//             worker and no executor: whoever finds the queue idle does work, for others up to the
 //             quantum and on until somebody comes: use a worker where that matters.
 // Cost        Idle: run and post are two CAS around your function. Busy: one CAS, and a lock for
 //             what may end early. Tasks of up to 64 bytes allocate nothing once the threads have
@@ -19,15 +19,15 @@
 // Lifetime    The destructor closes and drains. The executor must outlive the queue and run what it
 //             took. A blocking call must have returned. A coroutine must not be destroyed while its
 //             task is queued, but for one with a stop or a deadline, nor destroy the queue on its
-//             worker.
+//             worker. What a task has captured must not wait for the queue in its destructor.
 // Resumes on  The thread that ran the task, once it is no longer the queue's runner, and before the
 //             call that it was in returns; or where .resume_on(executor) puts it. On the queue's
 //             worker, who would wait for the queue gets the error, as in a task.
 // Cancellation By a stop token or a deadline, before the task begins: it leaves the line, and its
 //             place is free, at once. cancel_pending() ends what has not started, in its turn.
-// Not for     A caller that holds a lock which tasks take. A coroutine of a framework whose
-//             promises do not say who awaits them: that such a one awaits its own queue from inside
-//             is not seen.
+// Not for     A caller that holds a lock which tasks take. Not seen, and so a hang: a coroutine
+//             that the queue awaits waits for the queue by a blocking call, or awaits it and
+//             belongs to a framework whose promises do not say who awaits them.
 //
 // Example     serial_queue ledger;  // examples/serial_queue.cpp
 //             const auto posted = ledger.post([&] { balance += 500; });    // fire and forget
@@ -250,7 +250,6 @@ inline serial_queue::~serial_queue() {
                         "coroutine that awaited it; let another thread destroy the queue");
   }
   drain();
-  lane_.expect_withdrawn();
   if (!worker_.joinable()) return;
   call_worker(end);
   worker_.join();

@@ -33,6 +33,7 @@ namespace interlock::detail {
 //   void count(ending)             of what ended; called by the runner
 //   std::uint32_t help() const     how much a caller does for others
 //   bool schedule(batch&)          true: an executor has the role from now on, with the batch
+//   bool offers() const            whether others than executors may have the role
 //   void settle()                  called before the role goes or the runner looks for more
 //   void take_from_line(batch&)    called if line_bit is set
 //   bool strict() const
@@ -92,7 +93,7 @@ protected:
   //   watched_bit [| newest work]    no runner: a thread that watches the word becomes it when it
   //                                  sees work; without work anybody may
   //   offered                        a runner that has done its quantum: whoever comes from outside
-  //                                  of tasks waits for the role
+  //                                  of tasks waits a moment for the role
   //   running or watched | line_bit  somebody stands in the line
   //   ... | closed_bit               nothing enters any more
   static constexpr std::uintptr_t running_bit = 1;
@@ -120,9 +121,11 @@ protected:
 
   // The role of a thread that has entered an idle lane; gives it up at the end.
   struct turn {
-    ~turn() {
-      if (how == ending::suspended) return;  // the coroutine has the role
-      if (how != ending::none) where.self().count(how);
+    ~turn() { end(how); }
+    void end(ending with) noexcept {
+      how = ending::suspended;
+      if (with == ending::suspended) return;  // the coroutine has the role
+      if (with != ending::none) where.self().count(with);
       if (!where.leave(0)) where.serve({}, nullptr, where.self().help());
     }
     lane& where;
@@ -132,11 +135,11 @@ protected:
   template <class F>
   std::invoke_result_t<F> run_here(F&& f) {
     turn mine{*this, ending::completed};
-    const inside here(this);
     try {
+      const inside here(this);
       return std::invoke(std::forward<F>(f));
     } catch (...) {
-      mine.how = ending::failed;
+      mine.end(ending::failed);  // here no exception is in flight that others' work could see
       throw;
     }
   }
@@ -211,13 +214,14 @@ protected:
     }
     if (is_unattended(before)) serve({}, &node, self().help());
     // What this thread has made ready may hold what the work needs.
-    if (inside::innermost != nullptr) trampoline::run_ready();
-    while (node.wait_for_role()) serve(node.inherited, &node, self().help());
+    for (trampoline::run_ready(); node.wait_for_role(); trampoline::run_ready()) {
+      serve(node.inherited, &node, self().help());
+    }
     return true;
   }
 
   // Effects: pushes what nobody waits for, and does the work if nobody else does. If the runner has
-  //          done its quantum this thread waits for the role, unless it is inside of a task.
+  //          done its quantum this thread waits a moment for the role, unless it is in a task.
   // Returns: false if the lane refused it.
   bool push_and_attend(work& w) noexcept {
     if (is_offered(look()) && inside::innermost == nullptr) return push_and_take_over(w);
@@ -301,8 +305,12 @@ private:
     while (work* const w = take(todo, own, budget, left)) {
       const work::kind what = w->what;
       const bool has_thread = w->has_thread();
-      if (what == work::kind::awaited) static_cast<heir_work*>(w)->inherited = todo;
-      if (what != work::kind::barrier) {
+      if (what == work::kind::awaited) {  // it may keep the role for long
+        self().settle();
+        withdraw_offer();
+        static_cast<heir_work*>(w)->inherited = todo;
+      }
+      if (w->is_task()) {
         const ending how = self().perform(*w);
         if (how == ending::suspended) return;
         self().count(how);
@@ -325,44 +333,52 @@ private:
         if (leave(left)) return nullptr;
       }
       if (own == nullptr && budget == 0 && pass_on(todo)) return nullptr;
-      if (todo.first != nullptr) break;
-      refill(todo);
+      work* const first = todo.first;
+      if (first == nullptr) {
+        if (!collect(todo)) self().take_from_line(todo);
+        continue;
+      }
+      if (first->what == work::kind::barrier && first != own) {
+        self().settle();
+        hand(*first, todo);  // only its own thread passes it, so that it may destroy the lane
+        return nullptr;
+      }
+      if (first->has_thread()) --todo.threads;
+      todo.first = first->next;
+      if (first->what != work::kind::taker || first == own) return first;
+      taker_work::let_go(*first);
     }
-    work* const first = todo.first;
-    if (first->what == work::kind::barrier && first != own) {
-      self().settle();
-      hand(*first, todo);  // only its own thread passes it, so that it may destroy the lane
-      return nullptr;
-    }
-    if (first->has_thread()) --todo.threads;
-    todo.first = first->next;
-    return first;
   }
 
+  // Effects: pushes the work, and waits for a moment for the role, which the runner wants to give.
   [[gnu::noinline]] bool push_and_take_over(work& w) noexcept {
-    barrier_work role;
-    const std::uintptr_t before = push(w, closed_bit, &role);
-    if ((before & closed_bit) != 0) return false;
-    if (is_unattended(before)) serve({}, &role, self().help());
-    while (role.wait_for_role()) serve(role.inherited, &role, self().help());
+    taker_work* const taker = taker_work::make();
+    const std::uintptr_t before = push(w, closed_bit, taker);
+    if ((before & closed_bit) != 0) {
+      delete taker;
+      return false;
+    }
+    if (is_unattended(before)) serve({}, taker, self().help());
+    if (taker == nullptr) return true;
+    trampoline::run_ready();
+    while (taker->wait_for_offer()) serve(taker->inherited, taker, self().help());
     return true;
   }
 
-  void refill(batch& todo) noexcept {
-    if ((look() & line_bit) != 0) {
-      self().take_from_line(todo);
-    } else {
-      collect(todo);
-    }
-  }
-
-  // Effects: adds what has been pushed, in the order of its arrival.
-  void collect(batch& todo) noexcept {
-    // order: acquire [lane.collect] pairs with [lane.push]: sees the work as it was pushed
-    const batch more = in_order(newest(word_.fetch_and(flags, std::memory_order_acquire)));
-    if (more.first == nullptr) return;
+  // Effects: adds what has been pushed, in the order of its arrival, unless somebody stands in the
+  //          line: that came before it. Returns: false then.
+  bool collect(batch& todo) noexcept {
+    std::uintptr_t seen = look();
+    do {
+      if ((seen & line_bit) != 0) return false;
+      // order: acquire/relaxed [lane.collect] pairs with [lane.push]: sees the work as it was pushed
+    } while (!word_.compare_exchange_weak(seen, seen & flags, std::memory_order_acquire,
+                                          std::memory_order_relaxed));
+    const batch more = in_order(newest(seen));
+    if (more.first == nullptr) return true;
     todo.append(more.first, more.last);
     todo.threads += more.threads;
+    return true;
   }
 
   static batch in_order(work* stack) noexcept {
@@ -380,23 +396,40 @@ private:
     if (self().schedule(todo)) return true;
     const std::uintptr_t seen = look();
     // Whoever has come to wait can take over.
-    if (todo.threads == 0 && (seen & line_bit) == 0 && newest(seen) != nullptr) collect(todo);
+    if (todo.threads == 0 && newest(seen) != nullptr) static_cast<void>(collect(todo));
     if (todo.threads == 0) {
       // order: relaxed: asks for somebody, who pushes
-      if (!is_offered(seen)) word_.fetch_or(offered, std::memory_order_relaxed);
+      if (!is_offered(seen) && self().offers()) word_.fetch_or(offered, std::memory_order_relaxed);
       return false;
     }
-    // order: relaxed: nobody asks any more
-    if (is_offered(seen)) word_.fetch_and(~watched_bit, std::memory_order_relaxed);
-    work* heir = todo.first;
-    while (!heir->has_thread()) heir = heir->next;
-    hand(*heir, todo);
-    return true;
+    withdraw_offer();
+    work** at = &todo.first;
+    work* before = nullptr;
+    while (todo.threads != 0) {
+      work* const heir = *at;
+      if (heir->has_thread()) {
+        if (hand(*heir, todo)) return true;
+        *at = heir->next;  // it was a taker, and has left
+        if (todo.last == heir) todo.last = before;
+        --todo.threads;
+        delete static_cast<taker_work*>(heir);
+      } else {
+        before = heir;
+        at = &heir->next;
+      }
+    }
+    return false;
   }
 
-  static void hand(work& heir, const batch& todo) noexcept {
+  void withdraw_offer() noexcept {
+    // order: relaxed: nobody asks any more
+    if (is_offered(look())) word_.fetch_and(~watched_bit, std::memory_order_relaxed);
+  }
+
+  // Returns: false if it is one that waits no more.
+  static bool hand(work& heir, const batch& todo) noexcept {
     static_cast<heir_work&>(heir).inherited = todo;
-    heir.tell(work::role);
+    return heir.tell(work::role) != work::abandoned;
   }
 
   static constexpr unsigned spins_before_queueing = 6;

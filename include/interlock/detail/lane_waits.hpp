@@ -14,6 +14,7 @@
 #include <atomic>
 #include <coroutine>
 #include <mutex>
+#include <utility>
 #include <vector>
 
 #include "futex_mutex.hpp"
@@ -43,6 +44,7 @@ struct lane_wait {
   // What holds it now, where that is not the same for ever: nullptr if nothing, or if it is over.
   const void* (*holder)(const lane_wait&) noexcept = nullptr;
   const park_word* news = nullptr;  // of the work that is waited for, if there is no `holder`
+  std::uint32_t over = work::done;  // what it says when that is over
   bool ends = false;                // perhaps without the lane: by a stop or a deadline
   const inside* thread = nullptr;   // what the thread that blocks is inside of
   std::vector<const void*> lanes;   // what the coroutine that waits holds
@@ -121,7 +123,7 @@ private:
   static const void* target(const lane_wait& wait) noexcept {
     if (wait.holder != nullptr) return wait.holder(wait);
     // order: relaxed: of a work that ended before a task that holds its lane began, that task sees it
-    return wait.news->load(std::memory_order_relaxed) == work::done ? nullptr : wait.wanted;
+    return wait.news->load(std::memory_order_relaxed) == wait.over ? nullptr : wait.wanted;
   }
 
   futex_mutex mutex_;
@@ -133,14 +135,10 @@ private:
 // The wait of a thread, if it is inside of tasks, for as long as this lives.
 class blocked_inside {
 public:
+  blocked_inside() = default;
   // Throws: if it would never end.
   blocked_inside(const void* lane, const park_word& news, bool ends) {
-    if (inside::innermost == nullptr) return;
-    wait_.wanted = lane;
-    wait_.news = &news;
-    wait_.ends = ends;
-    wait_.thread = inside::innermost;
-    if (!lane_waits::instance().begin(wait_)) throw_would_deadlock();
+    if (!begin(lane, news, work::done, ends)) throw_would_deadlock();
   }
   blocked_inside(const blocked_inside&) = delete;
   blocked_inside& operator=(const blocked_inside&) = delete;
@@ -148,8 +146,66 @@ public:
     if (wait_.wanted != nullptr) lane_waits::instance().end(wait_);
   }
 
+  // Effects: lists it. Returns: false, and it is not listed, if it would never end.
+  bool begin(const void* lane, const park_word& news, std::uint32_t over, bool ends) {
+    if (inside::innermost == nullptr) return true;
+    wait_.news = &news;
+    wait_.over = over;
+    wait_.ends = ends;
+    wait_.thread = inside::innermost;
+    wait_.wanted = lane;
+    const bool listed = lane_waits::instance().begin(wait_);
+    if (!listed) wait_.wanted = nullptr;
+    return listed;
+  }
+
 private:
   lane_wait wait_;
+};
+
+// Effects: adds the lanes that a coroutine holds, or somebody who waits for it.
+template <class Promise>
+void add_held_by(std::coroutine_handle<Promise> self, std::vector<const void*>& lanes) {
+  lane_waits& all = lane_waits::instance();
+  if (!all.any_held()) return;
+  all.add_held_by(self.address(), lanes);
+  // A task knows who waits for it to end.
+  if constexpr (requires { self.promise().for_each_caller([](const auto&) { return true; }); }) {
+    self.promise().for_each_caller([&](const auto& who) {
+      if (who.frame != nullptr) all.add_held_by(who.frame, lanes);
+      return true;
+    });
+  }
+}
+
+// The wait of a coroutine for room in a lane, if it holds any. It is no step of others' circles:
+// there might be a place when it is listed.
+class held_wait {
+public:
+  held_wait() = default;
+  held_wait(const held_wait&) = delete;
+  held_wait& operator=(const held_wait&) = delete;
+  ~held_wait() { end(); }
+
+  template <class Promise>
+  void comes_from(std::coroutine_handle<Promise> self) {
+    add_held_by(self, wait_.lanes);
+  }
+  // Returns: false if it would never end.
+  bool begin(const void* lane) {
+    if (wait_.lanes.empty()) return true;
+    wait_.wanted = lane;
+    wait_.holder = [](const lane_wait& self) noexcept { return self.wanted; };
+    wait_.ends = true;
+    return listed_ = lane_waits::instance().begin(wait_);
+  }
+  void end() noexcept {
+    if (std::exchange(listed_, false)) lane_waits::instance().end(wait_);
+  }
+
+private:
+  lane_wait wait_;
+  bool listed_ = false;
 };
 
 }  // namespace interlock::detail

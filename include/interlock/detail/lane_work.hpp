@@ -109,12 +109,13 @@ enum class ending : std::uint8_t { none, completed, failed, cancelled, suspended
 
 // A piece of work: on the heap (post), on its thread's stack (run), in a coroutine frame (submit).
 struct alignas(16) work : news_kinds {  // a lane keeps flags in the four low bits of the address
-  enum class kind : std::uint8_t { posted, called, awaited, resumed, barrier };
+  enum class kind : std::uint8_t { posted, called, awaited, resumed, barrier, taker };
   enum class step : std::uint8_t { run, cancel, resume };  // resume: awaited work, off the lane
   using performer = ending (*)(work&, const queue_options*, step) noexcept;
 
   work(kind k, performer p) noexcept : perform(p), what(k) {}
-  bool has_thread() const noexcept { return what == kind::called || what == kind::barrier; }
+  bool is_task() const noexcept { return what != kind::barrier && what != kind::taker; }
+  bool has_thread() const noexcept { return what == kind::called || !is_task(); }
 
   // Returns: true when this thread has been made the runner, false when the work is done.
   bool wait_for_role() noexcept { return wait(nullptr) == role; }
@@ -124,7 +125,10 @@ struct alignas(16) work : news_kinds {  // a lane keeps flags in the four low bi
     return wait_for_news(news, deadline);
   }
   // Effects: tells the thread that waits: the last touch of the node, and with `role` of the lane.
-  void tell(std::uint32_t what_happened) noexcept { tell_news(news, what_happened); }
+  // Returns: what was there. If that is `abandoned` nobody waits, and both are still the caller's.
+  std::uint32_t tell(std::uint32_t what_happened) noexcept {
+    return tell_news(news, what_happened);
+  }
 
   work* next = nullptr;
   work* previous = nullptr;  // null while in no ring (see ring.hpp)
@@ -224,6 +228,42 @@ private:
 
 struct barrier_work : heir_work {
   barrier_work() noexcept : heir_work(kind::barrier, nullptr) {}
+};
+
+// Stands behind what a thread has posted that waits a moment for the role.
+struct taker_work : heir_work, cached_block {
+  taker_work() noexcept : heir_work(kind::taker, nullptr) {}
+
+  // Returns: nullptr if there is no memory.
+  static taker_work* make() noexcept {
+    try {
+      return new taker_work;
+    } catch (const std::bad_alloc&) {
+      return nullptr;
+    }
+  }
+
+  // Returns: true if this thread has been made the runner; else this is gone, or not its any more.
+  bool wait_for_offer() noexcept {
+    const auto deadline = std::chrono::steady_clock::now() + patience;
+    std::uint32_t said = wait(&deadline);
+    if (said == waiting) {
+      // order: acq_rel [taker.leave] pairs with [news.tell]: as wait(), or the node is the runner's
+      said = news.exchange(abandoned, std::memory_order_acq_rel);
+      if (said != role && said != done) return false;
+      // order: relaxed: only the runner tells, and that is this thread now
+      if (said == role) news.store(waiting, std::memory_order_relaxed);
+    }
+    if (said == done) delete this;
+    return said == role;
+  }
+  // Effects: by the runner: no role for it.
+  static void let_go(work& taker) noexcept {
+    if (taker.tell(done) == abandoned) delete static_cast<taker_work*>(&taker);
+  }
+
+  // How long a poster may be held up. Most tasks end before that.
+  static constexpr std::chrono::milliseconds patience{10};
 };
 
 template <class F>

@@ -14,6 +14,7 @@ namespace interlock::detail {
 
 struct news_kinds {
   static constexpr std::uint32_t waiting = 0, parked = 1, done = 2, role = 3;
+  static constexpr std::uint32_t abandoned = 4;  // said by who waits no more
 };
 
 // Effects: waits for news, or until past the deadline, if there is one.
@@ -48,12 +49,14 @@ inline std::uint32_t wait_for_news(
 }
 
 // Effects: tells the thread that waits: the last touch of what the word is in.
-inline void tell_news(park_word& news, std::uint32_t what_happened) noexcept {
+// Returns: what was there. If that is `abandoned` nobody waits, and what the word is in is the
+//          caller's.
+inline std::uint32_t tell_news(park_word& news, std::uint32_t what_happened) noexcept {
   const park_word* const address = &news;
-  // order: release [news.tell] pairs with [news.wait]: publishes the result and what was done
-  if (news.exchange(what_happened, std::memory_order_release) == news_kinds::parked) {
-    unpark_one(address);
-  }
+  // order: acq_rel [news.tell] pairs with [news.wait], [taker.leave]: publishes the result and what was done; who has left is done with the word
+  const std::uint32_t before = news.exchange(what_happened, std::memory_order_acq_rel);
+  if (before == news_kinds::parked) unpark_one(address);
+  return before;
 }
 
 }  // namespace interlock::detail

@@ -32,6 +32,7 @@ run_result<std::invoke_result_t<F>> run_ending(
   if (how == queue_lane::entry::closed) return run_result<value>(wait_status::closed);
   if (how == queue_lane::entry::runner) {
     lane.serve_first(node, &node);
+    if (node.cancelled) return run_result<value>(wait_status::cancelled);
     return ran_with(node.outcome);
   }
   bool stopped = false;
@@ -60,7 +61,7 @@ inline bool drain_until(queue_lane& lane, std::chrono::steady_clock::time_point 
     if (lane.withdraw(node, [](bool) noexcept {})) return false;
     lane.wait_for(node, nullptr);
   }
-  return true;
+  return lane.expect_withdrawn(&deadline);
 }
 
 // A posted task that a stop takes out of the line.
@@ -84,7 +85,7 @@ struct stoppable_work : work, cached_block {
     if (!was_in) return;  // not in line yet, or it has its turn
     queue_lane& of = lane;
     delete this;
-    of.has_withdrawn();
+    of.has_withdrawn(1);
   }
 
   static ending perform_it(work& self, const queue_options* options, step what_to_do) noexcept {
@@ -112,7 +113,9 @@ post_result post_stoppable(queue_lane& lane, F&& f, const Stop& stop) {
   auto node = std::make_unique<node_type>(lane, std::forward<F>(f));
   const post_result room = lane.find_room(stop);
   if (room != post_result::accepted) return room;
+  held_place place{&lane.places()};
   node->armed.emplace(stop, typename node_type::on_stop{node.get()});
+  place.of = nullptr;
   return lane.stand_placed(std::move(node), [](node_type& n) noexcept { return !n.stopped; });
 }
 
@@ -142,8 +145,8 @@ post_result post_wait(queue_lane& lane, F&& f,
 
 // What a coroutine does that waits for a place, for waiting<>.
 template <class F>
-class posting_place : public permit_place<queue_lane> {
-  using base = permit_place<queue_lane>;
+class posting_place : public permit_place<queue_places> {
+  using base = permit_place<queue_places>;
 
 public:
   struct request {
@@ -152,7 +155,7 @@ public:
   };
 
   posting_place(const request& what, wake_function function)
-      : base({what.lane, 1}, function), lane_(*what.lane), function_(std::move(what.f)) {
+      : base({&what.lane->places(), 1}, function), lane_(*what.lane), function_(std::move(what.f)) {
     refuse_coroutine<F>();
     refuse_nothing(function_);
   }
@@ -162,19 +165,36 @@ public:
     now_ = lane_.take_place();
     return now_ != post_result::full;
   }
-  bool suspend() noexcept { return !try_now() && base::suspend(); }
+  static constexpr bool never_inline = true;  // the runner gives places
+
+  template <class Promise>
+  void comes_from(std::coroutine_handle<Promise> self) {
+    circle_.comes_from(self);
+  }
+  bool suspend() {
+    if (try_now()) return false;
+    if (circle_.begin(lane_.identity())) return base::suspend();
+    would_deadlock_ = !try_now();  // what was listed may have given a place before
+    return false;
+  }
   post_result finish() {
+    circle_.end();
+    if (would_deadlock_) throw_would_deadlock();
     const wait_status how = base::finish();
-    if (now_ == post_result::full) now_ = queue_lane::place_result(how, post_result::timed_out);
+    if (now_ == post_result::full) now_ = queue_places::result(how, post_result::timed_out);
     if (now_ != post_result::accepted) return now_;
+    held_place place{&lane_.places()};
     auto node = std::make_unique<posted_work<F>>(std::move(function_));
+    place.of = nullptr;
     return lane_.push_placed(std::move(node));
   }
 
 private:
   queue_lane& lane_;
   F function_;
+  held_wait circle_;
   post_result now_ = post_result::full;
+  bool would_deadlock_ = false;
 };
 
 // A posted task whose result goes into a future.

@@ -5,17 +5,13 @@
 // leave, executors, counts.
 //
 // A place is a permit of a posted task: taken before it is queued, given back when it begins, is
-// withdrawn or dropped. Who waits for one waits in the line of the permits (see permit_queue.hpp).
-// Where there are many places the runner gives them back some at a time, or each of them would
-// wake somebody.
+// withdrawn or dropped.
 
-#include <algorithm>
 #include <memory>
 
 #include "lane.hpp"
-#include "permit_queue.hpp"
 #include "queue_numbers.hpp"
-#include "stoppable.hpp"
+#include "queue_places.hpp"
 
 namespace interlock::detail {
 
@@ -27,7 +23,7 @@ public:
   explicit queue_lane(queue_options options)
       : options_(std::move(options)),
         metrics_(options_.metrics ? std::make_unique<queue_recorder>() : nullptr),
-        line_({most_places()}, most_places(), {~0U}) {}
+        places_(options_.capacity) {}
 
   const queue_options& options() const noexcept { return options_; }
   bool elsewhere() const noexcept { return static_cast<bool>(options_.executor); }
@@ -41,9 +37,14 @@ public:
     refuse_nothing(f);
     if (!elsewhere() && enter()) {
       turn mine{*this};
-      const inside here(this);
-      task now(std::forward<F>(f));
-      mine.how = attempt(now, options_);
+      try {
+        const inside here(this);
+        task now(std::forward<F>(f));
+        mine.how = attempt(now, options_);
+      } catch (...) {
+        mine.end(ending::none);  // as in run_here()
+        throw;
+      }
       return post_result::accepted;
     }
     auto node = std::make_unique<posted_work<task>>(std::forward<F>(f));
@@ -59,7 +60,7 @@ public:
     if (push_and_attend(*queued)) return post_result::accepted;
     node.reset(queued);
     forget(*node);
-    give_places(1);
+    places_.give(1);
     return post_result::closed;
   }
   // Effects: the same for a task that may leave the line, unless begin(node) says no.
@@ -72,7 +73,7 @@ public:
     if (how == entry::runner) serve_first(*standing);
     if (how == entry::runner || how == entry::listed) return post_result::accepted;
     node.reset(standing);
-    give_places(1);
+    places_.give(1);
     return how == entry::closed ? post_result::closed : post_result::cancelled;
   }
 
@@ -82,46 +83,21 @@ public:
   post_result find_room(const Stop& stop = {}) {
     const post_result now = take_place();
     if (now != post_result::full) return now;
-    if (options_.full == when_full::block) return wait_for_room(nullptr, stop);
+    if (options_.full == when_full::block) return places_.wait(this, nullptr, stop);
     const bool dropped = options_.full == when_full::drop_oldest && drop_oldest();
     return dropped ? post_result::accepted : post_result::full;
   }
 
+  queue_places& places() noexcept { return places_; }
   post_result take_place() noexcept {
-    return is_bounded() ? place_result(line_.try_take(1), post_result::full)
-                        : (closed() ? post_result::closed : post_result::accepted);
+    if (places_.bounded()) return places_.take();
+    return closed() ? post_result::closed : post_result::accepted;
   }
   template <class Stop = never_stopped>
   post_result wait_for_room(const std::chrono::steady_clock::time_point* deadline,
                             const Stop& stop = {}) {
     if (stop.stop_requested()) return post_result::cancelled;
-    const post_result now = take_place();
-    if (now != post_result::full) return now;
-    const blocked_inside listed(this, never_done, can_stop<Stop> || deadline != nullptr);
-    thread_waiter self;
-    self.amount = 1;
-    if (line_.join(self)) {
-      const auto end_it = [&]() noexcept { line_.end(self, wait_status::cancelled); };
-      const typename stop_callback_of<Stop, decltype(end_it)>::type on_stop(stop, end_it);
-      if (deadline != nullptr && !self.wait_until(*deadline)) {
-        line_.end(self, wait_status::timed_out);
-      }
-      self.wait();
-    }
-    return place_result(self.status, post_result::timed_out);
-  }
-  static post_result place_result(wait_status how, post_result not_now) noexcept {
-    switch (how) {
-      case wait_status::acquired: return post_result::accepted;
-      case wait_status::cancelled: return post_result::cancelled;
-      case wait_status::closed: return post_result::closed;
-      case wait_status::timed_out: break;
-      case wait_status::overloaded: break;
-    }
-    return not_now;
-  }
-  void give_places(std::uint32_t n) noexcept {
-    if (is_bounded() && n != 0) line_.give(n);
+    return places_.bounded() ? places_.wait(this, deadline, stop) : take_place();
   }
 
   // Effects: takes a task that was posted as droppable out of the line, the oldest of them.
@@ -137,8 +113,10 @@ public:
       line.remove(*oldest);
       withdrawn_.count_dropped();
       forget(*oldest);
+      will_withdraw();
     }
     oldest->perform(*oldest, &options_, work::step::cancel);
+    has_withdrawn(0);
     return true;
   }
 
@@ -210,42 +188,57 @@ public:
   }
   // Effects: waits for the end of the work. Returns: true if it has ended; false: it is late.
   bool wait_for(heir_work& node, const std::chrono::steady_clock::time_point* deadline) noexcept {
-    if (inside::innermost != nullptr) trampoline::run_ready();  // see push_and_wait()
     for (;;) {
+      trampoline::run_ready();  // see push_and_wait()
       const std::uint32_t news = node.wait(deadline);
       if (news != work::role) return news == work::done;
       serve(node.inherited, &node, help());
     }
   }
 
-  // Effects: with the line locked: the lane stays until has_withdrawn(), which gives back the place
-  //          of a task that was stopped by somebody who need not know of the queue.
+  // Effects: with the line locked: the lane stays, and drain() waits, until has_withdrawn(): the
+  //          captures of a stopped or dropped task are being destroyed.
   void will_withdraw() noexcept {
     // order: relaxed: the lock of the line orders it with the runner, and so with who destroys
     withdrawing_.fetch_add(1, std::memory_order_relaxed);
   }
-  void has_withdrawn() noexcept {
-    give_places(1);
-    const park_word* const address = &withdrawing_;
-    // order: release [queue_lane.withdrawn] pairs with [queue_lane.expect]: the last touch of the lane
-    withdrawing_.fetch_sub(1, std::memory_order_release);
-    unpark_all(address);
+  // Effects: gives back so many places, too.
+  void has_withdrawn(std::uint32_t places) noexcept {
+    trampoline::together([this, places] {  // who gets the place goes on when the lane is let go
+      places_.give(places);
+      const park_word* const address = &withdrawing_;
+      // order: release [queue_lane.withdrawn] pairs with [queue_lane.expect]: the last touch of the lane
+      withdrawing_.fetch_sub(1, std::memory_order_release);
+      unpark_all(address);
+    });
   }
-  // Effects: for the destructor, behind drain().
-  void expect_withdrawn() noexcept {
+  // Effects: behind the wait for what was accepted. Returns: false if the deadline came first.
+  bool expect_withdrawn(
+      const std::chrono::steady_clock::time_point* deadline = nullptr) noexcept {
+    bool in_time = true;
     for (unsigned round = 0;; ++round) {
       // order: acquire [queue_lane.expect] pairs with [queue_lane.withdrawn]: what it did to the lane is over
       const std::uint32_t left = withdrawing_.load(std::memory_order_acquire);
-      if (left == 0) return;
-      round < spin_rounds ? spin_hint(round) : park(withdrawing_, left);
+      if (left == 0 || !in_time) return left == 0;
+      if (round < spin_rounds) {
+        spin_hint(round);
+      } else if (deadline == nullptr) {
+        park(withdrawing_, left);
+      } else {
+        in_time = park_until(withdrawing_, left, *deadline);
+      }
     }
+  }
+  void drain() {
+    base::drain();
+    expect_withdrawn();
   }
 
   // ---- shutdown, numbers
 
   void close() noexcept {
     base::close();
-    if (is_bounded()) line_.close();
+    places_.close();
   }
   void cancel_pending() noexcept {
     // order: relaxed: who pushes later reads the new number, and so does the runner of that push
@@ -260,9 +253,6 @@ public:
   }
   queue_metrics metrics() const noexcept {
     return metrics_ == nullptr ? queue_metrics{} : metrics_->read();
-  }
-  std::size_t places_taken() const noexcept {
-    return is_bounded() ? line_.most() - line_.permits() : 0;
   }
 
   // ---- for who does the work
@@ -296,23 +286,17 @@ public:
 private:
   using standing_line = guarded_ring<work>;
 
-  template <class>
-  friend class permit_place;
-  static wait_status finish(queue_lane&, wait_status how, std::uint32_t) noexcept { return how; }
-
-  bool is_bounded() const noexcept { return options_.capacity != SIZE_MAX; }
-  std::uint32_t most_places() const noexcept {
-    return static_cast<std::uint32_t>(std::min<std::size_t>(options_.capacity, ~0U - 1));
-  }
-  std::uint32_t places_at_a_time() const noexcept { return options_.capacity < 512 ? 1 : 64; }
   bool strict() const noexcept { return options_.strict; }
+  bool offers() const noexcept { return !elsewhere(); }
   void serve_parked(std::uintptr_t left) noexcept {
     const batch todo = std::exchange(parked_, {});
     serve(todo, nullptr, options_.quantum, left);
   }
 
   ending perform(work& w) noexcept {
-    if (w.what == work::kind::posted && is_bounded() && ++freed_ >= places_at_a_time()) settle();
+    if (w.what == work::kind::posted && places_.bounded() && ++freed_ >= places_.at_a_time()) {
+      settle();
+    }
     if (metrics_ != nullptr) metrics_->begins_in_line(w);
     // order: relaxed: see cancel_pending()
     const bool current = w.generation == generation_.load(std::memory_order_relaxed);
@@ -321,12 +305,13 @@ private:
     if (metrics_ == nullptr || !w.sampled) return w.perform(w, &options_, what_to_do);
     const auto began = queue_recorder::now();
     const ending how = w.perform(w, &options_, what_to_do);  // it may be gone now
-    if (how != ending::suspended) metrics_->ran(queue_recorder::now() - began);  // else this may be
+    // The lane, too, if the role has gone to a coroutine.
+    if (how != ending::suspended) metrics_->ran(queue_recorder::now() - began);
     return how;
   }
 
   void settle() noexcept {
-    if (freed_ != 0) give_places(std::exchange(freed_, 0));
+    if (freed_ != 0) places_.give(std::exchange(freed_, 0));
   }
 
   void take_from_line(batch& todo) noexcept {
@@ -377,8 +362,6 @@ private:
     return false;  // so the work is done here
   }
 
-  static inline constinit const park_word never_done{work::waiting};
-
   // In groups by who writes, a line apart: the word of the lane goes to and fro between cores, and
   // what is read for each task should not go with it. No alignas: coroutine frames ignore it.
   struct apart {
@@ -396,7 +379,7 @@ private:
   runner_numbers numbers_;
 
   [[maybe_unused]] apart others_apart_;
-  permit_queue<permit_kind::counted> line_;  // of the places; named as permit_place wants it
+  queue_places places_;
   standing_line standing_;
   withdrawn_numbers withdrawn_;
   park_word withdrawing_{0};

@@ -32,13 +32,16 @@ public:
       : coroutine_waiter(function), base(std::move(what.f)), lane_(*what.lane), node_(*this) {}
   ~submission_place() {
     this->unlist_wait();
-    if (!suspended || (MayLeave && lane_.withdraw(node_, [](bool) {}))) return;
-    if (trampoline::forget(*this)) return;
+    // Who is about to go on here, or was dropped by an executor, may have outlived the lane.
+    if (!suspended || trampoline::forget(*this)) return;
+    if (MayLeave && lane_.withdraw(node_, [](bool) {})) return;
     misuse(
         "a coroutine was destroyed while it waits for a serial_queue, or another thread was about "
         "to resume it; destroy it where its task has not been queued or has ended");
   }
   request what() { return {&lane_, this->take_function()}; }
+
+  static constexpr bool never_inline = true;  // it is woken by the runner
 
   template <class Promise>
   void comes_from(std::coroutine_handle<Promise> self) {
@@ -55,7 +58,7 @@ public:
   }
 
   bool suspend() {
-    if (would_deadlock_) return settle(wait_status::overloaded);
+    if (would_deadlock_) return false;
     return MayLeave ? stand() : push();
   }
 
@@ -104,7 +107,10 @@ private:
           suspended = decided == entry::listed;
           ended = !suspended;
         });
-    if (how == entry::runner) return begin_here() == ending::suspended;
+    if (how == entry::runner) {
+      lane_.forget(node_);  // it was in no line
+      return begin_here() == ending::suspended;
+    }
     if (how == entry::closed) status = wait_status::closed;
     return how == entry::listed;
   }
@@ -153,20 +159,9 @@ public:
       : work(kind::resumed, &perform_it), lane_(lane) {}
 
   bool await_ready() const noexcept { return false; }
-  bool await_suspend(std::coroutine_handle<> self) noexcept {
+  void await_suspend(std::coroutine_handle<> self) noexcept {
     node_.continuation = self;
-    if (!lane_.elsewhere() && lane_.enter()) {
-      queue_lane& lane = lane_;  // the frame may be gone before the turn is over
-      trampoline::together([self, &lane] {
-        const queue_lane::turn mine{lane, ending::completed};
-        const inside here(lane.identity());
-        self.resume();
-      });
-      return true;
-    }
-    if (lane_.push_awaited(*this)) return true;
-    status_ = wait_status::closed;
-    return false;
+    trampoline::resume(entry_);  // not inside of the queue that it leaves by this
   }
   void await_resume() const {
     if (status_ != wait_status::acquired) throw_refused(status_);
@@ -184,8 +179,31 @@ private:
     return ending::completed;
   }
 
+  struct entry : coroutine_waiter {
+    explicit entry(interleaving& its) noexcept : coroutine_waiter(&step), who(its) {}
+    static void step(waiter& self) noexcept {
+      static_cast<entry&>(static_cast<coroutine_waiter&>(self)).who.come_in();
+    }
+    interleaving& who;
+  };
+
+  void come_in() noexcept {
+    if (!lane_.elsewhere() && lane_.enter()) {
+      queue_lane& lane = lane_;  // the frame may be gone before the turn is over
+      trampoline::together([self = node_.continuation, &lane] {
+        const queue_lane::turn mine{lane, ending::completed};
+        const inside here(lane.identity());
+        self.resume();
+      });
+    } else if (!lane_.push_awaited(*this)) {
+      status_ = wait_status::closed;
+      node_.wake();
+    }
+  }
+
   queue_lane& lane_;
   coroutine_waiter node_;
+  entry entry_{*this};
   wait_status status_ = wait_status::acquired;
 };
 

@@ -105,17 +105,8 @@ protected:
   //                waits, if it holds anything. Returns: false if it would never end.
   template <class Promise>
   bool list_wait(std::coroutine_handle<Promise> self) {
-    lane_waits& all = lane_waits::instance();
-    if (!all.any_held()) return true;
-    all.add_held_by(self.address(), wait_.lanes);
-    // A task knows who waits for it to end.
-    if constexpr (requires { self.promise().for_each_caller([](const auto&) { return true; }); }) {
-      self.promise().for_each_caller([&](const auto& who) {
-        if (who.frame != nullptr) all.add_held_by(who.frame, wait_.lanes);
-        return true;
-      });
-    }
-    if (!wait_.lanes.empty()) listed_ = all.begin(wait_);
+    add_held_by(self, wait_.lanes);
+    if (!wait_.lanes.empty()) listed_ = lane_waits::instance().begin(wait_);
     return wait_.lanes.empty() || listed_;
   }
   // Effects: call this first in the destructor: `wait_` may lead to what Place has.

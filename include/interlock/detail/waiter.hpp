@@ -209,6 +209,9 @@ public:
     return true;
   }
 
+  // Returns: what holds the wake-ups so far.
+  const park_word& wakes() const noexcept { return word_; }
+
 private:
   std::uint32_t seen() const noexcept {
     // order: acquire [thread_waiter.wait] pairs with [thread_waiter.signal]: sees what the waker did
