@@ -18,6 +18,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "support/catch.hpp"
@@ -631,4 +632,56 @@ TEST_CASE("[lost-leader] who resolves a doubt and gives up leaves it as it was")
     second.owner.fail(std::make_exception_ptr(1));
     CHECK(cache.run("k", pay, [] { return 6; }).outcome == executed);
   }
+}
+
+// ---- readers that stand on a record -------------------------------------------------------------
+
+// Holds a look-up up when it has found its key and not yet read the state of its record.
+struct held_up {
+  bool operator()(int a, int b) const {
+    if (std::atomic<int>* const at = std::exchange(here, nullptr); at != nullptr) {
+      at->store(1);
+      while (at->load() == 1) std::this_thread::yield();
+    }
+    return a == b;
+  }
+  inline static thread_local std::atomic<int>* here = nullptr;
+};
+
+TEST_CASE("[late-owner] a reader that found a record is not given what came late or has left") {
+  coarse_time time(nanoseconds(1));
+  idempotency_cache<int, int, interlock::seeded_hash<int>, held_up> cache(
+      {.capacity = 8, .lease = nanoseconds(100), .time = &time});
+  auto first = cache.try_claim(1, pay);
+  std::atomic<int> at{0};
+  int seen = 0;
+  idempotency_outcome said{};
+  std::thread thread([&] {
+    held_up::here = &at;
+    said = cache.visit(1, pay, [&](int answer) { seen = answer; });
+  });
+  while (at.load() != 1) std::this_thread::yield();
+  SECTION("its owner is late") {
+    pass(time, 100);
+    CHECK(cache.run(1, pay, [] { return 2; }).outcome == executed);
+    CHECK(first.owner.complete(1).outcome == lost_ownership);
+  }
+  SECTION("it was forgotten") {
+    cache.forget(1);
+    CHECK(first.owner.complete(1).outcome == lost_ownership);
+    CHECK(cache.run(1, pay, [] { return 2; }).outcome == executed);
+  }
+  SECTION("it failed") {
+    first.owner.fail(std::make_exception_ptr(1));
+    CHECK(cache.run(1, pay, [] { return 2; }).outcome == executed);
+  }
+  SECTION("it was evicted") {
+    first.owner.complete(1);
+    cache.evict(1);
+    CHECK(cache.run(1, pay, [] { return 2; }).outcome == executed);
+  }
+  at.store(2);
+  thread.join();
+  CHECK(said == replayed);
+  CHECK(seen == 2);
 }

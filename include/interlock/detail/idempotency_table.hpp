@@ -322,15 +322,17 @@ private:
       }
       first.node = found.node;
     }
-    return look_at(*first.node, {hash, payload, now}, seen);
+    const record_word word = first.node->word();
+    // It has left while this reader came to it: who has the key now is known under the lock.
+    if (word.has(record_word::unlinked)) return find_locked(hash, payload, now, key, seen);
+    return look_at(*first.node, word, {hash, payload, now}, seen);
   }
-  // One of the two ways to a record that somebody else made: without the lock.
+  // One of the two ways to a record that somebody else made: without the lock. The word is from a
+  // time when the record had the key.
   template <class Seen>
-  Outcome look_at(record& there, const request& asked, Seen& seen) {
-    const record_word word = there.word();
+  Outcome look_at(record& there, record_word word, const request& asked, Seen& seen) {
     const bool running = word.running();
-    const bool left = word.has(record_word::unlinked);  // a reader may still come to it
-    if (!running && (left || is_expired(there, word, asked.now))) return Outcome::absent;
+    if (!running && is_expired(there, word, asked.now)) return Outcome::absent;
     if (there.payload != asked.payload) [[unlikely]] {
       // order: relaxed: a count
       mismatches_.fetch_add(1, std::memory_order_relaxed);
@@ -346,14 +348,16 @@ private:
                                                    nanoseconds now, const K& key, Seen seen) {
     shard& home = shard_of(hash);
     record_ptr held;  // what is seen is seen without the lock
+    record_word word{};
     {
       const std::lock_guard lock(home.mutex);
       record* const there =
           home.chains.find(hash, [&](const Key& each) { return equal_(each, key); });
       if (there == nullptr) return Outcome::absent;
       held = record_ptr::share(*there);
+      word = there->word();
     }
-    return look_at(*held, {hash, payload, now}, seen);
+    return look_at(*held, word, {hash, payload, now}, seen);
   }
 
   entry kind_of(const record& there, const request& asked) const noexcept {
