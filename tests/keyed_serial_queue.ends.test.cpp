@@ -374,7 +374,6 @@ TEST_CASE("a thread whose task comes next leaves at a stop or a deadline if nobo
   keyed_serial_queue<int> queue({.executor = jobs});
   for (const bool by_stop : {true, false}) {
     inplace_stop_source stop;
-    std::atomic<bool> came_back{false};
     std::promise<wait_status> how;
     occupied busy(queue, 1);
     std::thread waits([&] {
