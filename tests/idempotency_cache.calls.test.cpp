@@ -12,6 +12,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -22,7 +23,9 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/death.hpp"
 #include "support/detached.hpp"
+#include "support/owned.hpp"
 #include "support/threads.hpp"
 
 using interlock::coarse_time;
@@ -684,4 +687,98 @@ TEST_CASE("[late-owner] a reader that found a record is not given what came late
   thread.join();
   CHECK(said == replayed);
   CHECK(seen == 2);
+}
+
+// ---- what is easily got wrong -------------------------------------------------------------------
+
+TEST_CASE("[live-owner-reclaimed] a run is not taken over from inside its own f") {
+  coarse_time time(nanoseconds(1));
+  cache_type cache(leased(time));
+  idempotency_outcome inner{};
+  const auto got = cache.run("k", pay, [&] {
+    pass(time, 200);
+    inner = cache.run("k", pay, never).outcome;
+    return 1;
+  });
+  CHECK(inner == reentered);
+  CHECK(got.outcome == executed);
+}
+
+TEST_CASE("what is awaited counts from when it is awaited") {
+  coarse_time time(nanoseconds(1));
+  cache_type cache(leased(time));
+  std::optional<idempotency_outcome> said;
+  const auto waits = [&]() -> detached {
+    auto later = cache.async_claim("k", pay);
+    pass(time, 150);
+    const auto got = co_await std::move(later);
+    said = got.owner ? executed : got.answer.outcome;
+    CHECK(cache.try_run("k", pay, never).outcome == in_flight);
+  };
+  waits();
+  CHECK(said == executed);
+}
+
+TEST_CASE("[re-entry] what judges an answer and asks for its key is told so") {
+  cache_type* self = nullptr;
+  idempotency_outcome inner{};
+  cache_type cache({.is_final_response = [&](const int&) {
+    inner = self->run("k", pay, never).outcome;
+    return true;
+  }});
+  self = &cache;
+  cache.try_claim("k", pay).owner.complete(1);
+  CHECK(inner == reentered);
+  cache.forget("k");
+  inner = {};
+  sync_wait(cache.async_run("k", pay, []() -> task<int> { co_return 1; }));
+  CHECK(inner == reentered);
+}
+
+namespace {
+
+struct key_with_hash {
+  std::string text;
+  std::size_t hash_;
+  bool operator==(const key_with_hash& other) const { return text == other.text; }
+};
+struct hash_of_text {
+  std::size_t operator()(const key_with_hash& key) const {
+    return std::hash<std::string>()(key.text);
+  }
+};
+
+struct later {
+  later() = default;
+  later(const later&) = delete;
+  template <class F>
+  void execute(F f) {
+    jobs.emplace_back(std::move(f));
+  }
+  std::vector<std::function<void()>> jobs;
+};
+
+support::owned joins_on(cache_type& cache, later& jobs) {
+  const auto got = co_await cache.async_claim("k", pay).resume_on(jobs);
+  static_cast<void>(got);
+}
+
+}  // namespace
+
+TEST_CASE("a key is hashed by Hash, whatever its members are called") {
+  idempotency_cache<key_with_hash, int, hash_of_text> cache;
+  CHECK(cache.run(key_with_hash{"k", 1}, pay, [] { return 1; }).outcome == executed);
+  CHECK(cache.run(key_with_hash{"k", std::size_t{1} << 60U}, pay, never).outcome == replayed);
+}
+
+TEST_CASE("a joiner that an executor is about to resume is not destroyed in silence") {
+  const std::string said = support::death_message([] {
+    cache_type cache;
+    later jobs;
+    auto claimed = cache.try_claim("k", pay);
+    const support::owned joiner = joins_on(cache, jobs);
+    claimed.owner.complete(1);
+    joiner.handle.destroy();
+  });
+  CHECK(said.find("about to resume it") != std::string::npos);
 }

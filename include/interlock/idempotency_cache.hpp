@@ -307,13 +307,17 @@ private:
   template <class K>  // to be kept
   using view = typename looked_for::template kept<decltype(view_of(std::declval<const K&>()))>;
   template <class K, class V>
+  std::uint64_t hash_of(const K&, const V& seen) const {
+    return looked_for::hash(how_.hash, seen);
+  }
+  template <class K, class V>
+  std::uint64_t hash_of(const hashed_key<K>& key, const V&) const {
+    return key.hash_;
+  }
+  template <class K, class V>
   request ask(const K& key, const V& seen, fingerprint payload) const {
     const auto number = static_cast<std::uint64_t>(payload);
-    if constexpr (requires { key.hash_; }) {
-      return {static_cast<std::uint32_t>(key.hash_ >> 32U), number, now()};
-    } else {
-      return {static_cast<std::uint32_t>(looked_for::hash(how_.hash, seen) >> 32U), number, now()};
-    }
+    return {static_cast<std::uint32_t>(hash_of(key, seen) >> 32U), number, now()};
   }
   nanoseconds now() const {
     if (how_.time != nullptr) [[likely]] return how_.time->now();
@@ -350,15 +354,7 @@ private:
     return table_.drop(ask(key, seen, {}).hash, seen, force);
   }
 
-  // Returns: when the lease of an heir begins. For destructors: a clock that throws: long ago.
-  nanoseconds lease_start() const noexcept {
-    if (how_.lease.count() == 0) return {};
-    try {
-      return now();
-    } catch (...) {
-      return {};
-    }
-  }
+  nanoseconds time_or(nanoseconds else_at) const noexcept;
   static idempotency_outcome ended_by(wait_status why) noexcept {
     return why == wait_status::timed_out ? idempotency_outcome::timed_out
                                          : idempotency_outcome::cancelled;
@@ -403,7 +399,7 @@ public:
     return *this;  // what this one had goes with other, which gives it up
   }
   ~ticket() {
-    if (run_) cache_->table_.abandon(*run_, cache_->lease_start());
+    if (run_) cache_->table_.abandon(*run_, cache_->time_or({}));
   }
 
   // Returns: whether there is a run to settle.
@@ -438,6 +434,9 @@ public:
 
 private:
   friend idempotency_cache;
+  class inside;
+
+  void end_with(std::exception_ptr failure);
   ticket(idempotency_cache& cache, record_ptr run) : cache_(&cache), run_(std::move(run)) {}
 
   idempotency_cache* cache_ = nullptr;
@@ -446,4 +445,5 @@ private:
 
 }  // namespace interlock
 
+#include "detail/idempotency_place.hpp"
 #include "detail/idempotency_calls.hpp"

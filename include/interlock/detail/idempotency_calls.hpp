@@ -2,7 +2,7 @@
 #pragma once
 
 // interlock/detail/idempotency_calls.hpp - how idempotency_cache does what it says: the calls that
-// wait, the awaiter, and what a ticket does. Included by idempotency_cache.hpp only.
+// wait, and what a ticket does. Included by idempotency_cache.hpp only.
 
 #include <chrono>
 #include <cstdint>
@@ -141,6 +141,7 @@ bool idempotency_cache<Key, R, H, E>::wait(const time_point* deadline, const Tok
     }
     detail::reader* here;
   } const leaves{self.thread};
+  detail::trampoline::run_ready();  // one of them may be about to answer
   const auto cancel = [&]() noexcept {
     if (end(wait_status::cancelled)) node.wake();
   };
@@ -211,12 +212,10 @@ auto idempotency_cache<Key, R, H, E>::execute(claim_result claimed, F&& f) -> re
   static_assert(!detail::awaitable<std::invoke_result_t<F>>,
                 "interlock: nothing would await what f returns here; use async_run()");
   if (!claimed.owner) return std::move(claimed.answer);
-  claimed.owner.run_->set_number(detail::readers::number_here());
-  const detail::run_waits::inside here;
   try {
     return claimed.owner.complete_with(std::forward<F>(f));
   } catch (...) {
-    claimed.owner.fail(std::current_exception());
+    claimed.owner.end_with(std::current_exception());
     throw;
   }
 }
@@ -232,114 +231,80 @@ auto idempotency_cache<Key, R, H, E>::execute_async(Key key, fingerprint payload
     R response = co_await f();
     co_return claimed.owner.complete(std::move(response));
   } catch (...) {
-    claimed.owner.fail(std::current_exception());
+    claimed.owner.end_with(std::current_exception());
     throw;
   }
 }
 
-// ---- what is awaited ----------------------------------------------------------------------------
+// ---- times --------------------------------------------------------------------------------------
 
-// A place for waiting<>: see detail/waiting.hpp.
+// The time, where nothing may throw; a clock that does says what `else_at` says.
 template <class Key, class R, class H, class E>
-template <class View>
-class idempotency_cache<Key, R, H, E>::claim_place : public detail::coroutine_waiter {
+auto idempotency_cache<Key, R, H, E>::time_or(nanoseconds else_at) const noexcept -> nanoseconds {
+  try {
+    return now();
+  } catch (...) {
+    return else_at;
+  }
+}
+
+// ---- tickets ------------------------------------------------------------------------------------
+
+// While one lives, the run is this thread's: what asks for its key from in here is told so.
+template <class Key, class R, class H, class E>
+class idempotency_cache<Key, R, H, E>::ticket::inside {
 public:
-  struct request {
-    idempotency_cache* cache;
-    View key;
-    typename idempotency_cache::request asked;
-  };
-
-  claim_place(const request& what, detail::waiter::wake_function function)
-      : coroutine_waiter(function), what_(what), self_(*this) {}
-  request what() const { return what_; }
-  claim_place(const claim_place&) = delete;
-  claim_place& operator=(const claim_place&) = delete;
-  // Destroyed while suspended: it leaves the ring, or, if it was woken and waits for its turn on
-  // this thread, the thread's ready coroutines; then it may have become the owner.
-  ~claim_place() {
-    if (!suspended || what_.cache->table_.leave(what_.asked.hash, self_)) return;
-    detail::trampoline::forget(*this);
-    if (self_.told != idempotency_outcome::executed) return;
-    what_.cache->table_.abandon(*self_.record, what_.cache->lease_start());
+  explicit inside(record& run) noexcept : run_(run) {
+    run.set_number(detail::readers::number_here());
   }
-
-  bool try_now() noexcept {
-    const idempotency_outcome seen = enter(nullptr);
-    if (seen == idempotency_outcome::in_flight) return false;
-    seen_ = seen;
-    return true;
-  }
-  bool suspend() noexcept {
-    const idempotency_outcome seen = enter(&self_);
-    if (seen == idempotency_outcome::joined) return true;  // *this may be gone
-    seen_ = seen;
-    return false;
-  }
-  void end(wait_status why) noexcept {
-    if (what_.cache->table_.withdraw(what_.asked.hash, self_, why)) wake();
-  }
-  claim_result finish() {
-    if (failure_ != nullptr) std::rethrow_exception(failure_);
-    const bool waited = std::exchange(suspended, false);
-    const bool decided = seen_ != idempotency_outcome::joined;
-    if (!decided && waited && self_.told != idempotency_outcome::cancelled) {
-      return what_.cache->conclude(self_.told, std::move(self_.record), what_.asked.now);
-    }
-    if (decided && seen_ != idempotency_outcome::cancelled) {
-      return what_.cache->conclude(seen_, std::move(seat_), what_.asked.now);
-    }
-    return {{}, {nullptr, ended_by(status)}};
+  inside(const inside&) = delete;
+  inside& operator=(const inside&) = delete;
+  ~inside() {
+    if (run_.word().running()) run_.set_number(0);
   }
 
 private:
-  idempotency_outcome enter(joiner* self) noexcept {
-    try {
-      auto& table = what_.cache->table_;
-      const auto& key = static_cast<const std::unwrap_reference_t<View>&>(what_.key);
-      const idempotency_outcome found = table.find(what_.asked, key, seat_);
-      const bool absent = found == idempotency_outcome::absent;
-      if (!absent && found != idempotency_outcome::in_flight) return found;
-      return table.enter(what_.asked, key, self, seat_, absent);
-    } catch (...) {
-      failure_ = std::current_exception();
-      return idempotency_outcome::failed;
-    }
-  }
-
-  const request what_;
-  joiner self_;
-  record_ptr seat_;  // of what was decided without a wait
-  idempotency_outcome seen_ = idempotency_outcome::joined;
-  std::exception_ptr failure_;
+  record& run_;
+  const detail::run_waits::inside depth_;
 };
-
-// ---- tickets ------------------------------------------------------------------------------------
 
 template <class Key, class R, class H, class E>
 template <class F>
 auto idempotency_cache<Key, R, H, E>::ticket::complete_with(F&& make) -> result {
   if (!run_) return {nullptr, idempotency_outcome::lost_ownership};
   const options& how = cache_->how_;
+  record_ptr run;
+  const inside here(*run_);
   const R& built = run_->build(std::forward<F>(make));
   const bool keep = !how.is_final_response || how.is_final_response(built);
   const std::uint64_t weight = how.weigh ? how.weigh(run_->key, built) : 0;
   const nanoseconds at = cache_->now();
-  record_ptr run = std::move(run_);  // a joiner that goes on may end this ticket
+  run = std::move(run_);  // a joiner that goes on may end this ticket
   const bool owned = cache_->table_.settle(*run, phase::answered, keep, weight, at);
   const std::uint32_t turn = run->word().turn();
   using enum idempotency_outcome;
   return {response_ptr(std::move(run)), owned ? executed : lost_ownership, turn};
 }
 
+// For run: f has answered, and one of the options has thrown. What is done is not done again.
+template <class Key, class R, class H, class E>
+void idempotency_cache<Key, R, H, E>::ticket::end_with(std::exception_ptr failure) {
+  if (!run_ || !run_->word().has(detail::record_word::built)) return fail(std::move(failure));
+  const record_ptr run = std::move(run_);
+  cache_->table_.settle(*run, phase::answered, true, cache_->how_.weigh ? 1 : 0,
+                        cache_->time_or(nanoseconds::max()));
+}
+
 template <class Key, class R, class H, class E>
 void idempotency_cache<Key, R, H, E>::ticket::fail(std::exception_ptr failure) {
   if (!run_ || failure == nullptr) return void(*this = ticket());
+  record_ptr run;
+  const inside here(*run_);
   const bool keep = cache_->how_.is_final_failure && cache_->how_.is_final_failure(failure);
   const std::uint64_t weight = cache_->how_.weigh ? 1 : 0;
   const nanoseconds at = cache_->now();
   run_->fail(std::move(failure));
-  const record_ptr run = std::move(run_);  // a joiner that goes on may end this ticket
+  run = std::move(run_);  // a joiner that goes on may end this ticket
   cache_->table_.settle(*run, phase::failed, keep, weight, at);
 }
 

@@ -141,6 +141,9 @@ public:
     number_.store(number, std::memory_order_relaxed);
   }
 
+  // Returns: whether this thread is inside its f.
+  bool runs_here() const noexcept { return number() != 0 && number() == readers::number_here(); }
+
   // Effects: builds the response in its place; the owner does, or builds it anew.
   template <class F>
   const Response& build(F&& f) {

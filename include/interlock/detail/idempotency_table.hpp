@@ -364,6 +364,7 @@ private:
     const record_word word = there.word();
     if (!word.running()) return is_expired(there, word, asked.now) ? entry::expired : entry::valid;
     if (asked.now < there.at || there.payload != asked.payload) return entry::valid;
+    if (there.runs_here()) return entry::valid;  // it lives: it is this thread
     if (word.has(record_word::effect_begun) && !asked.resolves) return entry::valid;
     return there.at == nanoseconds::max() ? entry::valid : entry::leased;
   }
@@ -385,9 +386,7 @@ private:
     if (word.has(record_word::effect_begun) && asked.now >= there.at) return Outcome::in_doubt;
     if (self == nullptr) return Outcome::in_flight;
     // To wait for a run from inside its f is to wait for oneself.
-    if (asked.blocks && there.number() != 0 && there.number() == readers::number_here()) {
-      return Outcome::reentered;
-    }
+    if (asked.blocks && there.runs_here()) return Outcome::reentered;
     if (self->who->ended) return Outcome::cancelled;
     if (!shard::queue(there, *self)) return Outcome::circular;
     ++home.happened.joined;
