@@ -919,9 +919,9 @@ TEST_CASE("a blocked key keeps no other key waiting, also of the same shard") {
   struct one_shard {
     std::size_t operator()(int) const noexcept { return 7; }
   };
-  keyed_serial_queue<int, one_shard> queue({.workers = 2});
   std::binary_semaphore release{0};
   std::atomic<int> ran{0};
+  keyed_serial_queue<int, one_shard> queue({.workers = 2});
   (void)queue.post(0, [&] { release.acquire(); });
   for (int key = 1; key < 500; ++key) (void)queue.post(key, [&] { ++ran; });
   for (int key = 1; key < 500; ++key) queue.drain(key);

@@ -500,7 +500,10 @@ void anything(keyed_serial_queue<std::size_t, few_hashes>& queue, book& all, std
         queue.reopen(key);
         break;
       default:
-        if (queue.post(key, record) != post_result::accepted) ++all.refused;
+        if ((i % 2 == 0 ? queue.post(key, record) : queue.post_droppable(key, record)) !=
+            post_result::accepted) {
+          ++all.refused;
+        }
     }
   }
 }
@@ -512,6 +515,9 @@ TEST_CASE("Anything at a time: every task has one end, each is told, and the que
     queue_options options = how;
     options.on_error = [](const std::exception_ptr&) {};
     for (std::size_t round = 0; round < support::rounds(20); ++round) {
+      options.metrics = round % 3 != 0;
+      options.capacity = round % 2 == 0 ? SIZE_MAX : 3;
+      options.full = interlock::when_full::drop_oldest;
       book all;
       auto queue = std::make_unique<keyed_serial_queue<std::size_t, few_hashes>>(options);
       support::run_threads(4, [&](std::size_t id) { anything(*queue, all, id, 500); });
@@ -519,8 +525,10 @@ TEST_CASE("Anything at a time: every task has one end, each is told, and the que
       queue->close();
       queue->drain();
       const auto stats = queue->stats();
+      CHECK(queue->metrics().depth == 0);
       queue.reset();
-      CHECK(stats.accepted == stats.completed + stats.failed + stats.cancelled);
+      CHECK(stats.accepted == stats.completed + stats.failed + stats.cancelled + stats.dropped);
+      if (options.capacity == SIZE_MAX) CHECK(stats.dropped == 0);
       CHECK(stats.completed + stats.failed == all.ran);
       std::uint64_t out_of_order = 0;
       for (const account& each : all.accounts) out_of_order += each.out_of_order;
