@@ -782,3 +782,41 @@ TEST_CASE("a joiner that an executor is about to resume is not destroyed in sile
   });
   CHECK(said.find("about to resume it") != std::string::npos);
 }
+
+// ---- joiners that are destroyed -----------------------------------------------------------------
+
+struct inside_the_call {
+  template <class F>
+  void execute(F f) const {
+    f();
+  }
+};
+
+template <class Awaitable>
+detached destroys(Awaitable joins, support::owned& other, int& answers) {
+  const auto got = co_await std::move(joins);
+  if (got.answer) ++answers;
+  other.handle.destroy();
+}
+template <class Awaitable>
+support::owned joins_and_stays(Awaitable joins, int& answers) {
+  const auto got = co_await std::move(joins);
+  if (got.answer) ++answers;
+}
+
+TEST_CASE("a joiner that goes on inside its wake-up may destroy the next one") {
+  cache_type cache;
+  const std::string key = "k";
+  auto claimed = cache.try_claim(key, pay);
+  support::owned second, third;
+  int answers = 0;
+  SECTION("by an executor that runs it at once") {
+    destroys(cache.async_claim(key, pay).resume_on(inside_the_call()), second, answers);
+  }
+  SECTION("in its turn") { destroys(cache.async_claim(key, pay), second, answers); }
+  second = joins_and_stays(cache.async_claim(key, pay), answers);
+  third = joins_and_stays(cache.async_claim(key, pay), answers);
+  claimed.owner.complete(1);
+  CHECK(answers == 2);
+  third.handle.destroy();
+}

@@ -21,8 +21,8 @@
 // Resumes on  The thread that settles or gives up the run, from its list of ready coroutines, or
 //             where .resume_on(executor) puts it.
 // Cancellation By a stop token or a deadline: that joiner leaves and nobody else. A suspended one
-//             may be destroyed, unless another thread settles or gives up its run, or did so. An
-//             owner that is destroyed gives up.
+//             may be destroyed, unless another thread settles or gives up its run, or did so, or
+//             an executor has been given it. An owner that is destroyed gives up.
 //
 // Example     idempotency_cache<std::string, receipt> payments;  // examples/idempotency_cache.cpp
 //             const auto got = payments.run(key, fingerprint_of(body), [&] { return pay(body); });

@@ -83,6 +83,7 @@ struct idempotency_joiner {
 
   idempotency_joiner* next = nullptr;      // the ring's
   idempotency_joiner* previous = nullptr;  // null while in none
+  idempotency_joiner** before = nullptr;  // what leads to it among those who are woken together
   waiter* const who;
   reader* thread = nullptr;  // that is inside another run meanwhile: see run_waits.hpp
   node_ptr<Node> record;     // what it waits for; another one if that loses its lease

@@ -32,11 +32,11 @@ public:
   request what() const { return what_; }
   claim_place(const claim_place&) = delete;
   claim_place& operator=(const claim_place&) = delete;
-  // Destroyed while suspended: it leaves the ring, or, if it was woken and waits for its turn on
-  // this thread, the thread's ready coroutines; then it may have become the owner.
+  // Destroyed while suspended: it leaves the ring, or, if this thread has settled its run, those
+  // who are woken or this thread's ready coroutines; then it may have become the owner.
   ~claim_place() {
     if (!suspended || what_.cache->table_.leave(what_.asked.hash, self_)) return;
-    if (!detail::trampoline::forget(*this)) {
+    if (!table::leave_woken(self_) && !detail::trampoline::forget(*this)) {
       detail::misuse(
           "a coroutine was destroyed that has joined a run of an idempotency_cache, while an "
           "executor or another thread is about to resume it; let it go on");

@@ -202,11 +202,26 @@ struct idempotency_shard {
     *last = nullptr;
     return first;
   }
-  // Coroutines go on when all are woken: what one of them does takes no wake-up from another.
+  // Effects: of those who are woken together it is not woken. For one that is destroyed, on the
+  // thread that wakes them, by one of them. Returns: false if it is not among them.
+  static bool leave_woken(joiner& self) noexcept {
+    if (self.before == nullptr) return false;
+    *self.before = self.next;
+    if (self.next != nullptr) self.next->before = self.before;
+    self.before = nullptr;
+    return true;
+  }
+  // Coroutines go on when all are woken: what one of them does takes no wake-up from another. One
+  // that goes on inside its wake-up may destroy others that are still to come.
   static void wake(joiner* list) noexcept {
     if (list == nullptr) return;
     trampoline::together([list]() mutable noexcept {
-      while (list != nullptr) std::exchange(list, list->next)->who->wake();
+      for (joiner** at = &list; *at != nullptr; at = &(*at)->next) (*at)->before = at;
+      while (list != nullptr) {
+        joiner& first = *list;
+        leave_woken(first);
+        first.who->wake();
+      }
     });
   }
 

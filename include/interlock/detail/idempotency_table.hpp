@@ -227,7 +227,8 @@ public:
     const std::lock_guard lock(shard_of(hash).mutex);
     return shard::remove(self);
   }
-  // See the shard's.
+  // See the shard's, here and below.
+  static bool leave_woken(joiner& self) noexcept { return shard::leave_woken(self); }
   nanoseconds look_at_lease(std::uint32_t hash, joiner& self, nanoseconds now) noexcept {
     const std::lock_guard lock(shard_of(hash).mutex);
     return shard::look_at_lease(self, now);
