@@ -21,6 +21,7 @@ namespace {
 // A store whose value only grows, and a cache of it, for one key.
 struct scene {
   std::atomic<int> store{0};
+  std::atomic<int> removed{0};  // the latest value whose removal of the others has ended
   std::mutex guard;
   std::optional<int> cache;
 
@@ -43,16 +44,20 @@ struct scene {
 template <class Fill, class Invalidate>
 int outdated(std::size_t rounds, Fill fill, Invalidate invalidate) {
   scene on;
-  int bad = 0;
+  std::atomic<int> bad{0};
   support::run_threads(2, [&](std::size_t id) {
     for (std::size_t i = 0; i < rounds; ++i) {
       if (id == 0) {
         const int now = on.store.fetch_add(1) + 1;
         invalidate(on);
+        on.removed = now;
         const auto held = on.cached();
         if (held && *held < now) ++bad;
       } else if (!on.cached()) {
         fill(on);
+        const int ended = on.removed;
+        const auto held = on.cached();
+        if (held && *held < ended) ++bad;
       }
     }
   });
@@ -113,7 +118,7 @@ TEST_CASE("negative control: a cache that readers fill without leases keeps what
         support::rounds(20'000),
         [](scene& on) {
           const int read = on.store.load();
-          std::this_thread::yield();
+          for (int i = 0; i < 1000 && on.removed <= read; ++i) std::this_thread::yield();
           on.put(read);
         },
         [](scene& on) { on.erase(); });
