@@ -12,6 +12,7 @@
 #include <utility>
 
 using interlock::detail::bucket_array;
+using interlock::detail::chains_head;
 using interlock::detail::lookup_chains;
 using interlock::detail::reader;
 using interlock::detail::readers;
@@ -112,12 +113,13 @@ struct node {
 void grows(world& w) {
   readers::start_anew(2);
   struct shared {
+    chains_head head;
     lookup_chains<node> chains;
     node nodes[4] = {{0, 0}, {1U << 30U, 1}, {2U << 30U, 2}, {3U << 30U, 3}};
     bucket_array* done = nullptr;
   };
   auto* const table = new shared;
-  table->chains.start(*lookup_chains<node>::make_array(0));
+  table->chains.start(table->head, *lookup_chains<node>::make_array(0));
   table->chains.insert(table->nodes[1]);
   w.thread([table] {
     const auto is = [](int key) { return [key](int other) { return key == other; }; };
@@ -144,11 +146,12 @@ void grows(world& w) {
 // Another one is taken out meanwhile.
 void erased(world& w) {
   struct shared {
+    chains_head head;
     lookup_chains<node> chains;
     node nodes[3] = {{0, 0}, {0, 9}, {0, 2}};
   };
   auto* const table = new shared;
-  table->chains.start(*lookup_chains<node>::make_array(2));
+  table->chains.start(table->head, *lookup_chains<node>::make_array(2));
   table->chains.insert(table->nodes[0]);
   w.thread([table] {
     const auto found = table->chains.find_for_sure(0, [](int key) { return key == 0; });
@@ -167,6 +170,7 @@ void erased(world& w) {
 void moved_onto(world& w) {
   static constexpr std::uint32_t late_half = 3U << 30U;
   struct shared {
+    chains_head head;
     lookup_chains<node> chains;
     node stands{late_half, 1};
     node fresh{late_half, 0};
@@ -174,7 +178,7 @@ void moved_onto(world& w) {
     bucket_array* done = nullptr;
   };
   auto* const table = new shared;
-  table->chains.start(*lookup_chains<node>::make_array(6));
+  table->chains.start(table->head, *lookup_chains<node>::make_array(6));
   table->chains.insert(table->stands);
   table->chains.grow(*lookup_chains<node>::make_array(7));
   w.thread([table] {

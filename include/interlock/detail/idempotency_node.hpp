@@ -185,12 +185,19 @@ public:
     if (holders_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
   }
 
-  // What a look-up reads comes first and together, with the key.
   std::atomic<idempotency_node*> next{nullptr};  // in its chain
-  const std::uint32_t hash;
 
 private:
+  std::atomic<std::uint32_t> number_{0};
+
+public:
+  const std::uint32_t hash;
+
+  // What a hit reads, in 32 bytes 16 behind the start: as malloc aligns to 16, they are in one
+  // cache line in three of four places, while the first 48 would be in two of four.
+private:
   std::atomic<std::uint32_t> word_{record_word::one_turn};
+  std::atomic<std::uint32_t> holders_{1};  // the table, owner, joiners, and who has its answer
 
 public:
   const std::uint64_t payload;
@@ -216,8 +223,6 @@ private:
                                                ? alignof(Response)
                                                : alignof(std::exception_ptr);
   alignas(alignment) std::byte storage_[room];
-  std::atomic<std::uint32_t> holders_{1};  // the table, owner, joiners, and who has its answer
-  std::atomic<std::uint32_t> number_{0};
 
 public:
   // Under the shard's lock.

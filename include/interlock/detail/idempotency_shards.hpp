@@ -37,6 +37,7 @@ public:
   // One for each 256 of the capacity, and none without a part of the weight.
   explicit idempotency_shards(const idempotency_limits& how)
       : mask_(static_cast<std::uint32_t>(count_for(how) - 1)),
+        heads_(std::make_unique<chains_head[]>(count())),
         all_(std::make_unique<Shard[]>(count())) {
     const auto part = [n = count()](std::uint64_t whole, std::size_t i) {
       return whole / n + (i < whole % n ? 1 : 0);
@@ -53,12 +54,14 @@ public:
       bucket_array* const empty =
           lookup_chains<record>::make_array(static_cast<unsigned>(std::countr_zero(first)));
       if (empty == nullptr) throw std::bad_alloc();
-      each.chains.start(*empty);
+      each.chains.start(heads_[i], *empty);
     }
   }
 
   // The lower bits of a hash choose the shard, the upper ones the bucket.
   Shard& of(std::uint32_t hash) const noexcept { return all_[hash & mask_]; }
+  // What readers need of it.
+  const chains_head& head_of(std::uint32_t hash) const noexcept { return heads_[hash & mask_]; }
 
   Statistics sum() const noexcept {
     using all = Statistics;
@@ -120,6 +123,7 @@ private:
   }
 
   const std::uint32_t mask_;  // of the number, a power of two
+  const std::unique_ptr<chains_head[]> heads_;
   const std::unique_ptr<Shard[]> all_;
 };
 

@@ -97,12 +97,13 @@ public:
     }
     const reading inside(*self);
     const auto is_it = [&](const Key& each) { return equal_(each, key); };
-    const looked first = shard_of(asked.hash).chains.find_soon(asked.hash, is_it);
-    if (first.node == nullptr || !is_hit(*first.node, asked)) [[unlikely]] {
-      return find_slowly(asked.hash, asked.payload, asked.now, key, Seen(seen), looked(first));
+    const auto first = chains::find_soon(shards_.head_of(asked.hash), asked.hash, is_it);
+    if (first.node != nullptr && is_hit(*first.node, asked)) [[likely]] {
+      replays_.add(*self);
+      return seen(*first.node, record_phase::answered);
     }
-    replays_.add(*self);
-    return seen(*first.node, record_phase::answered);
+    return find_slowly(asked.hash, asked.payload, asked.now, key, Seen(seen), first.node,
+                       first.where, first.old);
   }
   // As above, with a reference to what was found: `replayed`.
   template <class K>
@@ -269,7 +270,7 @@ public:
 private:
   using shard = idempotency_shard<record, Outcome, Statistics>;
   using section = typename shard::section;
-  using looked = typename lookup_chains<record>::looked;
+  using chains = lookup_chains<record>;
 
   enum class entry {
     none,
@@ -303,7 +304,8 @@ private:
 
   // Returns: whether all is as it mostly is; else look_at() says what it is. Of what eviction has
   //          come by, the first hit is none.
-  bool is_hit(const record& there, const request& asked) const noexcept {
+  [[gnu::always_inline]] bool is_hit(const record& there,
+                                     const request& asked) const noexcept {
     constexpr std::uint32_t hit =
         static_cast<std::uint32_t>(record_phase::answered) | record_word::was_read;
     constexpr std::uint32_t all =
@@ -314,19 +316,21 @@ private:
   // Preconditions: inside a reading.
   template <class K, class Seen>
   [[gnu::noinline]] Outcome find_slowly(std::uint32_t hash, std::uint64_t payload, nanoseconds now,
-                                        const K& key, Seen seen, looked first) {
-    if (first.node == nullptr) {
+                                        const K& key, Seen seen, record* there,
+                                        std::uintptr_t where, std::uintptr_t old) {
+    if (there == nullptr) {
       const auto is_it = [&](const Key& each) { return equal_(each, key); };
-      const auto found = shard_of(hash).chains.find_for_sure(first, hash, is_it);
+      const auto found =
+          chains::find_for_sure(shards_.head_of(hash), {nullptr, where, old}, hash, is_it);
       if (found.node == nullptr) {
         return found.for_sure ? Outcome::absent : find_locked(hash, payload, now, key, seen);
       }
-      first.node = found.node;
+      there = found.node;
     }
-    const record_word word = first.node->word();
+    const record_word word = there->word();
     // It has left while this reader came to it: who has the key now is known under the lock.
     if (word.has(record_word::unlinked)) return find_locked(hash, payload, now, key, seen);
-    return look_at(*first.node, word, {hash, payload, now}, seen);
+    return look_at(*there, word, {hash, payload, now}, seen);
   }
   // One of the two ways to a record that somebody else made: without the lock. The word is from a
   // time when the record had the key.

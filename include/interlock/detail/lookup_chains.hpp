@@ -42,6 +42,12 @@ struct alignas(64) bucket_array {
   }
 };
 
+// Where readers begin; many of them stand together, apart from what writers change.
+struct chains_head {
+  std::atomic<std::uintptr_t> current{0};
+  std::atomic<std::uintptr_t> older{0};  // whose nodes are being moved; 0: none
+};
+
 template <class Node>
 class lookup_chains {
   using bucket = std::atomic<Node*>;
@@ -58,8 +64,9 @@ public:
   lookup_chains(const lookup_chains&) = delete;
   lookup_chains& operator=(const lookup_chains&) = delete;
   ~lookup_chains() {
-    if (array_of(older()) != nullptr) bucket_array::free(array_of(older()));
-    if (array_of(current()) != nullptr) bucket_array::free(array_of(current()));
+    if (head_ == nullptr) return;
+    if (older() != 0) bucket_array::free(array_of(older()));
+    bucket_array::free(array_of(current()));
   }
 
   // Returns: an array of empty buckets; nullptr if there is no memory.
@@ -83,21 +90,22 @@ public:
   };
   // Returns: the node whose key is equal, if it is where most are; else for find_for_sure().
   template <class IsIt>
-  looked find_soon(std::uint32_t hash, const IsIt& is_it) const noexcept {
-    const std::uintptr_t where = current();
-    const std::uintptr_t old = older();
+  static looked find_soon(const chains_head& head, std::uint32_t hash, const IsIt& is_it) noexcept {
+    const std::uintptr_t where = current(head);
+    const std::uintptr_t old = older(head);
     return {look(where, hash, is_it), where, old};
   }
   // Returns: the node whose key is equal, or nullptr, and whether that says that there is none.
   template <class IsIt>
-  found find_for_sure(const looked& so_far, std::uint32_t hash, const IsIt& is_it) const noexcept {
+  static found find_for_sure(const chains_head& head, const looked& so_far, std::uint32_t hash,
+                             const IsIt& is_it) noexcept {
     Node* there = so_far.node;
     if (there == nullptr && so_far.old != 0) there = look(so_far.old, hash, is_it);
-    return {there, so_far.old == 0 && current() == so_far.where};
+    return {there, so_far.old == 0 && current(head) == so_far.where};
   }
   template <class IsIt>
   found find_for_sure(std::uint32_t hash, const IsIt& is_it) const noexcept {
-    return find_for_sure(find_soon(hash, is_it), hash, is_it);
+    return find_for_sure(*head_, find_soon(*head_, hash, is_it), hash, is_it);
   }
 
   // ---- writers, under their lock
@@ -109,9 +117,10 @@ public:
     return there == nullptr && older() != 0 ? look(older(), hash, is_it) : there;
   }
 
-  // Preconditions: nobody knows these chains yet.
-  void start(bucket_array& empty) noexcept {
-    ::new (static_cast<void*>(&current_)) std::atomic<std::uintptr_t>(word_of(empty));
+  // Preconditions: nobody knows these chains yet, and nothing is in the head.
+  void start(chains_head& head, bucket_array& empty) noexcept {
+    head_ = &head;
+    publish(empty);
   }
 
   bool wants_to_grow() const noexcept {
@@ -121,7 +130,7 @@ public:
   // Preconditions: wants_to_grow(); the array has next_log2().
   void grow(bucket_array& empty) noexcept {
     // order: release [chains.grow] pairs with [chains.older]: with the array to come
-    older_.store(current(), std::memory_order_release);
+    head_->older.store(current(), std::memory_order_release);
     moved_ = 0;
     publish(empty);
   }
@@ -182,17 +191,19 @@ private:
     return first_of(where)[std::uint64_t{hash} >> (where & shift_bits)];
   }
 
-  std::uintptr_t current() const noexcept {
-    // order: acquire [chains.current] pairs with [chains.publish]: the buckets are made, and older_ says where the nodes come from
-    return current_.load(std::memory_order_acquire);
+  static std::uintptr_t current(const chains_head& head) noexcept {
+    // order: acquire [chains.current] pairs with [chains.publish]: the buckets are made, and `older` says where the nodes come from
+    return head.current.load(std::memory_order_acquire);
   }
-  std::uintptr_t older() const noexcept {
+  static std::uintptr_t older(const chains_head& head) noexcept {
     // order: acquire [chains.older] pairs with [chains.grow], [chains.moved]: 0 is read when all nodes are in their new chains
-    return older_.load(std::memory_order_acquire);
+    return head.older.load(std::memory_order_acquire);
   }
+  std::uintptr_t current() const noexcept { return current(*head_); }
+  std::uintptr_t older() const noexcept { return older(*head_); }
   void publish(bucket_array& empty) noexcept {
     // order: release [chains.publish] pairs with [chains.current]: the buckets are made
-    current_.store(word_of(empty), std::memory_order_release);
+    head_->current.store(word_of(empty), std::memory_order_release);
   }
 
   // Numbers are compared as soon as their hashes.
@@ -258,14 +269,12 @@ private:
     }
     if (moved_ < buckets(old)) return nullptr;
     // order: release [chains.moved] pairs with [chains.older]: all nodes are in their new chains
-    older_.store(0, std::memory_order_release);
+    head_->older.store(0, std::memory_order_release);
     return array_of(old);
   }
 
-  std::atomic<std::uintptr_t> current_{0};
-  std::atomic<std::uintptr_t> older_{0};  // whose nodes are being moved; 0: none
-  // The writers'; apart from what readers look at all the time.
-  alignas(64) std::size_t moved_ = 0;     // of the older buckets
+  chains_head* head_ = nullptr;
+  std::size_t moved_ = 0;  // of the older buckets
   std::size_t size_ = 0;
 };
 

@@ -168,18 +168,20 @@ private:
 // While one lives, what this thread finds is not freed.
 class reading {
 public:
-  explicit reading(reader& self) noexcept
+  [[gnu::always_inline]] explicit reading(reader& self) noexcept
       // order: relaxed: this thread's own
       : self_(self), before_(self.since.load(std::memory_order_relaxed)) {
-    const std::uint64_t since = before_ == 0 ? readers::epoch() : before_;
+    std::uint64_t epoch = before_;
+    if (epoch == 0) [[likely]] epoch = readers::epoch();
     // order: release [reading.begin] pairs with [readers.oldest]: the reading before this one is over
-    self_.since.store(since, std::memory_order_release);
+    self_.since.store(epoch, std::memory_order_release);
     // Where there are no halves, and for tools that have to see each step: the fence of both.
     asymmetric_fence::available() ? asymmetric_fence::light() : full_fence();
   }
   reading(const reading&) = delete;
   reading& operator=(const reading&) = delete;
-  ~reading() {
+  // Inlined, else the frame keeps the object in memory for it.
+  [[gnu::always_inline]] ~reading() {
     // order: release [reading.end] pairs with [readers.oldest]: what was read is read
     self_.since.store(before_, std::memory_order_release);
   }
