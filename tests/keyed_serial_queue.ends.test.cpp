@@ -24,6 +24,7 @@
 
 #include "support/allocations.hpp"
 #include "support/catch.hpp"
+#include "support/code_of.hpp"
 #include "support/detached.hpp"
 #include "support/occupied.hpp"
 #include "support/owned.hpp"
@@ -36,21 +37,13 @@ using interlock::post_result;
 using interlock::queue_options;
 using interlock::task;
 using interlock::wait_status;
+using support::code_of;
 using support::occupied;
 using namespace std::chrono_literals;
 
 namespace {
 
 constexpr auto deadlock = std::errc::resource_deadlock_would_occur;
-
-std::errc code_of(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const std::system_error& e) {
-    return static_cast<std::errc>(e.code().value());
-  }
-  return std::errc{};
-}
 
 template <class Queue>
 void check_sums(const Queue& queue) {

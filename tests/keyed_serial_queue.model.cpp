@@ -341,6 +341,51 @@ void comes_as_the_job_goes(world& w) {
   w.finally([] {});
 }
 
+// Two keys whose tasks wait for each other: nobody hangs, and who is told is inside of a circle.
+void circle_of_keys(world& w) {
+  using interlock::detail::lane_waits;
+  // Of executions that were cut short something may be left.
+  new (&lane_waits::instance()) lane_waits();
+  auto* const accounts = new queue;
+  atomic<int> told{0};
+  for (int key = 0; key < 2; ++key) {
+    w.thread([&told, accounts, key] {
+      accounts->run(key, [&told, accounts, key] {
+        try {
+          accounts->run(1 - key, [] {});
+        } catch (const std::system_error& e) {
+          testing::check(e.code() == std::errc::resource_deadlock_would_occur, "a circle");
+          told.fetch_add(1, rlx);
+        }
+      });
+    });
+  }
+  w.finally([&, accounts] {
+    testing::check(told.load(rlx) <= 1, "one of them");
+    w.outcome(told.load(rlx));
+    delete accounts;
+  });
+}
+
+// A task in one key waits for a task of the other: no circle, whatever is on the list still.
+void chain_of_keys(world& w) {
+  using interlock::detail::lane_waits;
+  new (&lane_waits::instance()) lane_waits();
+  auto* const accounts = new queue;
+  atomic<int> ran{0};
+  for (int key = 0; key < 2; ++key) {
+    w.thread([&ran, accounts, key] {
+      const auto count = [&ran] { ran.fetch_add(1, rlx); };
+      if (key == 1) accounts->run(1, count);
+      if (key == 0) accounts->run(0, [&] { accounts->run(1, count); });
+    });
+  }
+  w.finally([&ran, accounts] {
+    testing::check(ran.load(rlx) == 2, "both, without an error");
+    delete accounts;
+  });
+}
+
 // ---- the crew alone -----------------------------------------------------------------------------
 
 // An executor behind which one explored thread does jobs, or drops them.
@@ -605,6 +650,11 @@ TEST_CASE("keyed_serial_queue: a job that goes, searches or is dropped leaves no
   proved(comes_to_a_job_that_searches, whole_waits());
   proved(comes_as_a_job_is_dropped, whole_waits());
   proved(comes_to_another_shard, whole_waits());
+}
+
+TEST_CASE("keyed_serial_queue: a circle of keys is told to one, and where there is none nobody") {
+  CHECK(joined(seen(proved(circle_of_keys, whole_waits()))) == "0, 1");
+  proved(chain_of_keys, whole_waits());
 }
 
 TEST_CASE("keyed_serial_queue: of two who find nobody on the way one asks", "[.deep]") {

@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/code_of.hpp"
 #include "support/occupied.hpp"
 #include "support/death.hpp"
 #include "support/threads.hpp"
@@ -25,6 +26,7 @@ using interlock::keyed_serial_queue;
 using interlock::post_result;
 using interlock::queue_options;
 using interlock::when_full;
+using support::code_of;
 using support::occupied;
 
 namespace {
@@ -62,15 +64,6 @@ void each_way(F f) {
   queue_options by_executor;
   by_executor.executor = std::ref(pool);
   f(by_executor);
-}
-
-std::errc code_of(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const std::system_error& e) {
-    return static_cast<std::errc>(e.code().value());
-  }
-  return std::errc{};
 }
 
 template <class Queue>

@@ -18,26 +18,15 @@
 
 #include "support/allocations.hpp"
 #include "support/catch.hpp"
+#include "support/code_of.hpp"
 #include "support/death.hpp"
 #include "support/detached.hpp"
 #include "support/threads.hpp"
 
 using interlock::worker_pool;
+using support::code_of;
 
 static_assert(interlock::executor<worker_pool> && interlock::executor<worker_pool&>);
-
-namespace {
-
-std::errc code_of(const std::function<void()>& f) {
-  try {
-    f();
-  } catch (const std::system_error& e) {
-    return static_cast<std::errc>(e.code().value());
-  }
-  return std::errc{};
-}
-
-}  // namespace
 
 TEST_CASE("What execute has taken runs once, on a thread of the pool") {
   worker_pool pool({.threads = 3});
