@@ -686,7 +686,6 @@ TEST_CASE("bugs: a failure wakes its joiners before it is out of the table") {
 TEST_CASE("bugs: the same key runs twice") {
   CHECK(says(runs_once<small_cache<flaw::runs_twice>>, "one execution"));
   proved(runs_once<small_cache<flaw::none>>, whole_waits());
-  proved(runs_once<ours<>>, whole_waits());
 }
 
 TEST_CASE("bugs: an answer is kept that was invalidated while it was made") {
@@ -738,7 +737,13 @@ TEST_CASE("bugs: a claim fails and is in the table all the same") {
   how.allocation_failures = 1;
   CHECK(says(memory_runs_out<small_cache<flaw::enters_before_room>>, "deadlock", how));
   proved(memory_runs_out<small_cache<flaw::none>>, how);
+}
+
+TEST_CASE("bugs: idempotency_cache has no claim that failed, and runs once", "[.deep]") {
+  testing::options how = whole_waits();
+  how.allocation_failures = 1;
   proved(memory_runs_out<ours<>>, how);
+  proved(runs_once<ours<>>, whole_waits());
 }
 
 TEST_CASE("bugs: the key is looked at again when the answer is stored") {

@@ -213,6 +213,47 @@ TEST_CASE("async_run ends its wait by a token or a timer") {
   CHECK(sync_wait(cache.async_run_until(timer, timer.now(), "free", pay, run)).outcome == executed);
 }
 
+TEST_CASE("a claim waits until a deadline or a stop, whichever comes first") {
+  cache_type cache;
+  auto owner = cache.try_claim("k", pay);
+  manual_timer timer;
+  inplace_stop_source stops;
+  std::optional<idempotency_outcome> first, second;
+  const auto waits = [&](std::optional<idempotency_outcome>& said) -> detached {
+    const auto late = timer.now() + std::chrono::seconds(1);
+    const auto got = co_await cache.async_claim_until(timer, late, "k", pay, stops.get_token());
+    said = got.answer.outcome;
+  };
+  waits(first);
+  timer.advance_to(timer.now() + std::chrono::seconds(1));
+  CHECK(first == timed_out);
+  waits(second);
+  stops.request_stop();
+  CHECK(second == cancelled);
+  const auto far = steady_clock::now() + std::chrono::hours(1);
+  CHECK(cache.claim_until(far, "k", pay, stops.get_token()).answer.outcome == cancelled);
+  inplace_stop_source never_asked;
+  const auto now = steady_clock::now();
+  CHECK(cache.claim_until(now, "k", pay, never_asked.get_token()).answer.outcome == timed_out);
+}
+
+TEST_CASE("a coroutine that joined takes over at its deadline when the lease is over") {
+  coarse_time time(nanoseconds(1));
+  cache_type cache(leased(time));
+  auto hung = cache.try_claim("k", pay);
+  manual_timer timer;
+  std::optional<idempotency_outcome> early, late;
+  join_until(cache, timer, timer.now() + std::chrono::seconds(1), early);
+  join_until(cache, timer, timer.now() + std::chrono::seconds(2), late);
+  pass(time, 50);
+  timer.advance_to(timer.now() + std::chrono::seconds(1));
+  CHECK(early == timed_out);
+  pass(time, 50);
+  timer.advance_to(timer.now() + std::chrono::seconds(1));
+  CHECK(late == executed);
+  CHECK(hung.owner.complete(1).outcome == lost_ownership);
+}
+
 // ---- leases -------------------------------------------------------------------------------------
 
 TEST_CASE("[late-owner] a run whose lease is over goes on with the next caller, joiners and all") {

@@ -749,7 +749,6 @@ TEST_CASE("idempotency_cache: two send a request, hold its answer and forget it"
 
 TEST_CASE("idempotency_cache: one thread and every change of a record") {
   proved(alone_evicts, whole_waits());
-  proved(alone_leases, whole_waits());
 }
 
 TEST_CASE("idempotency_cache: another payload is refused even while the run is in flight") {
@@ -789,18 +788,28 @@ TEST_CASE("idempotency_cache: an answer is whole as long as it is visited") {
   proved(visited, whole_waits());
 }
 
-TEST_CASE("idempotency_cache: of a late owner and its successor one has the key") {
-  proved([](world& w) { lease_is_over(w, false); }, whole_waits());
+TEST_CASE("idempotency_cache: what has had an effect is not run again behind its lease") {
   proved([](world& w) { lease_is_over(w, true); }, whole_waits());
 }
 
+TEST_CASE("idempotency_cache: of a late owner and its successor one has the key", "[.deep]") {
+  proved([](world& w) { lease_is_over(w, false); }, whole_waits());
+}
+
 TEST_CASE("idempotency_cache: a joiner is destroyed while it waits, others wait with it") {
-  proved([](world& w) { joiner_destroyed(w, true); }, whole_waits());
   proved([](world& w) { joiner_destroyed(w, false); }, whole_waits());
+}
+
+TEST_CASE("idempotency_cache: a joiner is destroyed and the others are answered", "[.deep]") {
+  proved([](world& w) { joiner_destroyed(w, true); }, whole_waits());
 }
 
 TEST_CASE("idempotency_cache: try_run does not wait, and a run within a run is told") {
   proved(tries, whole_waits());
+  proved(alone_leases, whole_waits());
+}
+
+TEST_CASE("idempotency_cache: a run within a run, and another one joins", "[.deep]") {
   proved(asks_again_inside, whole_waits());
 }
 
@@ -808,7 +817,7 @@ TEST_CASE("idempotency_cache: who gave up a run may wait for its heir", "[.deep]
   proved(gives_up_and_waits, whole_waits());
 }
 
-TEST_CASE("idempotency_cache: no joiner is left behind if memory runs out") {
+TEST_CASE("idempotency_cache: no joiner is left behind if memory runs out", "[.deep]") {
   proved([](world& w) { out_of_memory(w, thread); }, failing_allocations());
 }
 

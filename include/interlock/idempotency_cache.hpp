@@ -21,8 +21,8 @@
 // Resumes on  The thread that settles or gives up the run, from its list of ready coroutines, or
 //             where .resume_on(executor) puts it.
 // Cancellation By a stop token or a deadline: that joiner leaves and nobody else. A suspended one
-//             may be destroyed, unless another thread settles or gives up its run, or did so, or
-//             an executor has been given it. An owner that is destroyed gives up.
+//             may be destroyed, unless another thread settles or gives up its run or ends its wait,
+//             or did so, or an executor has it. An owner that is destroyed gives up.
 //
 // Example     idempotency_cache<std::string, receipt> payments;  // examples/idempotency_cache.cpp
 //             const auto got = payments.run(key, fingerprint_of(body), [&] { return pay(body); });
@@ -241,6 +241,10 @@ public:
   claim_result claim_until(time_point deadline, const K& key, fingerprint payload) {
     return claim_by(&deadline, no_stop(), key, payload);
   }
+  template <class K = Key, detail::stop_token_like Token>
+  claim_result claim_until(time_point deadline, const K& key, fingerprint payload, Token stop) {
+    return claim_by(&deadline, std::move(stop), key, payload);
+  }
   template <class K = Key>
   claim_result try_claim(const K& key, fingerprint payload) {
     return try_claim_by(key, payload, false);
@@ -267,6 +271,15 @@ public:
                                                          const K& key, fingerprint payload) {
     return claims<view<K>, times_out<Timer>>(place_request(key, payload), {},
                                         times_out<Timer>{&timer, deadline});
+  }
+  template <timer Timer, class K = Key, detail::stop_token_like Token>
+  [[nodiscard("write co_await")]] auto async_claim_until(Timer& timer,
+                                                         typename Timer::time_point deadline,
+                                                         const K& key, fingerprint payload,
+                                                         Token stop) {
+    return claims<view<K>, stops<Token>, times_out<Timer>>(
+        place_request(key, payload), {}, stops<Token>{std::move(stop)},
+        times_out<Timer>{&timer, deadline});
   }
 
   // Effects: drops the key's answer, but not a run in flight. Returns: whether there was one.
@@ -349,10 +362,7 @@ private:
     return typename claim_place<view<K>>::request{this, view<K>(seen), ask(key, seen, payload)};
   }
   template <class K>
-  bool drop(const K& key, bool force) {
-    const auto& seen = view_of(key);
-    return table_.drop(ask(key, seen, {}).hash, seen, force);
-  }
+  bool drop(const K& key, bool force);
 
   nanoseconds time_or(nanoseconds else_at) const noexcept;
   static idempotency_outcome ended_by(wait_status why) noexcept {
@@ -360,11 +370,7 @@ private:
                                          : idempotency_outcome::cancelled;
   }
   claim_result conclude(idempotency_outcome seen, record_ptr seat, nanoseconds now);
-  static result answer_of(record_ptr done, idempotency_outcome how, nanoseconds now) {
-    const std::uint32_t turn = done->word().turn();
-    const auto age = std::max(now - done->at, nanoseconds{});
-    return {response_ptr(std::move(done)), how, turn, age};
-  }
+  static result answer_of(record_ptr done, idempotency_outcome how, nanoseconds now);
 
   template <class F>
   static result execute(claim_result claimed, F&& f);

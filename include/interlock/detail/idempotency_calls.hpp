@@ -57,6 +57,21 @@ idempotency_outcome idempotency_cache<Key, R, H, E>::look(const K& key, fingerpr
   });
 }
 
+template <class Key, class R, class H, class E>
+template <class K>
+bool idempotency_cache<Key, R, H, E>::drop(const K& key, bool force) {
+  const auto& seen = view_of(key);
+  return table_.drop(ask(key, seen, {}).hash, seen, force);
+}
+
+template <class Key, class R, class H, class E>
+inline auto idempotency_cache<Key, R, H, E>::answer_of(record_ptr done, idempotency_outcome how,
+                                                       nanoseconds now) -> result {
+  const std::uint32_t turn = done->word().turn();
+  const auto age = std::max(now - done->at, nanoseconds{});
+  return {response_ptr(std::move(done)), how, turn, age};
+}
+
 // ---- calls that run f ---------------------------------------------------------------------------
 
 template <class Key, class R, class H, class E>

@@ -72,6 +72,14 @@ public:
     if (decided && seen_ != idempotency_outcome::cancelled) {
       return what_.cache->conclude(seen_, std::move(seat_), what_.asked.now);
     }
+    // Nobody has told it of a lease that is over: it looks once more.
+    if (status == wait_status::timed_out && what_.cache->how_.lease.count() != 0) {
+      const idempotency_outcome seen = enter(nullptr);
+      if (failure_ != nullptr) std::rethrow_exception(failure_);
+      if (seen != idempotency_outcome::in_flight) {
+        return what_.cache->conclude(seen, std::move(seat_), what_.asked.now);
+      }
+    }
     return {{}, {nullptr, ended_by(status)}};
   }
 
