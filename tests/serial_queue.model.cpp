@@ -1279,6 +1279,7 @@ TEST_CASE("serial_queue: threads that park while they wait") {
 TEST_CASE("serial_queue: threads that look before they queue") {
   proved([](world& w) { plain_producers(w, {run, run}, 1, false); });
   proved([](world& w) { plain_producers(w, {run, post}, 1, false); });
+  proved([](world& w) { plain_producers(w, {post, post}, 1, false); });
 }
 
 TEST_CASE("serial_queue: four threads", "[.deep]") {

@@ -59,7 +59,7 @@ public:
     using task = std::decay_t<F>;
     detail::refuse_coroutine<task>();
     detail::refuse_nothing(f);
-    if (enter()) {
+    if (enter() || enter_soon()) {
       turn mine{*this};
       try {
         const detail::inside here(this);

@@ -159,10 +159,11 @@ protected:
   }
 
   // Effects: as enter(), but looks a few times. It is not in line meanwhile: but nobody is, or it
-  //          gives up. What two threads take in turn that way costs one of them no transfer.
+  //          gives up. What two threads take in turn that way costs one of them no transfer. The
+  //          pauses are long, since each look takes the word from who works.
   [[gnu::noinline]] bool enter_soon() noexcept {
-    if (self().strict()) return false;
-    for (unsigned round = 0; round < spins_before_queueing; ++round) {
+    if (self().strict() || inside::innermost != nullptr) return false;
+    for (unsigned round = first_pause; round < last_pause; ++round) {
       spin_hint(round);
       const std::uintptr_t seen = look();
       if ((seen & closed_bit) != 0 || has_work(seen)) return false;
@@ -432,7 +433,8 @@ private:
     return heir.tell(work::role) != work::abandoned;
   }
 
-  static constexpr unsigned spins_before_queueing = 6;
+  static constexpr unsigned first_pause = 3;  // rounds of spin_hint: 8 pauses, 16, 32
+  static constexpr unsigned last_pause = 6;
   static constexpr unsigned watch_rounds = 12;
 
   std::atomic<std::uintptr_t> word_{0};

@@ -43,7 +43,7 @@ struct queue_options {
   // Gets what posted tasks throw, and what the executor throws. Without it such an exception ends
   // the program.
   std::function<void(std::exception_ptr)> on_error{};
-  bool strict = false;   // run() queues at once where it else looks a few times if it can get in
+  bool strict = false;   // run, post queue at once where they else look thrice if they can get in
   bool metrics = false;  // queue_metrics: two atomic additions and a time for each queued task
 };
 
@@ -247,12 +247,14 @@ struct taker_work : heir_work, cached_block {
   bool wait_for_offer() noexcept {
     const auto deadline = std::chrono::steady_clock::now() + patience;
     std::uint32_t said = wait(&deadline);
-    if (said == waiting) {
-      // order: acq_rel [taker.leave] pairs with [news.tell]: as wait(), or the node is the runner's
-      said = news.exchange(abandoned, std::memory_order_acq_rel);
-      if (said != role && said != done) return false;
-      // order: relaxed: only the runner tells, and that is this thread now
-      if (said == role) news.store(waiting, std::memory_order_relaxed);
+    if (said == waiting) {  // it is late, so it had parked
+      std::uint32_t seen = parked;
+      // order: release/relaxed [taker.leave] pairs with [news.tell]: the node is the runner's then
+      if (news.compare_exchange_strong(seen, abandoned, std::memory_order_release,
+                                       std::memory_order_relaxed)) {
+        return false;
+      }
+      said = wait(nullptr);  // there are news
     }
     if (said == done) delete this;
     return said == role;

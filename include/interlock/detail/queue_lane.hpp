@@ -35,7 +35,7 @@ public:
     using task = std::decay_t<F>;
     refuse_coroutine<task>();
     refuse_nothing(f);
-    if (!elsewhere() && enter()) {
+    if (!elsewhere() && (enter() || enter_soon())) {
       turn mine{*this};
       try {
         const inside here(this);
