@@ -119,8 +119,7 @@ public:
 
   // Preconditions: nobody knows these chains yet, and nothing is in the head.
   void start(chains_head& head, bucket_array& empty) noexcept {
-    head_ = &head;
-    publish(empty);
+    head_ = ::new (static_cast<void*>(&head)) chains_head{word_of(empty), 0};
   }
 
   bool wants_to_grow() const noexcept {
