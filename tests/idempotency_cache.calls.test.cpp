@@ -9,6 +9,9 @@
 #include <interlock/manual_timer.hpp>
 #include <interlock/task.hpp>
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -860,4 +863,46 @@ TEST_CASE("a joiner that goes on inside its wake-up may destroy the next one") {
   claimed.owner.complete(1);
   CHECK(answers == 2);
   third.handle.destroy();
+}
+
+// ---- children -----------------------------------------------------------------------------------
+
+namespace {
+
+struct counted {
+  explicit counted(int& all) : alive(&all) { ++all; }
+  counted(counted&& other) noexcept : alive(std::exchange(other.alive, nullptr)) {}
+  counted& operator=(counted&&) = delete;
+  ~counted() {
+    if (alive != nullptr) --*alive;
+  }
+  int* alive;
+};
+
+}  // namespace
+
+TEST_CASE("a look-up of a thread that a child does not have keeps nothing alive there") {
+  cache_type cache;
+  cache.run("k", pay, [] { return 1; });
+  std::atomic<int> at{0};
+  std::thread reader([&] {
+    cache.visit("k", pay, [&](int) {
+      at.store(1);
+      while (at.load() == 1) std::this_thread::yield();
+    });
+  });
+  while (at.load() != 1) std::this_thread::yield();
+  const pid_t child = ::fork();
+  if (child == 0) {
+    int alive = 0;
+    idempotency_cache<int, counted> own({.capacity = 16});
+    for (int i = 0; i < 2'000; ++i) own.run(i, pay, [&] { return counted(alive); });
+    ::_exit(alive < 100 ? 0 : 1);
+  }
+  at.store(2);
+  reader.join();
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 0);
 }

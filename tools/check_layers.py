@@ -80,6 +80,7 @@ strand version""".split()}
 OTHER_BRANCH = {"detail/asymmetric_fence_none.hpp", "detail/parking_portable.hpp", "detail/restartable_none.hpp",
                 "detail/restartable_aarch64.hpp"}
 PLATFORM = {
+    "detail/after_fork.hpp": {"pthread.h"},
     "detail/parking_linux.hpp": {"linux/futex.h", "sched.h", "sys/syscall.h", "time.h", "unistd.h"},
     "detail/asymmetric_fence_linux.hpp": {"sched.h", "sys/syscall.h", "unistd.h"},
     "detail/restartable_linux.hpp": {"fcntl.h", "sched.h", "sys/rseq.h", "sys/syscall.h", "unistd.h"},

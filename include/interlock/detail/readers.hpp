@@ -20,7 +20,8 @@
 // another processor writes to. An inner reading is part of the outer one. Source: epochs of
 // K. Fraser, "Practical lock-freedom", 2004; here one epoch ends for each batch, not by consensus.
 //
-// Records live for ever and are handed on when a thread ends. The first 64 need no heap.
+// Records live for ever and are handed on when a thread ends. The first 64 need no heap. In a child
+// of fork() the records of all threads but the one that is there are free: they read nothing.
 
 #include <array>
 #include <atomic>
@@ -28,6 +29,7 @@
 #include <mutex>
 #include <new>
 
+#include "after_fork.hpp"
 #include "asymmetric_fence.hpp"
 #include "futex_mutex.hpp"
 #include "processor.hpp"
@@ -38,7 +40,7 @@ struct alignas(64) reader {
   std::atomic<std::uint64_t> since{0};  // the epoch in which its reading began; 0: reads nothing
   std::uint32_t number = 0;             // of this record, from 1 on
   bool taken = false;                   // by a thread; under readers::mutex_
-  const std::atomic<std::uint32_t>* waits_for = nullptr;  // see run_waits.hpp; under its mutex
+  const std::atomic<std::uint32_t>* waits_for = nullptr;  // see run_waits.hpp; under waits_mutex()
 };
 
 struct reader_block {
@@ -100,6 +102,9 @@ public:
     return oldest;
   }
 
+  // For run_waits.hpp: `waits_for` of all records is under it.
+  static futex_mutex& waits_mutex() noexcept { return waits_mutex_; }
+
   // For tests that begin anew: there are `count` records, up to 64; nobody reads. Each thread takes
   // the one of a number, from 1 on.
   static void start_anew(std::uint32_t count) noexcept {
@@ -132,6 +137,8 @@ private:
     if (gone) return nullptr;
     thread_local leaver on_exit;
     on_exit.arm();
+    static const bool knows_of_children = (after_fork(&in_child), true);
+    static_cast<void>(knows_of_children);
     const std::lock_guard lock(mutex_);
     // order: relaxed: written under this lock only
     const std::uint32_t count = count_.load(std::memory_order_relaxed);
@@ -151,6 +158,21 @@ private:
     found.number = number;
     return mine = &found;
   }
+  // Those who had the locks are not in the child.
+  static void in_child() noexcept {
+    mutex_.unlock();
+    waits_mutex_.unlock();
+    // order: relaxed: there is one thread
+    const std::uint32_t count = count_.load(std::memory_order_relaxed);
+    for (std::uint32_t number = 1; number <= count; ++number) {
+      reader& each = at(number);
+      if (&each == mine) continue;
+      // order: relaxed: as above
+      each.since.store(0, std::memory_order_relaxed);
+      each.waits_for = nullptr;
+      each.taken = false;
+    }
+  }
   static block& last_block() noexcept {
     block* last = &first_;
     while (last->more != nullptr) last = last->more;
@@ -160,6 +182,7 @@ private:
   alignas(64) inline static constinit std::atomic<std::uint64_t> epoch_{1};
   alignas(64) inline static constinit std::atomic<std::uint32_t> count_{0};
   inline static constinit futex_mutex mutex_;
+  inline static constinit futex_mutex waits_mutex_;
   inline static constinit block first_;
   inline static thread_local constinit reader* mine = nullptr;
   inline static thread_local constinit bool gone = false;

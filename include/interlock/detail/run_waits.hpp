@@ -40,7 +40,7 @@ public:
   // Effects: from now on this thread waits for the run, unless that closes a circle.
   // Returns: false if it closes a circle.
   [[nodiscard]] static bool begin(reader& self, const std::atomic<std::uint32_t>& run) noexcept {
-    const std::lock_guard lock(mutex);
+    const std::lock_guard lock(readers::waits_mutex());
     const std::atomic<std::uint32_t>* next = &run;
     while (next != nullptr) {
       // order: relaxed: a thread stores its number before it comes here, which the mutex orders
@@ -54,16 +54,15 @@ public:
   }
   // Effects: one that waits waits for another run from now on.
   static void goes_along(reader& self, const std::atomic<std::uint32_t>& run) noexcept {
-    const std::lock_guard lock(mutex);
+    const std::lock_guard lock(readers::waits_mutex());
     self.waits_for = &run;
   }
   static void end(reader& self) noexcept {
-    const std::lock_guard lock(mutex);
+    const std::lock_guard lock(readers::waits_mutex());
     self.waits_for = nullptr;
   }
 
 private:
-  inline static constinit futex_mutex mutex;
   inline static thread_local constinit unsigned depth = 0;
 };
 
