@@ -197,10 +197,6 @@ private:
     try {
       by->how.run(nanoseconds(0), [by] { job(*by, nullptr); });
     } catch (...) {
-      {
-        const std::lock_guard lock(line_.mutex());
-        ++working_;
-      }
       serve(true, until);  // the job is still counted
     }
   }
@@ -351,7 +347,10 @@ private:
 
   look look_around(server& me, bool may_ask, bool lent, errand& todo) noexcept {
     const std::lock_guard lock(line_.mutex());
-    if (me.previous == nullptr) servers_.push_back(me);
+    if (me.previous == nullptr) {
+      servers_.push_back(me);
+      if (may_ask) ++working_;  // one that was refused has been counted
+    }
     if (std::exchange(me.slept, false)) --sleepers_;
     const bool late = todo.until != nullptr && std::chrono::steady_clock::now() >= *todo.until;
     key* const next = late ? nullptr : take(todo);
