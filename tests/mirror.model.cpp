@@ -438,6 +438,44 @@ void wakes_own_thread(world& w, int threads, int failing, std::chrono::nanosecon
   w.finally([o] { delete o; });
 }
 
+// ---- an executor that takes waits alone -------------------------------------------------------
+
+// The first write fails. Who touches lends a hand until the executor has taken the wait; then that
+// comes, when its time has come, beside the thread that closes, or finds the mirror gone.
+void takes_waits_alone(world& w, bool again) {
+  struct scene_of_waits {
+    ::job_thread worker;
+    std::atomic<int> clock{0};  // milliseconds
+    outbox<interlock::detail::asymmetric_fence> box{
+        {[this](std::chrono::nanoseconds delay, std::function<void()> job) {
+           if (delay == std::chrono::nanoseconds(0)) throw refused();
+           worker([this, run = std::move(job)] {
+             clock.store(1, rlx);
+             run();
+           });
+         },
+         [this] {
+           return std::chrono::steady_clock::time_point(std::chrono::milliseconds(clock.load(rlx)));
+         }}};
+  };
+  auto* const s = new scene_of_waits;
+  s->box.to_fail = 1;
+  s->box.wait = std::chrono::milliseconds(1);
+  w.thread([s, again] {
+    s->box.likes.fetch_add(1, rlx);
+    testing::check(s->box.sender.touch(s->box.one), "open");
+    if (again) {
+      s->box.likes.fetch_add(1, rlx);
+      testing::check(s->box.sender.touch(s->box.one), "open");
+    }
+    s->box.sender.wait_for_end(nullptr, &s->box.one);
+    testing::check(s->box.sent == s->box.likes.load(rlx), "what the source held was sent");
+    s->worker.stop();
+  });
+  w.thread([s] { s->worker.work(); });
+  w.finally([s] { delete s; });
+}
+
 // ---- a touch that looks first -------------------------------------------------------------------
 
 // The two sides of an asymmetric fence are to each other as two fences.
@@ -593,6 +631,14 @@ TEST_CASE("mirror: its own thread is woken for each request") {
 
 TEST_CASE("mirror: its own thread is woken for each of two touches", "[.deep]") {
   proved([](world& w) { wakes_own_thread(w, 2, 0, 0ns); }, whole_waits());
+}
+
+TEST_CASE("mirror: a wait that the executor has taken comes beside the end, or behind it") {
+  proved([](world& w) { takes_waits_alone(w, false); }, whole_waits());
+}
+
+TEST_CASE("mirror: a touch while the executor has a wait", "[.deep]") {
+  proved([](world& w) { takes_waits_alone(w, true); }, whole_waits());
 }
 
 TEST_CASE("mirror: a touch that looks first needs the fence, whatever the source's orders") {
