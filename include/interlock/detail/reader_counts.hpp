@@ -33,7 +33,10 @@ public:
     mine.store(before + 1, std::memory_order_relaxed);
   }
   // The same for a thread that may have no record.
-  void add_anywhere() noexcept { share(readers::number_here()); }
+  void add_anywhere() noexcept {
+    const reader* const self = readers::here();
+    self != nullptr ? add(*self) : share(0);
+  }
 
   std::uint64_t load() const noexcept {
     std::uint64_t total = 0;
