@@ -952,6 +952,30 @@ TEST_CASE("A thread that waits for a queue lets those go on whom it has made rea
   CHECK(ended);
 }
 
+TEST_CASE("A coroutine that blocks in run lets go on what it begins as the runner") {
+  serial_queue queue({.quantum = 1});
+  bool ended = false;
+  int ran = 0;
+  std::thread other;
+  {
+    occupied busy(queue);
+    static_cast<void>(queue.post([] {}));  // the quantum of that thread
+    submits_then(queue, []() -> task<void> { co_return; }, [&] { ended = true; });
+    std::binary_semaphore begun{0};
+    const auto blocks = [&]() -> task<void> {
+      begun.release();
+      queue.run([&ran] { ++ran; });
+      co_return;
+    };
+    other = std::thread([&] { sync_wait(blocks()); });
+    begun.acquire();
+  }
+  other.join();
+  queue.drain();
+  CHECK(ended);
+  CHECK(ran == 1);
+}
+
 TEST_CASE("Whoever gets the place of a stopped task may destroy the queue") {
   auto queue = std::make_unique<serial_queue>(queue_options{.capacity = 1});
   std::optional<occupied> busy(std::in_place, *queue);
