@@ -102,6 +102,24 @@ void nested(world& w) {
   });
 }
 
+// Who came later holds nothing back.
+void frees_in_time(world& w) {
+  readers::start_anew(2);
+  auto* const gone = new unlinked_nodes<box>;
+  w.thread([gone] {
+    gone->add(*new box(1));
+    {
+      const reading early(readers::at(2));
+      gone->free_unread();
+      testing::check(!gone->empty(), "somebody may read it");
+    }
+    const reading late(readers::at(2));
+    gone->free_unread();
+    testing::check(gone->empty(), "it is freed");
+  });
+  w.finally([gone] { delete gone; });
+}
+
 struct node {
   node(std::uint32_t h, int k) noexcept : hash(h), key(k) {}
   std::atomic<node*> next{nullptr};
@@ -202,6 +220,7 @@ void moved_onto(world& w) {
 TEST_CASE("readers: nothing is freed under a reader") {
   proved(one_reader);
   proved(nested);
+  proved(frees_in_time);
 }
 
 TEST_CASE("readers: one who reads again and again, and two", "[.deep]") {
@@ -225,5 +244,5 @@ TEST_CASE("lookup_chains: what is there all the time is found, or is not called 
 }
 
 TEST_CASE("readers: mutants", "[.mutants]") {
-  mutants({one_reader, one_reader_twice, nested, grows, erased, moved_onto});
+  mutants({frees_in_time, one_reader, one_reader_twice, nested, grows, erased, moved_onto});
 }
