@@ -84,7 +84,7 @@ public:
     // down to a power of two; each evicts its own oldest, and refuses when all of its are running.
     std::size_t capacity = 65'536;
     // What all answers may weigh together, dealt out in the same way; 0: as much as they like. One
-    // that is too heavy for its shard is given to its joiners and not kept.
+    // too heavy for its shard, or of 2^31 and more, is given to its joiners and not kept.
     std::uint64_t max_weight = 0;
     std::function<std::uint64_t(const Key&, const Response&)> weigh = nullptr;  // failures: 1
     std::size_t max_key_size = 255;  // of keys with a size(); an empty or longer one: bad_key
