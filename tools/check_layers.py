@@ -101,8 +101,8 @@ MORE_LINES = {
     "idempotency_cache.hpp": (3450, "its table that is read without a lock, what counts on each "
                                     "processor, and threads and coroutines that join, with ends"),
     "transaction.hpp": (2595, "its log on top of all that a cell is"),
-    "keyed_mirror.hpp": (2360, "a mirror's line, and the tables of keys"),
-    "merging_mirror.hpp": (2550, "the same, and the updates in it"),
+    "keyed_mirror.hpp": (2380, "a mirror's line, and the tables of keys"),
+    "merging_mirror.hpp": (2570, "the same, and the updates in it"),
     "mirror.hpp": (2070, "who sends, what waits for its time, who waits for it, and their ends"),
     "watermark.hpp": (950, "threads and coroutines wait for a height, with ends"),
     "versioned.hpp": (1670, "threads and coroutines wait for a version, with ends"),

@@ -74,20 +74,16 @@ public:
   // ---- touching ---------------------------------------------------------------------------------
 
   // Effects: has a send follow that begins after this call. Returns: false if closed.
-  bool touch(key& k) noexcept { return is_due(k) || touch_clean(k); }
+  bool touch(key& k) noexcept {
+    const std::uint32_t now = look(k);
+    return says_due(now) || touch_clean(k, now);
+  }
 
   // Returns: true if a send will begin after this call. One load.
-  static bool is_due(const key& k) noexcept {
-    Fence::light();
-    // order: relaxed: the asymmetric fence orders it behind the change, and against take()
-    const std::uint32_t now = k.word.load(std::memory_order_relaxed);
-    return (now & (key::dirty | key::closed | key::updates)) == key::dirty;
-  }
+  static bool is_due(const key& k) noexcept { return says_due(look(k)); }
 
   // Effects: the rest of touch(), but for what is to be done without a lock: `todo`.
   bool mark(key& k, errand& todo) noexcept {
-    // order: relaxed: what is refused has no effects; a close at the same time may come behind it
-    if ((k.word.load(std::memory_order_relaxed) & key::closed) != 0) return false;
     // order: release [mirror.mark] pairs with [mirror.take]: the send that takes it up sees the change
     const std::uint32_t before = k.word.fetch_or(key::dirty, std::memory_order_release);
     if ((before & key::closed) != 0) return false;
@@ -223,8 +219,18 @@ private:
   friend crew;
   futex_mutex& mutex() noexcept { return mutex_; }
 
+  static std::uint32_t look(const key& k) noexcept {
+    Fence::light();
+    // order: relaxed: the asymmetric fence orders it behind the change, and against take()
+    return k.word.load(std::memory_order_relaxed);
+  }
+  static bool says_due(std::uint32_t word) noexcept {
+    return (word & (key::dirty | key::closed | key::updates)) == key::dirty;
+  }
+
   // Out of line: in the caller's loop it would push what that keeps in registers to memory.
-  [[gnu::noinline]] bool touch_clean(key& k) noexcept {
+  [[gnu::noinline]] bool touch_clean(key& k, std::uint32_t seen) noexcept {
+    if ((seen & key::closed) != 0) return false;  // what is refused has no effects
     errand todo;
     const bool open = mark(k, todo);
     crew_.run(todo);
