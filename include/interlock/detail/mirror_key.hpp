@@ -71,6 +71,11 @@ struct mirror_key {
   static constexpr std::uint32_t closed = 2;   // touches are refused
   static constexpr std::uint32_t updates = 4;  // a look does not do: no asymmetric fence
 
+  // Returns: true if a touch that sees this has nothing left to do.
+  static bool says_due(std::uint32_t word) noexcept {
+    return (word & (dirty | closed | updates)) == dirty;
+  }
+
   explicit mirror_key(bool looks) noexcept : word(looks ? 0 : updates) {}
   mirror_key(const mirror_key&) = delete;
   mirror_key& operator=(const mirror_key&) = delete;

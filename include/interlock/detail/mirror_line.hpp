@@ -33,7 +33,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <exception>
 #include <mutex>
 #include <optional>
 #include <thread>
@@ -76,11 +75,11 @@ public:
   // Effects: has a send follow that begins after this call. Returns: false if closed.
   bool touch(key& k) noexcept {
     const std::uint32_t now = look(k);
-    return says_due(now) || touch_clean(k, now);
+    return key::says_due(now) || touch_clean(k, now);
   }
 
   // Returns: true if a send will begin after this call. One load.
-  static bool is_due(const key& k) noexcept { return says_due(look(k)); }
+  static bool is_due(const key& k) noexcept { return key::says_due(look(k)); }
 
   // Effects: the rest of touch(), but for what is to be done without a lock: `todo`.
   bool mark(key& k, errand& todo) noexcept {
@@ -166,8 +165,7 @@ public:
     if (in_line_ == 0) crew_.all_done(todo);
     if (answered != nullptr || !todo.idle()) {
       lock.unlock();
-      answer(answered);
-      crew_.run(todo);
+      complete(answered, todo);
       lock.lock();
     }
     if (!crew_.wait_until_left(lock, deadline)) return mirror_ending::too_late;
@@ -224,10 +222,6 @@ private:
     // order: relaxed: the asymmetric fence orders it behind the change, and against take()
     return k.word.load(std::memory_order_relaxed);
   }
-  static bool says_due(std::uint32_t word) noexcept {
-    return (word & (key::dirty | key::closed | key::updates)) == key::dirty;
-  }
-
   // Out of line: in the caller's loop it would push what that keeps in registers to memory.
   [[gnu::noinline]] bool touch_clean(key& k, std::uint32_t seen) noexcept {
     if ((seen & key::closed) != 0) return false;  // what is refused has no effects
