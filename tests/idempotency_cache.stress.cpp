@@ -4,13 +4,17 @@
 
 #include <interlock/idempotency_cache.hpp>
 #include <interlock/task.hpp>
+#include <interlock/testing/history.hpp>
+#include <interlock/testing/linearizability.hpp>
 
 #include <atomic>
 #include <barrier>
 #include <map>
 #include <mutex>
 #include <random>
+#include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "support/catch.hpp"
@@ -262,4 +266,109 @@ TEST_CASE("an answer given just before the ticket, the entry and the caller go i
     whole += *answer == std::vector<int>(8, 7) || *answer == std::vector<int>(8, 0) ? 1 : 0;
   }
   CHECK(whole == rounds);
+}
+
+// ---- a map with runs in flight, linearizable ----------------------------------------------------
+
+namespace {
+
+struct claim_call {
+  enum class kind { try_claim, find, complete, forget } what = kind::find;
+  idempotency_outcome said{};  // of forget: replayed if there was something, else absent
+  int id = 0;                  // of the owner, or of the answer
+
+  friend std::string describe(const claim_call& c) {
+    constexpr const char* names[] = {"try_claim ", "find ", "complete ", "forget "};
+    return std::string(names[static_cast<int>(c.what)]) + to_string(c.said) + " " +
+           std::to_string(c.id);
+  }
+};
+
+struct claimed_key {
+  int running = 0;
+  int answer = 0;
+
+  bool apply(const claim_call& c, bool) {
+    using enum idempotency_outcome;
+    switch (c.what) {
+      case claim_call::kind::find:
+      case claim_call::kind::try_claim:
+        if (c.said == replayed) return answer != 0 && answer == c.id;
+        if (c.said == in_flight) return running != 0;
+        if (running != 0 || answer != 0) return false;
+        if (c.said == executed) running = c.id;
+        return true;
+      case claim_call::kind::complete:
+        if ((c.said == executed) != (running == c.id)) return false;
+        if (c.said == executed) answer = std::exchange(running, 0);
+        return true;
+      case claim_call::kind::forget:
+        if ((c.said == replayed) != (running != 0 || answer != 0)) return false;
+        running = answer = 0;
+        return true;
+    }
+    return false;
+  }
+  static bool reads(const claim_call& c) {
+    using enum idempotency_outcome;
+    const bool owns = c.said == executed || c.what != claim_call::kind::try_claim;
+    return c.what == claim_call::kind::find || !owns;
+  }
+  friend bool operator==(const claimed_key&, const claimed_key&) = default;
+};
+
+// `stale` keeps what it has once found: a look-up that is not told of what is forgotten.
+template <bool Stale>
+interlock::testing::verdict history_of_a_key(std::size_t each) {
+  constexpr std::size_t threads = 3;
+  idempotency_cache<int, int> cache({.capacity = 2});
+  interlock::testing::ticket_clock clock;
+  interlock::testing::history<claim_call> calls(clock, threads);
+  std::atomic<int> ids{0};
+  support::run_threads(threads, [&](std::size_t me) {
+    std::minstd_rand random(static_cast<unsigned>(me) + 1);
+    int known = 0;
+    for (std::size_t i = 0; i < each; ++i) {
+      using kind = claim_call::kind;
+      const unsigned how = random() % 4;
+      if (how == 0) {
+        calls.record(me, {.what = kind::forget}, [&](auto& call) {
+          call.said = cache.forget(1) ? idempotency_outcome::replayed : idempotency_outcome::absent;
+        });
+      } else if (how == 1) {
+        calls.record(me, {.what = kind::find}, [&](auto& call) {
+          const auto got = cache.find(1, pay);
+          call.said = got.outcome;
+          if (got) known = call.id = *got;
+          if (!Stale || known == 0) return;
+          call.said = idempotency_outcome::replayed;
+          call.id = known;
+        });
+      } else {
+        const int id = ids.fetch_add(1) + 1;
+        idempotency_cache<int, int>::claim_result claimed;
+        calls.record(me, {.what = kind::try_claim, .id = id}, [&](auto& call) {
+          claimed = cache.try_claim(1, pay);
+          call.said = claimed.owner ? idempotency_outcome::executed : claimed.answer.outcome;
+          if (claimed.answer) call.id = *claimed.answer;
+        });
+        if (!claimed.owner) continue;
+        if (how == 2) std::this_thread::yield();
+        calls.record(me, {.what = kind::complete, .id = id},
+                     [&](auto& call) { call.said = claimed.owner.complete(id).outcome; });
+      }
+    }
+  });
+  return interlock::testing::linearizable(calls.operations(), claimed_key{});
+}
+
+}  // namespace
+
+TEST_CASE("a key is a linearizable map entry with runs in flight; a stale look-up is found") {
+  for (int round = 0; round < 3; ++round) {
+    const auto found = history_of_a_key<false>(support::rounds(3'000));
+    CAPTURE(found.text());
+    CHECK(found);
+  }
+  CHECK_FALSE(history_of_a_key<true>(2'000));
 }
