@@ -778,9 +778,3 @@ TEST_CASE("bugs: a key is not bound to its account") {
   CHECK(scopes_are_apart(with_colon) == "two accounts, two keys");
   CHECK(scopes_are_apart(interlock::scoped_key).empty());
 }
-
-TEST_CASE("bugs: mutants of idempotency_cache", "[.mutants]") {
-  testing::mutation_options how;
-  how.how = whole_waits();
-  mutants({throws_at_joiners<ours<>>}, how);
-}

@@ -351,6 +351,6 @@ TEST_CASE("keyed_mirror: mutants", "[.mutants]") {
   how.how = whole_waits();
   mutants({[](world& w) { fills(w, true); }, [](world& w) { touches(w, 2, 1, 0); },
            [](world& w) { adds(w, applied); },
-           [](world& w) { adds(w, mirror_write_result::unknown); }, pins, flushes, closes, stops, numbers},
+           [](world& w) { adds(w, mirror_write_result::unknown); }, pins, flushes, closes, stops},
           how);
 }

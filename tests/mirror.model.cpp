@@ -667,7 +667,6 @@ TEST_CASE("mirror: mutants", "[.mutants]") {
   mutants({[](world& w) { writes_without_close(w, 2); }, gives_up,
            [](world& w) { coroutine_flushes(w, toucher); },
            [](world& w) { looks_first<both_fenced>(w, {1, 1}); },
-           [](world& w) { looks_first<both_fenced>(w, {1, 2}); },
            [](world& w) { flushes(w, toucher, 0, 5); },
            [](world& w) { touches(w, jobs, 1, 1, 0); },
            [](world& w) { touches(w, toucher, 2, 1, 1); },
