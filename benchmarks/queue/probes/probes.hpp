@@ -173,10 +173,10 @@ template <class Subject>
 std::string destroyed_with_work() {
   constexpr int count = 500;
   std::atomic<int> ran{0};
+  std::atomic<bool> busy{false};
+  std::atomic<bool> go{false};
   {
     Subject subject;
-    std::atomic<bool> busy{false};
-    std::atomic<bool> go{false};
     std::thread holds([&] {
       subject.post([&] {
         busy = true;
