@@ -46,21 +46,11 @@ struct flat_shards {
   }
 };
 
-struct flat_shards_miss {
-  flat_shards<std::uint64_t> map{0};
-  void prepare() {}
-  void keep(std::uint64_t key) {
-    auto made = std::make_shared<const answer>();
-    auto& home = map.of(key);
-    const std::lock_guard lock(home.mutex);
-    home.map.emplace(key, std::move(made));
-  }
-};
-
 const bench::contenders here([] {
   add_hits<flat_map>("Abseil flat_hash_map find, one thread's");
   add_hits<flat_shards>("Abseil flat_hash_map of 64 shards, std::mutex, std::shared_ptr");
-  add_misses<flat_shards_miss>("Abseil flat_hash_map of 64 shards, std::make_shared");
+  add_misses<made_in_shards<flat_shards<std::uint64_t>>>(
+      "Abseil flat_hash_map of 64 shards, std::make_shared");
 });
 
 }  // namespace

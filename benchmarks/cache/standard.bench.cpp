@@ -110,17 +110,6 @@ struct promise_for_each {
   }
 };
 
-struct mutex_shards_miss {
-  mutex_shards<std::uint64_t> map{0};
-  void prepare() {}
-  void keep(std::uint64_t key) {
-    auto made = std::make_shared<const answer>();
-    auto& home = map.of(key);
-    const std::lock_guard lock(home.mutex);
-    home.map.emplace(key, std::move(made));
-  }
-};
-
 const bench::contenders here([] {
   add_hits<plain_map>("std::unordered_map find, one thread's");
   add_hits<mutex_shards>("std::mutex of 64 shards, std::shared_ptr");
@@ -129,7 +118,7 @@ const bench::contenders here([] {
   const std::string plain = "std::unordered_map insert, std::make_shared";
   add_misses<map_and_make_shared>(plain);
   add_misses<bounded_map_and_make_shared>(plain + ", oldest out");
-  add_misses<mutex_shards_miss>("std::mutex of 64 shards, std::make_shared");
+  add_misses<made_in_shards<mutex_shards<std::uint64_t>>>("std::mutex of 64 shards, std::make_shared");
   add_misses<promise_for_each>("std::mutex, map of std::shared_future");
 });
 
