@@ -257,6 +257,23 @@ TEST_CASE("a coroutine that joined takes over at its deadline when the lease is 
   CHECK(hung.owner.complete(1).outcome == lost_ownership);
 }
 
+TEST_CASE("a stop that was asked for before takes away no answer that is there and no free key") {
+  cache_type cache;
+  inplace_stop_source stops;
+  stops.request_stop();
+  const auto run = []() -> task<int> { co_return 1; };
+  CHECK(sync_wait(cache.async_run("k", pay, run, stops.get_token())).outcome == executed);
+  CHECK(sync_wait(cache.async_run("k", pay, run, stops.get_token())).outcome == replayed);
+  CHECK(cache.run("k", pay, never, stops.get_token()).outcome == replayed);
+  CHECK(cache.run("j", pay, [] { return 1; }, stops.get_token()).outcome == executed);
+  std::optional<idempotency_outcome> said;
+  const auto claims = [&]() -> detached {
+    said = (co_await cache.async_claim("k", pay, stops.get_token())).answer.outcome;
+  };
+  claims();
+  CHECK(said == replayed);
+}
+
 // ---- leases -------------------------------------------------------------------------------------
 
 TEST_CASE("[late-owner] a run whose lease is over goes on with the next caller, joiners and all") {
@@ -354,6 +371,122 @@ TEST_CASE("[lost-leader] an owner that vanishes after its effect began leaves a 
     CHECK(cache.run("k", pay, [] { return 6; }).outcome == executed);
   }
   SECTION("left as it is") {}
+}
+
+TEST_CASE("[late-owner] a late owner is not told that its response is the answer") {
+  coarse_time time(nanoseconds(1));
+  cache_type cache(leased(time));
+  const auto late = cache.run("k", pay, [&] {
+    pass(time, 100);
+    std::thread([&] { cache.run("k", pay, [] { return 2; }); }).join();
+    return 1;
+  });
+  CHECK(late.outcome == lost_ownership);
+  CHECK_FALSE(late);
+  CHECK(*late.response == 1);
+  CHECK(*cache.run("k", pay, never) == 2);
+}
+
+TEST_CASE("an answer has an age however it is asked for") {
+  coarse_time time(nanoseconds(1));
+  cache_type cache(leased(time));
+  CHECK(cache.run("k", pay, [] { return 1; }).age == nanoseconds(0));
+  pass(time, 30);
+  CHECK(cache.run("k", pay, never).age == nanoseconds(30));
+  CHECK(cache.find("k", pay).age == nanoseconds(30));
+  CHECK(cache.try_claim("k", pay).answer.age == nanoseconds(30));
+}
+
+// ---- statistics ---------------------------------------------------------------------------------
+
+namespace {
+
+std::uint64_t ended_calls(const interlock::idempotency_statistics& of) {
+  return of.executed + of.failures + of.given_up + of.shared + of.replayed + of.mismatches +
+         of.refused + of.bad_keys + of.in_flight + of.in_doubt + of.reentered + of.circular +
+         of.cancelled + of.timed_out;
+}
+
+}  // namespace
+
+TEST_CASE("every call that has ended is counted once") {
+  coarse_time time(nanoseconds(1));
+  auto how = leased(time);
+  how.capacity = 3;
+  cache_type cache(how);
+  std::uint64_t calls = 0;
+  const auto counted = [&](std::uint64_t more) {
+    calls += more;
+    return cache.statistics();
+  };
+
+  cache.run("a", pay, [&] {
+    CHECK(cache.run("a", pay, never).outcome == reentered);
+    CHECK(cache.try_run("a", pay, never).outcome == in_flight);
+    CHECK(cache.run("a", other_payload, never).outcome == payload_mismatch);
+    return 1;
+  });
+  cache.run("a", pay, never);
+  CHECK(cache.run("", pay, never).outcome == bad_key);
+  CHECK_THROWS(cache.run("b", pay, []() -> int { throw std::runtime_error("not today"); }));
+  auto at = counted(7);
+  CHECK(ended_calls(at) == calls);
+  CHECK(at.executed * at.reentered * at.in_flight * at.mismatches * at.replayed == 1);
+  CHECK(at.bad_keys * at.failures == 1);
+  CHECK(cache.evict("a"));
+  CHECK(cache.statistics().dropped == 1);
+
+  // Those who wait: given an answer, taken over, cancelled, too late, destroyed, told of a doubt.
+  manual_timer timer;
+  inplace_stop_source stops;
+  std::optional<idempotency_outcome> said[4];
+  auto first = cache.try_claim("k", pay);
+  join(cache, said[0]);
+  join(cache, said[1], stops.get_token());
+  join_until(cache, timer, timer.now() + std::chrono::seconds(1), said[2]);
+  stops.request_stop();
+  timer.advance_to(timer.now() + std::chrono::seconds(1));
+  CHECK((said[1] == cancelled && said[2] == timed_out));
+  {
+    const auto waits = [](cache_type& in) -> support::owned {
+      const auto unused = co_await in.async_claim("k", pay);
+      static_cast<void>(unused);
+    };
+    waits(cache).handle.destroy();
+  }
+  at = counted(3);
+  CHECK(ended_calls(at) == calls);
+  CHECK((at.cancelled == 2 && at.timed_out == 1 && at.joined == 4 && at.running == 1));
+  first = {};  // the first joiner takes over, and gives up in its end
+  CHECK(said[0] == executed);
+  at = counted(2);
+  CHECK((ended_calls(at) == calls && at.given_up == 2 && at.takeovers == 1 && at.running == 0));
+
+  auto second = cache.try_claim("k", pay);
+  join(cache, said[3]);
+  CHECK(second.owner.begin_effect());
+  second = {};
+  CHECK((said[3] == in_doubt && cache.run("k", pay, never).outcome == in_doubt));
+  at = counted(3);
+  CHECK((ended_calls(at) == calls && at.in_doubt == 2 && at.running == 1 && at.entries == 1));
+
+  // A late owner, refusals, expiry.
+  auto late = cache.try_claim("l", pay);
+  pass(time, 100);
+  cache.run("l", pay, [] { return 2; });
+  late.owner.complete(1);
+  auto third = cache.try_claim("m", pay);
+  CHECK(cache.forget("l"));
+  auto fourth = cache.try_claim("n", pay);
+  CHECK(cache.run("o", pay, never).outcome == over_capacity);
+  at = counted(3);
+  CHECK((ended_calls(at) == calls && at.lost == 1 && at.takeovers == 2 && at.refused == 1));
+  third.owner.complete(3);
+  fourth.owner.complete(4);
+  pass(time, 1'000);
+  CHECK_FALSE(cache.evict("m"));
+  at = counted(2);
+  CHECK((ended_calls(at) == calls && at.expired == 1 && at.dropped == 2 && at.running == 1));
 }
 
 // ---- bounds -------------------------------------------------------------------------------------

@@ -73,7 +73,8 @@ void wait_for_joiners(const Cache& cache, std::uint64_t n) {
 
 template <class Result>
 bool is(const Result& got, idempotency_outcome outcome, int response) {
-  return got.outcome == outcome && got.response != nullptr && *got == response;
+  return got.outcome == outcome && got.response != nullptr && *got == response &&
+         static_cast<bool>(got) == (outcome != lost_ownership);
 }
 
 template <class Result>

@@ -132,7 +132,11 @@ public:
     std::uint32_t attempt = 0;  // which run gave the answer: 2 after one take-over
     nanoseconds age{};          // since the answer was given
 
-    explicit operator bool() const noexcept { return static_cast<bool>(response); }
+    // Returns: whether there is an answer that everybody gets. A late owner has its own response,
+    //          to undo what it did perhaps, but the key's answer is another one.
+    explicit operator bool() const noexcept {
+      return response && outcome != idempotency_outcome::lost_ownership;
+    }
     const Response& operator*() const noexcept { return *response; }
     const Response* operator->() const noexcept { return response.get(); }
   };
@@ -163,7 +167,7 @@ public:
     return run_by(nullptr, no_stop(), key, payload, std::forward<F>(f));
   }
   // As run, but waits no longer for another call than until a stop is requested, or the deadline:
-  // cancelled, timed_out. Neither ends f.
+  // cancelled, timed_out. Neither ends f, nor keeps from an answer, or a key, that needs no wait.
   template <class K = Key, class F, detail::stop_token_like Token>
   result run(const K& key, fingerprint payload, F&& f, Token stop) {
     return run_by(nullptr, std::move(stop), key, payload, std::forward<F>(f));
@@ -214,13 +218,7 @@ public:
   }
   // Returns: the key's answer, or why there is none, as visit does. Does not throw a failure.
   template <class K = Key>
-  [[nodiscard]] result find(const K& key, fingerprint payload) const {
-    record_ptr seat;
-    const idempotency_outcome how =
-        look(key, payload, [&seat](record& there) { seat = record_ptr::share(there); });
-    const std::uint32_t turn = seat ? seat->word().turn() : 0;
-    return {response_ptr(std::move(seat)), how, turn};
-  }
+  [[nodiscard]] result find(const K& key, fingerprint payload) const;
   // Returns: the key with its hash, to be given instead of a key.
   template <class K>
   [[nodiscard]] hashed_key<K> hashed(const K& key) const {
@@ -365,10 +363,7 @@ private:
   bool drop(const K& key, bool force);
 
   nanoseconds time_or(nanoseconds else_at) const noexcept;
-  static idempotency_outcome ended_by(wait_status why) noexcept {
-    return why == wait_status::timed_out ? idempotency_outcome::timed_out
-                                         : idempotency_outcome::cancelled;
-  }
+  claim_result ended_by(wait_status why, std::uint32_t hash);
   claim_result conclude(idempotency_outcome seen, record_ptr seat, nanoseconds now);
   static result answer_of(record_ptr done, idempotency_outcome how, nanoseconds now);
 

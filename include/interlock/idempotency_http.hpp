@@ -41,14 +41,15 @@ struct idempotency_http {
 
 // Returns: 400 for a bad key, 409 for a request in flight, 422 for another payload, 503 where there
 //          is no room; 409 without Retry-After for a doubt: the client cannot resolve it by trying.
+//          A late owner's client is told to ask again: it gets the answer that all others get.
 [[nodiscard]] constexpr idempotency_http http_answer_to(idempotency_outcome outcome) noexcept {
   switch (outcome) {
     case idempotency_outcome::executed:
-    case idempotency_outcome::joined:
-    case idempotency_outcome::lost_ownership: return {0, false, false};
+    case idempotency_outcome::joined: return {0, false, false};
     case idempotency_outcome::replayed: return {0, true, false};
     case idempotency_outcome::bad_key: return {400, false, false};
     case idempotency_outcome::payload_mismatch: return {422, false, false};
+    case idempotency_outcome::lost_ownership:
     case idempotency_outcome::in_flight:
     case idempotency_outcome::reentered:
     case idempotency_outcome::circular: return {409, false, true};

@@ -24,7 +24,7 @@ enum class idempotency_outcome : std::uint8_t {
   executed,          // this call ran f
   joined,            // another call was running f: this is its answer
   replayed,          // a call ran f before: this is its answer
-  lost_ownership,    // this call ran f, but the key was forgotten meanwhile: nothing is kept
+  lost_ownership,    // this call ran f, but the key is another's or unknown by now: nothing is kept
   payload_mismatch,  // the key is known with another fingerprint
   in_flight,         // another call is running f, and this one does not wait
   reentered,         // this thread is inside f of this very key: waiting would never end
@@ -61,10 +61,24 @@ constexpr const char* to_string(idempotency_outcome outcome) noexcept {
 }
 
 struct idempotency_statistics {
-  std::size_t entries;   // now
-  std::uint64_t weight;  // of all answers, now; the others count from the beginning
-  std::uint64_t executed, joined, replayed, mismatches, refused;
-  std::uint64_t failures, takeovers, evicted, expired, too_heavy;
+  // Now:
+  std::size_t entries;
+  std::size_t running;   // of these. Those in doubt are among them: until they are settled or
+                         // forgotten they take a place, whatever the lease
+  std::uint64_t weight;  // of all answers
+
+  // From the beginning. Each call that asks for a run counts in one of these, when it has ended
+  // (one that claims, when its ticket has); not if a Key, a Hash or a clock of yours throws.
+  std::uint64_t executed, failures, given_up;  // its own run has answered, thrown, done neither
+  std::uint64_t shared;                        // it was given what another's run came to
+  std::uint64_t replayed, mismatches;          // these count what visit and find come to as well
+  std::uint64_t refused, bad_keys;             // for want of room
+  std::uint64_t in_flight, in_doubt, reentered, circular, cancelled, timed_out;
+
+  // What is no call of its own:
+  std::uint64_t joined;           // waits for another's run, one more after a lease
+  std::uint64_t takeovers, lost;  // owners that follow another; that settle a key they have lost
+  std::uint64_t evicted, expired, dropped, too_heavy;  // answers; dropped by evict or forget
 };
 
 }  // namespace interlock

@@ -61,7 +61,7 @@ template <class Key, class R, class H, class E>
 template <class K>
 bool idempotency_cache<Key, R, H, E>::drop(const K& key, bool force) {
   const auto& seen = view_of(key);
-  return table_.drop(ask(key, seen, {}).hash, seen, force);
+  return table_.drop(ask(key, seen, {}), seen, force);
 }
 
 template <class Key, class R, class H, class E>
@@ -70,6 +70,18 @@ inline auto idempotency_cache<Key, R, H, E>::answer_of(record_ptr done, idempote
   const std::uint32_t turn = done->word().turn();
   const auto age = std::max(now - done->at, nanoseconds{});
   return {response_ptr(std::move(done)), how, turn, age};
+}
+
+template <class Key, class R, class H, class E>
+template <class K>
+auto idempotency_cache<Key, R, H, E>::find(const K& key, fingerprint payload) const -> result {
+  const auto& seen = view_of(key);
+  const request asked = ask(key, seen, payload);
+  record_ptr seat;
+  const idempotency_outcome how = table_.find(asked, seen, seat);
+  if (!seat) return {nullptr, how};
+  if (seat->word().phase() == phase::failed) return {nullptr, idempotency_outcome::failed};
+  return answer_of(std::move(seat), how, asked.now);
 }
 
 // ---- calls that run f ---------------------------------------------------------------------------
@@ -138,7 +150,7 @@ auto idempotency_cache<Key, R, H, E>::claim_slowly(const time_point* deadline, T
     if (self.told != idempotency_outcome::cancelled) {
       return conclude(self.told, std::move(self.record), asked.now);
     }
-    return {{}, {nullptr, ended_by(node.status)}};
+    return ended_by(node.status, asked.hash);
   }
 }
 
@@ -206,6 +218,15 @@ auto idempotency_cache<Key, R, H, E>::next_look(joiner& self, const request& ask
   const nanoseconds tick = std::min<nanoseconds>(how_.lease, std::chrono::milliseconds(1));
   const time_point here = std::chrono::steady_clock::now();
   return left > time_point::max() - here ? time_point::max() : here + std::max(left, tick);
+}
+
+template <class Key, class R, class H, class E>
+auto idempotency_cache<Key, R, H, E>::ended_by(wait_status why, std::uint32_t hash)
+    -> claim_result {
+  using counts = idempotency_statistics;
+  const bool late = why == wait_status::timed_out;
+  table_.count(hash, late ? &counts::timed_out : &counts::cancelled);
+  return {{}, {nullptr, late ? idempotency_outcome::timed_out : idempotency_outcome::cancelled}};
 }
 
 // A joiner that is told `executed` is the owner now.

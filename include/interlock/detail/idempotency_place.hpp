@@ -46,6 +46,7 @@ public:
   }
 
   static constexpr bool never_inline = true;  // the others are to have their answer before
+  static constexpr bool looks_first = true;   // an answer that is there is given
 
   bool try_now() noexcept {
     const idempotency_outcome seen = enter(nullptr);
@@ -80,13 +81,14 @@ public:
         return what_.cache->conclude(seen, std::move(seat_), what_.asked.now);
       }
     }
-    return {{}, {nullptr, ended_by(status)}};
+    return what_.cache->ended_by(status, what_.asked.hash);
   }
 
 private:
   idempotency_outcome enter(joiner* self) noexcept {
     try {
       what_.asked.now = what_.cache->now();  // it may have been made long ago
+      what_.asked.asks_again = self == nullptr;
       auto& table = what_.cache->table_;
       const auto& key = static_cast<const std::unwrap_reference_t<View>&>(what_.key);
       const idempotency_outcome found = table.find(what_.asked, key, seat_);

@@ -152,6 +152,40 @@ struct idempotency_shard {
     ++happened.takeovers;
   }
 
+  // The other way to a record that somebody else made: under the lock. Counts the call, unless it
+  // goes on: `joined`, or cancelled.
+  template <class Request>
+  Outcome admit(record& there, const Request& asked, joiner* self, record_ptr& seat) noexcept {
+    if (there.payload != asked.payload) {
+      ++happened.mismatches;
+      return Outcome::payload_mismatch;
+    }
+    const record_word word = there.word();
+    if (!word.running()) {
+      seat = record_ptr::share(there);
+      there.set(record_word::was_read);
+      ++happened.replayed;
+      return Outcome::replayed;
+    }
+    if (word.has(record_word::effect_begun) && asked.now >= there.at) {
+      ++happened.in_doubt;
+      return Outcome::in_doubt;
+    }
+    if (self == nullptr) {
+      if (!asked.asks_again) ++happened.in_flight;
+      return Outcome::in_flight;
+    }
+    // To wait for a run from inside its f is to wait for oneself.
+    if (asked.blocks && there.runs_here()) {
+      ++happened.reentered;
+      return Outcome::reentered;
+    }
+    if (self->who->ended) return Outcome::cancelled;
+    const bool waits = queue(there, *self);
+    ++(waits ? happened.joined : happened.circular);
+    return waits ? Outcome::joined : Outcome::circular;
+  }
+
   // Returns: false if its thread would wait for itself.
   static bool queue(record& run, joiner& self) noexcept {
     if (self.thread != nullptr && !run_waits::begin(*self.thread, run.runner())) return false;
@@ -188,14 +222,15 @@ struct idempotency_shard {
     self.record->joiners = all.first();
     return true;
   }
-  // Returns: the joiners as a list, first to last.
-  static joiner* take_joiners(record& run, Outcome how) noexcept {
+  // Effects: counts each. Returns: the joiners as a list, first to last.
+  static joiner* take_joiners(record& run, Outcome how, std::uint64_t& count) noexcept {
     ring_of<joiner> all(std::exchange(run.joiners, nullptr));
     joiner* first = nullptr;
     joiner** last = &first;
     while (!all.empty()) {
       joiner& each = all.pop_front();
       each.told = how;
+      ++count;
       *last = &each;
       last = &each.next;
     }

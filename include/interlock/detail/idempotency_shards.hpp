@@ -70,10 +70,14 @@ public:
       const Shard& each = all_[i];
       const std::lock_guard lock(each.mutex);
       total.entries += each.chains.size();
+      total.running += each.chains.size() - each.settled;
       total.weight += each.weight;
       for (const auto field :
-           {&all::executed, &all::joined, &all::replayed, &all::mismatches, &all::refused,
-            &all::failures, &all::takeovers, &all::evicted, &all::expired, &all::too_heavy}) {
+           {&all::executed, &all::failures, &all::given_up, &all::shared, &all::replayed,
+            &all::mismatches, &all::refused, &all::bad_keys, &all::in_flight, &all::in_doubt,
+            &all::reentered, &all::circular, &all::cancelled, &all::timed_out, &all::joined,
+            &all::takeovers, &all::lost, &all::evicted, &all::expired, &all::dropped,
+            &all::too_heavy}) {
         total.*field += each.happened.*field;
       }
     }

@@ -22,7 +22,8 @@
 //   - A running record is written by its owner alone and settles once. An owner comes back to its
 //     record, never to its key: a late one finds it unlinked and touches nothing else. So record
 //     and turn are the fencing token; the owner keeps it alive, so its address is not reused.
-//   - Only admit() and replay() let a caller at a record, and they compare the fingerprint first.
+//   - Only look_at() and the shard's admit() let a caller at a record, and they compare the
+//     fingerprint first.
 //   - Eviction sees the line alone, where no running record is.
 //   - Unlinking comes before waking. Waking and freeing come after the lock is released: of the
 //     user's code only Equal runs under it. A coroutine that goes on may end the ticket that woke
@@ -70,6 +71,7 @@ public:
     nanoseconds now;
     bool blocks = false;    // the thread, if it has to wait
     bool resolves = false;  // takes over what is in doubt
+    bool asks_again = false;  // if the key is in flight: it is no end of the call then
   };
 
   explicit idempotency_table(const idempotency_limits& how)
@@ -118,13 +120,13 @@ public:
   // Returns: executed if the caller owns it and is to run; joined if self is queued there: it may
   //          be woken before this returns, so the caller reads self after its wake-up only. If
   //          self is a thread's that is inside another run, that ends its wait in run_waits.
-  //          cancelled if the wait of self was ended before it began.
+  //          cancelled if the wait of self was ended before it began: not counted yet.
   // For a key that find() has called absent or in_flight.
   template <class K>
   Outcome enter(const request& asked, const K& key, joiner* self, record_ptr& seat, bool absent) {
     record_ptr fresh;
     if (absent) {
-      if (!is_key(key)) return Outcome::bad_key;
+      if (!is_key(key)) return refuse(asked.hash);
       fresh = make(asked, key);
     }
     shard& home = shard_of(asked.hash);
@@ -135,7 +137,7 @@ public:
         record* const there =
             home.chains.find(asked.hash, [&](const Key& each) { return equal_(each, key); });
         const entry what = there == nullptr ? entry::none : kind_of(*there, asked);
-        if (what == entry::valid) return admit(home, *there, asked, self, seat);
+        if (what == entry::valid) return home.admit(*there, asked, self, seat);
         if (what == entry::none && !home.has_room()) {
           ++home.happened.refused;
           return Outcome::over_capacity;
@@ -149,7 +151,7 @@ public:
           return Outcome::executed;
         }
       }
-      if (!is_key(key)) return Outcome::bad_key;
+      if (!is_key(key)) return refuse(asked.hash);
       fresh = make(asked, key);
     }
   }
@@ -161,8 +163,9 @@ public:
     shard& home = shard_of(run.hash);
     section in(home);
     ++(phase == record_phase::answered ? home.happened.executed : home.happened.failures);
-    joiner* const joiners = shard::take_joiners(run, Outcome::joined);
+    joiner* const joiners = shard::take_joiners(run, Outcome::joined, home.happened.shared);
     const bool owned = !shard::is_unlinked(run);
+    if (!owned) ++home.happened.lost;
     run.at = now;
     run.set_number(0);  // who is woken may come to wait for the thread that left f
     const bool fits = weight <= std::min(home.strength, shard::most_weight);
@@ -191,10 +194,11 @@ public:
     shard& home = shard_of(run.hash);
     section in(home);
     joiner* woken = nullptr;
+    ++home.happened.given_up;
     run.set_number(0);  // only the thread that leaves f could find its own mark here
     if (run.word().has(record_word::effect_begun)) {
       run.at = shard::no_owner;
-      woken = shard::take_joiners(run, Outcome::in_doubt);
+      woken = shard::take_joiners(run, Outcome::in_doubt, home.happened.in_doubt);
       if (shard::is_unlinked(run)) home.gone.add(run);
     } else if (run.joiners != nullptr) {
       ring_of<joiner> all(run.joiners);
@@ -225,8 +229,11 @@ public:
 
   // Effects: takes back a joiner that is queued. Returns: false if it is not: it was woken.
   bool leave(std::uint32_t hash, joiner& self) noexcept {
-    const std::lock_guard lock(shard_of(hash).mutex);
-    return shard::remove(self);
+    shard& home = shard_of(hash);
+    const std::lock_guard lock(home.mutex);
+    const bool queued = shard::remove(self);
+    if (queued) ++home.happened.cancelled;
+    return queued;
   }
   // See the shard's, here and below.
   static bool leave_woken(joiner& self) noexcept { return shard::leave_woken(self); }
@@ -241,15 +248,30 @@ public:
     return shard::end(self, why);
   }
 
-  // Effects: unlinks the key's record; a running one only by force. Returns: whether it did.
-  template <class K>
-  bool drop(std::uint32_t hash, const K& key, bool force) noexcept {
+  // Effects: counts a call that has ended in a way of which this knows nothing.
+  void count(std::uint32_t hash, std::uint64_t Statistics::*how) noexcept {
     shard& home = shard_of(hash);
+    const std::lock_guard lock(home.mutex);
+    ++(home.happened.*how);
+  }
+
+  // Effects: unlinks the key's record; a running one only by force. Returns: whether it did, and
+  //          it had not expired.
+  template <class K>
+  bool drop(const request& asked, const K& key, bool force) noexcept {
+    shard& home = shard_of(asked.hash);
     section in(home);
     const auto is_it = [&](const Key& each) { return equal_(each, key); };
-    record* const there = home.chains.find(hash, is_it);
-    if (there == nullptr || (there->word().running() && !force)) return false;
-    if (!there->word().running()) {
+    record* const there = home.chains.find(asked.hash, is_it);
+    if (there == nullptr) return false;
+    const record_word word = there->word();
+    if (word.running() && !force) return false;
+    if (!word.running()) {
+      if (is_expired(*there, word, asked.now)) {
+        home.expire(*there);
+        return false;
+      }
+      ++home.happened.dropped;
       home.take_from_line(*there);
       return true;
     }
@@ -296,6 +318,10 @@ private:
     } else {
       return true;
     }
+  }
+  Outcome refuse(std::uint32_t hash) noexcept {
+    count(hash, &Statistics::bad_keys);
+    return Outcome::bad_key;
   }
   template <class K>
   static record_ptr make(const request& asked, const K& key) {
@@ -372,30 +398,6 @@ private:
     if (there.runs_here()) return entry::valid;  // it lives: it is this thread
     if (word.has(record_word::effect_begun) && !asked.resolves) return entry::valid;
     return there.at == nanoseconds::max() ? entry::valid : entry::leased;
-  }
-
-  // The other way to a record: under the lock.
-  static Outcome admit(shard& home, record& there, const request& asked, joiner* self,
-                       record_ptr& seat) {
-    if (there.payload != asked.payload) {
-      ++home.happened.mismatches;
-      return Outcome::payload_mismatch;
-    }
-    const record_word word = there.word();
-    if (!word.running()) {
-      seat = record_ptr::share(there);
-      there.set(record_word::was_read);
-      ++home.happened.replayed;
-      return Outcome::replayed;
-    }
-    if (word.has(record_word::effect_begun) && asked.now >= there.at) return Outcome::in_doubt;
-    if (self == nullptr) return Outcome::in_flight;
-    // To wait for a run from inside its f is to wait for oneself.
-    if (asked.blocks && there.runs_here()) return Outcome::reentered;
-    if (self->who->ended) return Outcome::cancelled;
-    if (!shard::queue(there, *self)) return Outcome::circular;
-    ++home.happened.joined;
-    return Outcome::joined;
   }
 
   idempotency_shards<shard, Statistics> shards_;

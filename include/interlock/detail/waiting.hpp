@@ -242,8 +242,10 @@ public:
     if constexpr (sizeof...(Ends) == 0) {
       return false;  // suspend() looks and lists in one go
     } else {
+      constexpr bool first = requires { Place::looks_first; };  // else it takes nothing late
+      if (first && Place::try_now()) return true;
       return std::apply([&](auto&... each) { return (each.due(*this) || ...); }, ends()) ||
-             Place::try_now();
+             (!first && Place::try_now());
     }
   }
   template <class Promise>
