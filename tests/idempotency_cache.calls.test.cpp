@@ -489,6 +489,127 @@ TEST_CASE("every call that has ended is counted once") {
   CHECK((ended_calls(at) == calls && at.expired == 1 && at.dropped == 2 && at.running == 1));
 }
 
+// ---- the listener -------------------------------------------------------------------------------
+
+namespace {
+
+// Returns: options that write down what the listener hears, such as "executed k 1".
+cache_type::options listening(coarse_time& time, std::string& heard) {
+  auto how = leased(time);
+  how.on_event = [&heard](const interlock::idempotency_event<std::string>& event) {
+    heard += to_string(event.what);
+    heard += ' ';
+    if (event.key == nullptr) {
+      heard += to_string(event.outcome);
+    } else {
+      heard += *event.key + ' ' + std::to_string(event.attempt);
+    }
+    heard += '\n';
+  };
+  return how;
+}
+
+}  // namespace
+
+TEST_CASE("a listener hears what becomes of runs and answers, each once, and of no hit") {
+  coarse_time time(nanoseconds(1));
+  std::string heard;
+  auto how = listening(time, heard);
+  how.capacity = 2;
+  how.max_weight = 100;
+  how.weigh = [](const std::string&, int each) { return static_cast<std::uint64_t>(each); };
+  cache_type cache(how);
+  const auto news = [&] { return std::exchange(heard, {}); };
+
+  cache.run("a", pay, [] { return 1; });
+  CHECK(news() == "started a 1\nexecuted a 1\n");
+  cache.run("a", pay, never);
+  CHECK(cache.find("a", pay));
+  cache.visit("a", pay, [](int) {});
+  CHECK(news().empty());
+  cache.run("a", other_payload, never);
+  CHECK(news() == "refused payload mismatch\n");
+  CHECK_THROWS(cache.run("b", pay, []() -> int { throw std::runtime_error("not today"); }));
+  CHECK(news() == "started b 1\nfailed b 1\n");
+  cache.run("b", pay, [] { return 101; });
+  CHECK(news() == "started b 1\ntoo heavy b 1\nexecuted b 1\n");
+
+  cache.run("b", pay, [] { return 2; });
+  cache.run("c", pay, [] { return 3; });
+  CHECK(news() == "started b 1\nexecuted b 1\nevicted b 1\nstarted c 1\nexecuted c 1\n");
+  CHECK(cache.evict("a"));
+  CHECK(news() == "dropped a 1\n");
+  pass(time, 1'000);
+  cache.run("c", pay, [] { return 3; });
+  CHECK(news() == "expired c 1\nstarted c 1\nexecuted c 1\n");
+  pass(time, 1'000);
+  cache.run("d", pay, [] { return 98; });
+  CHECK(news() == "expired c 1\nstarted d 1\nexecuted d 1\n");
+  cache.run("e", pay, [] { return 97; });
+  CHECK(news() == "started e 1\nevicted d 1\nexecuted e 1\n");
+  CHECK(cache.statistics().expired == 2);
+}
+
+TEST_CASE("a listener hears of the end of a run before those who joined go on") {
+  coarse_time time(nanoseconds(1));
+  std::string heard;
+  cache_type cache(listening(time, heard));
+  const auto news = [&] { return std::exchange(heard, {}); };
+  std::optional<idempotency_outcome> first, second;
+  auto owner = cache.try_claim("k", pay);
+  join(cache, first);
+  CHECK(cache.try_run("k", pay, never).outcome == in_flight);
+  owner.owner.complete(1);
+  CHECK(news() == "started k 1\nrefused in flight\nexecuted k 1\njoined k 1\n");
+  CHECK(cache.forget("k"));
+  CHECK(news() == "dropped k 1\n");
+
+  owner = cache.try_claim("k", pay);
+  join(cache, second);
+  owner = {};  // the heir takes over, and gives up in its end
+  CHECK(second == executed);
+  CHECK(news() == "started k 1\ngiven up k 1\ntaken over k 2\ngiven up k 2\n");
+
+  owner = cache.try_claim("k", pay);
+  pass(time, 100);
+  auto next = cache.try_claim("k", pay);
+  owner.owner.complete(1);
+  CHECK(news() == "started k 1\ntaken over k 2\nlost k 1\n");
+  CHECK(next.owner.begin_effect());
+  next = {};
+  cache.run("k", pay, never);
+  CHECK(news() == "left in doubt k 2\nrefused in doubt\n");
+}
+
+TEST_CASE("a listener may call the cache, and what it throws is dropped") {
+  coarse_time time(nanoseconds(1));
+  auto how = leased(time);
+  how.capacity = 2;
+  cache_type* inside = nullptr;
+  int calls = 0;
+  std::vector<idempotency_outcome> said;
+  how.on_event = [&](const interlock::idempotency_event<std::string>& event) {
+    ++calls;
+    if (event.key != nullptr && *event.key == "k") {
+      const auto seen = inside->statistics().entries;
+      CHECK(seen <= 2);
+      said.push_back(inside->try_run("k", pay, never).outcome);
+      if (event.what == interlock::idempotency_news::started) {
+        said.push_back(inside->run("k", pay, never).outcome);
+      }
+    }
+    throw std::runtime_error("the listener is out");
+  };
+  cache_type cache(how);
+  inside = &cache;
+  CHECK(cache.run("k", pay, [] { return 1; }).outcome == executed);
+  CHECK(said == std::vector{in_flight, reentered, replayed});
+  cache.run("l", pay, [] { return 1; });
+  cache.try_claim("m", pay) = {};
+  CHECK(*cache.run("n", pay, [] { return 4; }) == 4);
+  CHECK(calls == 11);  // 2 of k, 2 refusals in it, 2 of l, its end, 2 of m, 2 of n
+}
+
 // ---- bounds -------------------------------------------------------------------------------------
 
 TEST_CASE("[over-weight] no limit on the weight is rounded up, however many shards share it") {

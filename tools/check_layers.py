@@ -27,14 +27,14 @@ from source_text import (LABELS, Finding, arguments, blank, contract, finish, he
 # A header may include its own layer and those before it. A folder stands for all that is in it.
 LAYERS = (
     ("detail/", "version.hpp", "fwd.hpp", "wait_status.hpp", "run_result.hpp", "lock_report.hpp", "lock_owner.hpp",
-     "timer.hpp", "coarse_time.hpp", "seeded_hash.hpp", "executor.hpp", "mirror_options.hpp", "mirror_version.hpp", "worker_pool.hpp"),
+     "timer.hpp", "coarse_time.hpp", "seeded_hash.hpp", "executor.hpp", "idempotency_outcome.hpp", "mirror_options.hpp", "mirror_version.hpp", "worker_pool.hpp"),
     ("counter.hpp", "striped_counter.hpp", "bounded_counter.hpp",
      "striped_bounded_counter.hpp", "watermark.hpp", "versioned.hpp",
      "snapshot.hpp", "transaction.hpp"),
     ("inplace_stop_token.hpp", "timer_thread.hpp", "manual_timer.hpp"),
     ("task.hpp", "when_all.hpp", "with_deadline.hpp", "async_mutex.hpp", "async_shared_mutex.hpp", "async_semaphore.hpp",
      "async_condition.hpp", "async_event.hpp", "lock_all.hpp", "tracked_async_mutex.hpp"),
-    ("idempotency_cache.hpp", "idempotency_outcome.hpp", "idempotency_http.hpp", "serial_lane.hpp",
+    ("idempotency_cache.hpp", "idempotency_http.hpp", "serial_lane.hpp",
      "serial_queue.hpp", "keyed_serial_queue.hpp", "mirror.hpp",
      "keyed_mirror.hpp", "merging_mirror.hpp", "fill_leases.hpp", "mirror_executor.hpp"),
     ("asio.hpp", "standalone_asio.hpp", "detail/asio_bridge.hpp", "detail/asio_operation.hpp",

@@ -102,6 +102,12 @@ public:
     std::function<nanoseconds()> now = nullptr;
     // Instead of a clock, a word that somebody else moves: then a hit reads no clock at all.
     const coarse_time* time = nullptr;
+    // Told what becomes of runs and answers (see idempotency_news), outside every lock, on the
+    // thread that does it; of a hit never, and unset it costs nothing. It may call the cache; what
+    // it throws is dropped. The end of a run is told after its start, and before those who joined
+    // go on; given_up and left_in_doubt, before another one can own the key. What different threads
+    // do to a key at once, and what leaves by itself, may be told in another order.
+    std::function<void(const idempotency_event<Key>&)> on_event = nullptr;
     Hash hash{};
   };
 
@@ -363,6 +369,7 @@ private:
   bool drop(const K& key, bool force);
 
   nanoseconds time_or(nanoseconds else_at) const noexcept;
+  void give_up(record& run) noexcept;
   claim_result ended_by(wait_status why, std::uint32_t hash);
   claim_result conclude(idempotency_outcome seen, record_ptr seat, nanoseconds now);
   static result answer_of(record_ptr done, idempotency_outcome how, nanoseconds now);
@@ -400,7 +407,7 @@ public:
     return *this;  // what this one had goes with other, which gives it up
   }
   ~ticket() {
-    if (run_) cache_->table_.abandon(*run_, cache_->time_or({}));
+    if (run_) cache_->give_up(*run_);
   }
 
   // Returns: whether there is a run to settle.

@@ -60,6 +60,51 @@ constexpr const char* to_string(idempotency_outcome outcome) noexcept {
   return "no idempotency_outcome";
 }
 
+// What options::on_event hears of.
+enum class idempotency_news : std::uint8_t {
+  started,        // a call owns the key and is to run
+  taken_over,     // the same, after another owner
+  executed,       // its run has answered
+  failed,         // it has thrown
+  lost,           // it has done either, but the key was another's or unknown by then
+  too_heavy,      // comes before executed or failed: that is not kept
+  given_up,       // is about to end with neither
+  left_in_doubt,  // the same, after begin_effect(): somebody has to find out what was done
+  joined,         // a call was given what another's run came to
+  refused,        // a call that asked for a run got nothing: the outcome says why
+  evicted,        // an answer or failure left, as there was no room
+  expired,        // or because its ttl had passed: noticed when its place was needed
+  dropped,        // or a run lost its key: by evict() or forget()
+};
+
+// Returns: the name of the news, such as "left in doubt".
+constexpr const char* to_string(idempotency_news news) noexcept {
+  switch (news) {
+    case idempotency_news::started: return "started";
+    case idempotency_news::taken_over: return "taken over";
+    case idempotency_news::executed: return "executed";
+    case idempotency_news::failed: return "failed";
+    case idempotency_news::lost: return "lost";
+    case idempotency_news::too_heavy: return "too heavy";
+    case idempotency_news::given_up: return "given up";
+    case idempotency_news::left_in_doubt: return "left in doubt";
+    case idempotency_news::joined: return "joined";
+    case idempotency_news::refused: return "refused";
+    case idempotency_news::evicted: return "evicted";
+    case idempotency_news::expired: return "expired";
+    case idempotency_news::dropped: return "dropped";
+  }
+  return "no idempotency_news";
+}
+
+template <class Key>
+struct idempotency_event {
+  idempotency_news what;
+  const Key* key;             // until the listener returns; null if it was refused
+  std::uint32_t attempt = 0;  // which owner of the key
+  idempotency_outcome outcome = idempotency_outcome::executed;  // why, if it was refused
+};
+
 struct idempotency_statistics {
   // Now:
   std::size_t entries;
@@ -78,7 +123,7 @@ struct idempotency_statistics {
   // What is no call of its own:
   std::uint64_t joined;           // waits for another's run, one more after a lease
   std::uint64_t takeovers, lost;  // owners that follow another; that settle a key they have lost
-  std::uint64_t evicted, expired, dropped, too_heavy;  // answers; dropped by evict or forget
+  std::uint64_t evicted, expired, dropped, too_heavy;  // dropped: by evict or forget
 };
 
 }  // namespace interlock

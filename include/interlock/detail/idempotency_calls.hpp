@@ -26,7 +26,8 @@ idempotency_cache<K, R, H, E>::idempotency_cache(options how)
               .key_size = how_.max_key_size,
               .answer_ttl = how_.ttl,
               .failure_ttl = how_.failure_ttl,
-              .lease = how_.lease}) {
+              .lease = how_.lease},
+             how_.on_event) {
   const auto expect = [](bool holds, const char* sentence) {
     if (!holds) throw std::invalid_argument(sentence);
   };
@@ -226,18 +227,29 @@ auto idempotency_cache<Key, R, H, E>::ended_by(wait_status why, std::uint32_t ha
   using counts = idempotency_statistics;
   const bool late = why == wait_status::timed_out;
   table_.count(hash, late ? &counts::timed_out : &counts::cancelled);
-  return {{}, {nullptr, late ? idempotency_outcome::timed_out : idempotency_outcome::cancelled}};
+  const auto seen = late ? idempotency_outcome::timed_out : idempotency_outcome::cancelled;
+  table_.tell({idempotency_news::refused, nullptr, 0, seen});
+  return {{}, {nullptr, seen}};
 }
 
 // A joiner that is told `executed` is the owner now.
 template <class Key, class R, class H, class E>
 auto idempotency_cache<Key, R, H, E>::conclude(idempotency_outcome seen, record_ptr seat,
                                                nanoseconds now) -> claim_result {
-  if (!seat || seen == idempotency_outcome::in_doubt) return {{}, {nullptr, seen}};
+  if (!seat || seen == idempotency_outcome::in_doubt) {
+    table_.tell({idempotency_news::refused, nullptr, 0, seen});
+    return {{}, {nullptr, seen}};
+  }
   if (seen == idempotency_outcome::executed) {
+    if (table_.has_listener()) {
+      const typename ticket::inside here(*seat);
+      const bool first = seat->word().turn() == 1;
+      table_.tell(first ? idempotency_news::started : idempotency_news::taken_over, *seat);
+    }
     seat->set_number(0);  // a ticket is no thread's own
     return {ticket(*this, std::move(seat)), {}};
   }
+  if (seen == idempotency_outcome::joined) table_.tell(idempotency_news::joined, *seat);
   if (seat->word().phase() == phase::failed) std::rethrow_exception(seat->failure());
   return {{}, answer_of(std::move(seat), seen, now)};
 }
@@ -303,6 +315,17 @@ private:
   record& run_;
   const detail::run_waits::inside depth_;
 };
+
+// Told before anybody else can own the key: a listener that asks for it is inside the run.
+template <class Key, class R, class H, class E>
+void idempotency_cache<Key, R, H, E>::give_up(record& run) noexcept {
+  if (table_.has_listener()) {
+    const typename ticket::inside here(run);
+    const bool doubt = run.word().has(detail::record_word::effect_begun);
+    table_.tell(doubt ? idempotency_news::left_in_doubt : idempotency_news::given_up, run);
+  }
+  table_.abandon(run, time_or({}));
+}
 
 template <class Key, class R, class H, class E>
 template <class F>

@@ -95,6 +95,7 @@ class idempotency_node {
 public:
   using joiner = idempotency_joiner<idempotency_node, Outcome>;
   using nanoseconds = std::chrono::nanoseconds;
+  using key_type = Key;
 
   // Effects: running, in its first turn; the caller has the one reference.
   template <class K>

@@ -42,7 +42,7 @@ public:
           "executor or another thread is about to resume it; let it go on");
     }
     if (self_.told != idempotency_outcome::executed) return;
-    what_.cache->table_.abandon(*self_.record, what_.cache->time_or({}));
+    what_.cache->give_up(*self_.record);
   }
 
   static constexpr bool never_inline = true;  // the others are to have their answer before

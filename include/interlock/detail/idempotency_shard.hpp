@@ -6,14 +6,17 @@
 // Of the records that are not running the oldest leaves first, if there is no more room. What
 // leaves is freed behind the lock, by whoever holds it when there is a batch (unlinked_nodes.hpp).
 
+#include <array>
 #include <bit>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <utility>
 
+#include "../idempotency_outcome.hpp"
 #include "../wait_status.hpp"
 #include "eviction_line.hpp"
 #include "futex_mutex.hpp"
@@ -34,6 +37,9 @@ struct idempotency_shard {
   using record_ptr = node_ptr<Node>;
   using joiner = typename Node::joiner;
   using nanoseconds = std::chrono::nanoseconds;
+  using news = idempotency_news;
+  using event = idempotency_event<typename Node::key_type>;
+  using listener = std::function<void(const event&)>;
 
   static constexpr int most_spared = 16;  // by one eviction, as they were read
   static constexpr std::uint64_t most_weight = Node::most_weight;
@@ -50,12 +56,32 @@ struct idempotency_shard {
   unlinked_nodes<record> gone;
   Statistics happened{};
   nanoseconds answer_ttl{}, failure_ttl{};
+  const listener* tells = nullptr;    // null: nobody listens
+  std::array<record*, 2> untold{};    // evicted, expired: linked by `newer`; then gone
+
+  // Effects: calls the listener, without the lock. It can change nothing, by a throw neither.
+  static void tell(const listener* to, const event& what) noexcept {
+    if (to == nullptr) [[likely]] return;
+    try {
+      (*to)(what);
+    } catch (...) {
+      return;
+    }
+  }
 
   static bool is_unlinked(const record& each) noexcept {
     return each.word().has(record_word::unlinked);
   }
   bool is_expired(const record& each, record_word word, nanoseconds now) const noexcept {
     return now - each.at >= (word.phase() == record_phase::answered ? answer_ttl : failure_ttl);
+  }
+
+  void tell_end(const record& run, record_phase phase, bool owned, bool heavy) const noexcept {
+    if (tells == nullptr) [[likely]] return;
+    const auto hears = [&](news what) { tell(tells, {what, &run.key, run.word().turn()}); };
+    if (heavy) hears(news::too_heavy);
+    const news end = phase == record_phase::answered ? news::executed : news::failed;
+    hears(owned ? end : news::lost);
   }
 
   // The lock of a shard. Behind it, what nobody reads any more is freed.
@@ -67,6 +93,7 @@ struct idempotency_shard {
     ~section() {
       if (locked_) unlock();
       if (grows_) grow();
+      tell_all();
       if (out_.empty()) return;
       out_.free_unread();
       if (out_.empty()) return;
@@ -76,11 +103,41 @@ struct idempotency_shard {
     void unlock() noexcept {
       if (home_.gone.due(home_.batch)) out_.put_back(std::move(home_.gone));
       locked_ = false;
+      untold_ = std::exchange(home_.untold, {});
       home_.mutex.unlock();
     }
     void grow_behind() noexcept { grows_ = true; }
+    // Effects: somebody is told behind the lock, of this one after all that have left.
+    void tell(news what, record& of) {
+      if (home_.tells == nullptr) [[likely]] return;
+      what_ = what;
+      of_ = record_ptr::share(of);
+    }
+    // Effects: tells now what is to be told. The lock is released.
+    void tell_all() noexcept {
+      if (home_.tells == nullptr) [[likely]] return;
+      for (const std::size_t i : {std::size_t{0}, std::size_t{1}}) tell_left(untold_[i], i != 0);
+      const record_ptr of = std::move(of_);
+      if (of) shard_type::tell(home_.tells, {what_, &of->key, of->word().turn()});
+    }
 
   private:
+    using shard_type = idempotency_shard;
+
+    void tell_left(record*& first, bool expired) noexcept {
+      record* const all = std::exchange(first, nullptr);
+      if (all == nullptr) return;
+      for (const record* each = all; each != nullptr; each = each->newer) {
+        const news what = expired ? news::expired : news::evicted;
+        shard_type::tell(home_.tells, {what, &each->key, each->word().turn()});
+      }
+      const std::lock_guard lock(home_.mutex);
+      for (record* each = all; each != nullptr;) {
+        record& told = *each;
+        each = each->newer;
+        home_.gone.add(told);
+      }
+    }
     // The new buckets are made without the lock. Without memory the chains get longer.
     void grow() noexcept {
       unsigned log2 = 0;
@@ -101,6 +158,9 @@ struct idempotency_shard {
 
     idempotency_shard& home_;
     unlinked_nodes<Node> out_;
+    std::array<record*, 2> untold_{};
+    record_ptr of_;
+    news what_{};
     bool locked_ = true;
     bool grows_ = false;
   };
@@ -136,6 +196,26 @@ struct idempotency_shard {
     ++happened.expired;
   }
 
+  // Returns: whether the key is free now, and had something that had not expired.
+  bool drop(section& in, record& out, nanoseconds now, bool force) noexcept {
+    const record_word word = out.word();
+    if (word.running() && !force) return false;
+    const bool over = !word.running() && is_expired(out, word, now);
+    in.tell(over ? news::expired : news::dropped, out);
+    if (over) {
+      expire(out);
+      return false;
+    }
+    ++happened.dropped;
+    if (!word.running()) {
+      take_from_line(out);
+      return true;
+    }
+    unlink(out);
+    if (out.at == no_owner) gone.add(out);
+    return true;
+  }
+
   // Effects: fresh takes the place of a run that has lost its lease, and its joiners.
   void hand_over(record& late, record& fresh) noexcept {
     fresh.add_turns(late.word().turn());
@@ -156,34 +236,28 @@ struct idempotency_shard {
   // goes on: `joined`, or cancelled.
   template <class Request>
   Outcome admit(record& there, const Request& asked, joiner* self, record_ptr& seat) noexcept {
+    const auto ends = [](std::uint64_t& count, Outcome how) { return ++count, how; };
     if (there.payload != asked.payload) {
-      ++happened.mismatches;
-      return Outcome::payload_mismatch;
+      return ends(happened.mismatches, Outcome::payload_mismatch);
     }
     const record_word word = there.word();
     if (!word.running()) {
       seat = record_ptr::share(there);
       there.set(record_word::was_read);
-      ++happened.replayed;
-      return Outcome::replayed;
+      return ends(happened.replayed, Outcome::replayed);
     }
     if (word.has(record_word::effect_begun) && asked.now >= there.at) {
-      ++happened.in_doubt;
-      return Outcome::in_doubt;
+      return ends(happened.in_doubt, Outcome::in_doubt);
     }
     if (self == nullptr) {
       if (!asked.asks_again) ++happened.in_flight;
       return Outcome::in_flight;
     }
     // To wait for a run from inside its f is to wait for oneself.
-    if (asked.blocks && there.runs_here()) {
-      ++happened.reentered;
-      return Outcome::reentered;
-    }
+    if (asked.blocks && there.runs_here()) return ends(happened.reentered, Outcome::reentered);
     if (self->who->ended) return Outcome::cancelled;
-    const bool waits = queue(there, *self);
-    ++(waits ? happened.joined : happened.circular);
-    return waits ? Outcome::joined : Outcome::circular;
+    if (!queue(there, *self)) return ends(happened.circular, Outcome::circular);
+    return ends(happened.joined, Outcome::joined);
   }
 
   // Returns: false if its thread would wait for itself.
@@ -294,7 +368,11 @@ struct idempotency_shard {
       }
       ++(expired ? happened.expired : happened.evicted);
       unlink_settled(oldest);
-      gone.add(oldest);
+      if (tells == nullptr) [[likely]] {
+        gone.add(oldest);
+      } else {
+        oldest.newer = std::exchange(untold[expired ? 1 : 0], &oldest);
+      }
       if (line.oldest() != nullptr) __builtin_prefetch(line.oldest());
       return;
     }

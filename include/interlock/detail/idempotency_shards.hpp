@@ -35,7 +35,7 @@ class idempotency_shards {
 
 public:
   // One for each 256 of the capacity, and none without a part of the weight.
-  explicit idempotency_shards(const idempotency_limits& how)
+  idempotency_shards(const idempotency_limits& how, const typename Shard::listener& tells)
       : mask_(static_cast<std::uint32_t>(count_for(how) - 1)),
         heads_(std::make_unique<chains_head[]>(count())),
         all_(std::make_unique<Shard[]>(count())) {
@@ -45,6 +45,7 @@ public:
     for (std::size_t i = 0; i < count(); ++i) {
       Shard& each = all_[i];
       each.answer_ttl = how.answer_ttl;
+      each.tells = tells ? &tells : nullptr;
       each.failure_ttl = how.failure_ttl;
       each.room = static_cast<std::size_t>(part(how.capacity, i));
       each.strength = how.weight == 0 ? ~std::uint64_t{0} : part(how.weight, i);

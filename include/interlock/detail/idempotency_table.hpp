@@ -39,10 +39,12 @@
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <utility>
 
+#include "../idempotency_outcome.hpp"
 #include "../wait_status.hpp"
 #include "futex_mutex.hpp"
 #include "idempotency_node.hpp"
@@ -63,6 +65,9 @@ public:
   using record_ptr = node_ptr<record>;
   using joiner = typename record::joiner;
   using nanoseconds = std::chrono::nanoseconds;
+  using news = idempotency_news;
+  using event = idempotency_event<Key>;
+  using listener = std::function<void(const event&)>;
 
   // What a caller asks for.
   struct request {
@@ -74,8 +79,10 @@ public:
     bool asks_again = false;  // if the key is in flight: it is no end of the call then
   };
 
-  explicit idempotency_table(const idempotency_limits& how)
-      : shards_(how),
+  // The listener lives as long as the table.
+  idempotency_table(const idempotency_limits& how, const listener& tells)
+      : shards_(how, tells),
+        tells_(tells ? &tells : nullptr),
         key_size_(how.key_size),
         answer_ttl_(how.answer_ttl),
         failure_ttl_(how.failure_ttl),
@@ -143,7 +150,10 @@ public:
           return Outcome::over_capacity;
         }
         if (fresh) {
-          if (what == entry::expired) home.expire(*there);
+          if (what == entry::expired) {
+            in.tell(news::expired, *there);
+            home.expire(*there);
+          }
           if (what == entry::none) home.make_room(asked.now);
           home.insert(std::move(fresh), lease_end(asked.now), seat);
           if (what == entry::leased) home.hand_over(*there, *seat);
@@ -184,6 +194,8 @@ public:
       home.gone.add(run);
     }
     in.unlock();
+    in.tell_all();
+    home.tell_end(run, phase, owned, owned && keep && !fits);
     shard::wake(joiners);
     return owned;
   }
@@ -263,21 +275,13 @@ public:
     section in(home);
     const auto is_it = [&](const Key& each) { return equal_(each, key); };
     record* const there = home.chains.find(asked.hash, is_it);
-    if (there == nullptr) return false;
-    const record_word word = there->word();
-    if (word.running() && !force) return false;
-    if (!word.running()) {
-      if (is_expired(*there, word, asked.now)) {
-        home.expire(*there);
-        return false;
-      }
-      ++home.happened.dropped;
-      home.take_from_line(*there);
-      return true;
-    }
-    home.unlink(*there);
-    if (there->at == shard::no_owner) home.gone.add(*there);
-    return true;
+    return there != nullptr && home.drop(in, *there, asked.now, force);
+  }
+
+  bool has_listener() const noexcept { return tells_ != nullptr; }
+  void tell(const event& what) const noexcept { shard::tell(tells_, what); }
+  void tell(news what, const record& of) const noexcept {
+    if (tells_ != nullptr) tell({what, &of.key, of.word().turn()});
   }
 
   // Effects: sums up what the shards have counted.
@@ -401,6 +405,7 @@ private:
   }
 
   idempotency_shards<shard, Statistics> shards_;
+  const listener* const tells_;
   const std::size_t key_size_;
   const nanoseconds answer_ttl_, failure_ttl_, lease_;
   const Equal equal_{};
