@@ -64,8 +64,7 @@ struct idempotency_shard {
     if (to == nullptr) [[likely]] return;
     try {
       (*to)(what);
-    } catch (...) {
-      return;
+    } catch (...) {  // nothing that is done can be undone
     }
   }
 
@@ -80,8 +79,8 @@ struct idempotency_shard {
     if (tells == nullptr) [[likely]] return;
     const auto hears = [&](news what) { tell(tells, {what, &run.key, run.word().turn()}); };
     if (heavy) hears(news::too_heavy);
-    const news end = phase == record_phase::answered ? news::executed : news::failed;
-    hears(owned ? end : news::lost);
+    const bool answered = phase == record_phase::answered;
+    hears(!owned ? news::lost : answered ? news::executed : news::failed);
   }
 
   // The lock of a shard. Behind it, what nobody reads any more is freed.
@@ -103,7 +102,7 @@ struct idempotency_shard {
     void unlock() noexcept {
       if (home_.gone.due(home_.batch)) out_.put_back(std::move(home_.gone));
       locked_ = false;
-      untold_ = std::exchange(home_.untold, {});
+      if (home_.tells != nullptr) [[unlikely]] untold_ = std::exchange(home_.untold, {});
       home_.mutex.unlock();
     }
     void grow_behind() noexcept { grows_ = true; }
@@ -116,7 +115,8 @@ struct idempotency_shard {
     // Effects: tells now what is to be told. The lock is released.
     void tell_all() noexcept {
       if (home_.tells == nullptr) [[likely]] return;
-      for (const std::size_t i : {std::size_t{0}, std::size_t{1}}) tell_left(untold_[i], i != 0);
+      tell_left(untold_[0], news::evicted);
+      tell_left(untold_[1], news::expired);
       const record_ptr of = std::move(of_);
       if (of) shard_type::tell(home_.tells, {what_, &of->key, of->word().turn()});
     }
@@ -124,11 +124,10 @@ struct idempotency_shard {
   private:
     using shard_type = idempotency_shard;
 
-    void tell_left(record*& first, bool expired) noexcept {
+    void tell_left(record*& first, news what) noexcept {
       record* const all = std::exchange(first, nullptr);
       if (all == nullptr) return;
       for (const record* each = all; each != nullptr; each = each->newer) {
-        const news what = expired ? news::expired : news::evicted;
         shard_type::tell(home_.tells, {what, &each->key, each->word().turn()});
       }
       const std::lock_guard lock(home_.mutex);
@@ -368,11 +367,8 @@ struct idempotency_shard {
       }
       ++(expired ? happened.expired : happened.evicted);
       unlink_settled(oldest);
-      if (tells == nullptr) [[likely]] {
-        gone.add(oldest);
-      } else {
-        oldest.newer = std::exchange(untold[expired ? 1 : 0], &oldest);
-      }
+      if (tells != nullptr) oldest.newer = std::exchange(untold[expired ? 1 : 0], &oldest);
+      if (tells == nullptr) [[likely]] gone.add(oldest);
       if (line.oldest() != nullptr) __builtin_prefetch(line.oldest());
       return;
     }
