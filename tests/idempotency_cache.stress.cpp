@@ -2,14 +2,23 @@
 // idempotency_cache under threads. The story is double_payment: N sends of one key, one charge.
 // The naive form has to be seen to charge twice in the same harness.
 
+#include <interlock/coarse_time.hpp>
 #include <interlock/idempotency_cache.hpp>
+#include <interlock/inplace_stop_token.hpp>
 #include <interlock/task.hpp>
 #include <interlock/testing/history.hpp>
 #include <interlock/testing/linearizability.hpp>
+#include <interlock/timer_thread.hpp>
 
+#include <array>
 #include <atomic>
 #include <barrier>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <random>
 #include <string>
@@ -18,6 +27,7 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/owned.hpp"
 #include "support/threads.hpp"
 
 using interlock::fingerprint;
@@ -371,4 +381,355 @@ TEST_CASE("a key is a linearizable map entry with runs in flight; a stale look-u
     CHECK(found);
   }
   CHECK_FALSE(history_of_a_key<true>(2'000));
+}
+
+// ---- all at once --------------------------------------------------------------------------------
+
+// Threads go through the same keys, a few calls each: plain and from a coroutine, with a stop that
+// another thread requests, with a deadline, by a ticket; runs answer, throw, are given up, outlive
+// their lease; coroutines that have joined are destroyed; keys are forgotten and evicted. Counted:
+// answers of a key beyond those that were dropped, runs that overlap, calls with a wrong outcome,
+// answers that are never freed, and what the statistics say otherwise. Who waits for ever stops
+// the program. Negative control: a few requests go to another server, with a cache of its own.
+
+namespace {
+
+constexpr fingerprint refund{18};
+
+struct retry_later {};
+struct never_retry {};  // kept
+
+class receipt {
+public:
+  explicit receipt(std::size_t key) noexcept : key_(key) {
+    alive.fetch_add(1, std::memory_order_relaxed);
+  }
+  receipt(const receipt& other) noexcept : receipt(other.key_) {}
+  receipt& operator=(const receipt&) = delete;
+  ~receipt() { alive.fetch_sub(1, std::memory_order_relaxed); }
+  std::size_t key() const { return key_; }
+
+  inline static std::atomic<int> alive{0};
+
+private:
+  std::size_t key_;
+};
+
+using receipts = idempotency_cache<std::size_t, receipt>;
+
+struct storm_plan {
+  std::size_t keys = 0;
+  bool leases = false;
+  bool second_server = false;
+};
+
+// What became of the calls of one thread.
+struct tally {
+  std::uint64_t answered = 0, thrown = 0;  // runs of its own
+  std::uint64_t replayed = 0, joined = 0, told = 0, mismatches = 0;  // told: of a failure
+  std::uint64_t cancelled = 0, timed_out = 0, heirs = 0, wrong = 0;
+
+  tally& operator+=(const tally& more) {
+    answered += more.answered;
+    thrown += more.thrown;
+    replayed += more.replayed;
+    joined += more.joined;
+    told += more.told;
+    mismatches += more.mismatches;
+    cancelled += more.cancelled;
+    timed_out += more.timed_out;
+    heirs += more.heirs;
+    wrong += more.wrong;
+    return *this;
+  }
+};
+
+class storm {
+  static constexpr std::size_t threads = 4;
+  static constexpr auto lease = std::chrono::milliseconds(2);
+  struct key_log {
+    std::atomic<int> kept{0}, dropped{0}, inside{0}, overlaps{0};
+  };
+  struct stop_slot {
+    std::mutex guard;
+    interlock::inplace_stop_source* source = nullptr;
+  };
+  struct call {
+    storm& all;
+    tally& mine;
+    const std::size_t key;
+    const unsigned what, how;  // random
+    bool ran = false, threw = false;
+
+    key_log& log() const { return all.logs_[key]; }
+  };
+
+public:
+  // Returns: how many things went wrong.
+  static std::uint64_t faults_of(const storm_plan& plan, unsigned seed) {
+    const int before = receipt::alive.load();
+    std::uint64_t faults = 0;
+    {
+      storm all(plan);
+      support::run_threads(threads, [&](std::size_t me) { all.send(me, seed); });
+      faults = all.settle_up();
+    }
+    return faults + static_cast<std::uint64_t>(receipt::alive.load() - before);
+  }
+
+private:
+  explicit storm(const storm_plan& plan)
+      : plan_(plan), cache_(options_of(plan)), other_(options_of(plan)), logs_(plan.keys) {}
+
+  receipts::options options_of(const storm_plan& plan) {
+    receipts::options how;
+    how.lease = plan.leases ? nanoseconds(lease) : nanoseconds(0);
+    how.time = &time_;
+    how.is_final_failure = [](const std::exception_ptr& failure) {
+      try {
+        std::rethrow_exception(failure);
+      } catch (const never_retry&) {
+        return true;
+      } catch (...) {
+        return false;
+      }
+    };
+    return how;
+  }
+
+  void send(std::size_t me, unsigned seed) {
+    std::minstd_rand random(seed * 16 + static_cast<unsigned>(me) + 1);
+    tally& mine = tallies_[me];
+    for (std::size_t key = 0; key < plan_.keys; ++key) {
+      for (int i = 0; i < 4; ++i) {
+        call one{*this, mine, key, static_cast<unsigned>(random() >> 8U) % 64,
+                 static_cast<unsigned>(random() >> 8U) % 32};
+        const bool astray = plan_.second_server && one.how == 20;
+        try {
+          take(one, astray ? other_ : cache_, me);
+        } catch (const retry_later&) {
+          mine.told += one.threw ? 0 : 1;
+        } catch (const never_retry&) {
+          mine.told += one.threw ? 0 : 1;
+        }
+      }
+    }
+  }
+
+  void take(call& one, receipts& cache, std::size_t me) {
+    const std::size_t key = one.key;
+    if (one.what < 6) {
+      note(one, cache.run(key, pay, [&one] { return charge(one); }));
+    } else if (one.what < 12) {
+      note(one, sync_wait(cache.async_run(key, pay, [&one] { return charge_later(one); })));
+    } else if (one.what < 18) {
+      note(one, stoppable(me, [&](auto stop) {
+             return cache.run(key, pay, [&one] { return charge(one); }, stop);
+           }));
+    } else if (one.what < 24) {
+      note(one, stoppable(me, [&](auto stop) {
+             return sync_wait(
+                 cache.async_run(key, pay, [&one] { return charge_later(one); }, stop));
+           }));
+    } else if (one.what < 28) {
+      note(one, cache.run_until(soon(one), key, pay, [&one] { return charge(one); }));
+    } else if (one.what < 32) {
+      note(one, sync_wait(cache.async_run_until(timer_, soon(one), key, pay,
+                                                [&one] { return charge_later(one); })));
+    } else if (one.what < 36) {
+      note(one, cache.try_run(key, pay, [&one] { return charge(one); }));
+    } else if (one.what < 38) {
+      note(one, cache.run(key, refund, [&one] { return charge(one); }));
+    } else if (one.what < 42) {
+      note(one, cache.find(key, pay));
+    } else if (one.what < 50) {
+      auto claimed = cache.claim(key, pay);
+      if (claimed.owner) return settle(one, std::move(claimed.owner));
+      note(one, claimed.answer);
+    } else if (one.what < 54) {
+      destroy_joiners(one, cache);
+    } else if (one.what < 62) {
+      stop_next(me);
+      time_.advance_to(time_.now() + lease / 4);
+    } else if (one.what == 62) {
+      if (cache.evict(key)) one.log().dropped.fetch_add(1, std::memory_order_relaxed);
+    } else if (key % 2 != 0) {
+      one.log().overlaps.store(-1'000, std::memory_order_relaxed);  // may overlap from now on
+      if (cache.forget(key)) one.log().dropped.fetch_add(1, std::memory_order_relaxed);
+    }
+  }
+
+  // ---- the runs
+
+  static receipt charge(call& one) {
+    one.ran = true;
+    key_log& log = one.log();
+    if (log.inside.fetch_add(1, std::memory_order_relaxed) != 0) {
+      log.overlaps.fetch_add(1, std::memory_order_relaxed);
+    }
+    if (one.how % 2 == 0) std::this_thread::yield();
+    if (one.how % 8 == 1) one.all.time_.advance_to(one.all.time_.now() + lease);
+    log.inside.fetch_sub(1, std::memory_order_relaxed);
+    one.threw = one.how < 10;
+    if (!one.threw) {
+      ++one.mine.answered;
+      return receipt(one.key);
+    }
+    ++one.mine.thrown;
+    if (one.how == 0) throw never_retry();
+    throw retry_later();
+  }
+  static task<receipt> charge_later(call& one) { co_return charge(one); }
+
+  static void settle(call& one, receipts::ticket owner) {
+    const bool stays = !one.all.plan_.leases && one.key % 2 == 0;  // nobody takes the key away
+    if (owner.attempt() > 1) ++one.mine.heirs;
+    const bool effect = one.how % 4 == 0 && owner.begin_effect();
+    if (one.how % 4 == 1) std::this_thread::yield();
+    if (one.how % 4 == 2 && !owner.renew() && stays) ++one.mine.wrong;
+    if (one.how < 4) return;  // given up; in doubt if its effect had begun
+    if (one.how < 8) {
+      ++one.mine.thrown;
+      return owner.fail(std::make_exception_ptr(retry_later()));
+    }
+    ++one.mine.answered;
+    const auto got = owner.complete(receipt(one.key));
+    const bool keeps = stays || (effect && one.key % 2 == 0);
+    if (keeps && got.outcome != idempotency_outcome::executed) ++one.mine.wrong;
+    count(one, got, true);
+  }
+
+  static support::owned joins(call& one, receipts& cache) {
+    const auto got = co_await cache.async_claim(one.key, pay);
+    if (got.answer.outcome == idempotency_outcome::joined) ++one.mine.joined;
+    if (got.owner || !got.answer) ++one.mine.wrong;
+  }
+  // Three coroutines wait for a run of this thread. One of them is destroyed, or all.
+  static void destroy_joiners(call& one, receipts& cache) {
+    auto claimed = cache.try_claim(one.key, pay);
+    if (!claimed.owner) return note(one, claimed.answer);
+    const bool others_may_settle = one.all.plan_.leases || one.key % 2 != 0;
+    if (others_may_settle) return settle(one, std::move(claimed.owner));
+    if (claimed.owner.attempt() > 1) ++one.mine.heirs;
+    support::owned waiting[] = {joins(one, cache), joins(one, cache), joins(one, cache)};
+    std::swap(waiting[one.how % 3], waiting[2]);
+    waiting[2].handle.destroy();
+    const bool answers = one.how < 24;
+    one.mine.cancelled += answers ? 1 : 3;
+    if (answers) {
+      ++one.mine.answered;
+      count(one, claimed.owner.complete(receipt(one.key)), true);
+    }
+    for (int i = 0; i < 2; ++i) {
+      if (answers && !waiting[i].handle.done()) ++one.mine.wrong;
+      waiting[i].handle.destroy();
+    }
+  }
+
+  // ---- the outcomes
+
+  static void note(call& one, const receipts::result& got) {
+    using enum idempotency_outcome;
+    if (got.outcome == payload_mismatch) ++one.mine.mismatches;
+    if (got.outcome == replayed) ++one.mine.replayed;
+    if (got.outcome == joined) ++one.mine.joined;
+    if (got.outcome == failed) ++one.mine.told;
+    const bool waits = one.what < 32;
+    if (waits && (got.outcome == in_flight || got.outcome == absent)) ++one.mine.wrong;
+    if (one.ran && got.attempt > 1) ++one.mine.heirs;
+    count(one, got, one.ran);
+  }
+  static void count(call& one, const receipts::result& got, bool ran) {
+    using enum idempotency_outcome;
+    const bool executes = got.outcome == executed || got.outcome == lost_ownership;
+    const bool answers =
+        got.outcome == executed || got.outcome == joined || got.outcome == replayed;
+    const bool never = got.outcome == reentered || got.outcome == circular ||
+                       got.outcome == bad_key || got.outcome == over_capacity;
+    if (executes != ran || answers != static_cast<bool>(got) || never) ++one.mine.wrong;
+    if (got.response && got->key() != one.key) ++one.mine.wrong;
+    if (got.outcome == cancelled) ++one.mine.cancelled;
+    if (got.outcome == timed_out) ++one.mine.timed_out;
+    if (got.outcome == executed) one.log().kept.fetch_add(1, std::memory_order_relaxed);
+  }
+
+  // ---- those who end waits
+
+  template <class F>
+  receipts::result stoppable(std::size_t me, F f) {
+    interlock::inplace_stop_source source;
+    struct entered {
+      entered(stop_slot& its, interlock::inplace_stop_source& what) : slot(its) { put(&what); }
+      entered(const entered&) = delete;
+      entered& operator=(const entered&) = delete;
+      ~entered() { put(nullptr); }
+      void put(interlock::inplace_stop_source* what) {
+        const std::lock_guard lock(slot.guard);
+        slot.source = what;
+      }
+      stop_slot& slot;
+    } const here(slots_[me], source);
+    return f(source.get_token());
+  }
+  void stop_next(std::size_t me) {
+    stop_slot& slot = slots_[(me + 1) % threads];
+    const std::lock_guard lock(slot.guard);
+    if (slot.source != nullptr) slot.source->request_stop();
+  }
+  static std::chrono::steady_clock::time_point soon(const call& one) {
+    return std::chrono::steady_clock::now() + std::chrono::microseconds(8 * one.how);
+  }
+
+  // Returns: the faults, those that only the end shows included.
+  std::uint64_t settle_up() {
+    using enum idempotency_outcome;
+    std::uint64_t faults = 0, known = 0, dropped = 0;
+    tally sum;
+    for (const tally& each : tallies_) sum += each;
+    for (std::size_t key = 0; key < plan_.keys; ++key) {
+      const key_log& log = logs_[key];
+      faults += log.kept.load() > 1 + log.dropped.load() ? 1 : 0;
+      dropped += static_cast<std::uint64_t>(log.dropped.load());
+      faults += !plan_.leases && log.overlaps.load() > 0 ? 1 : 0;
+      const auto last = cache_.find(key, pay).outcome;
+      known += last != absent ? 1 : 0;
+      sum.replayed += last == replayed ? 1 : 0;
+      sum.told += last == failed ? 1 : 0;
+      sum.mismatches += last == payload_mismatch ? 1 : 0;
+      if (last != in_flight) continue;  // without an owner it can be in doubt alone
+      faults += cache_.try_claim(key, pay).answer.outcome != in_doubt ? 1 : 0;
+    }
+    const auto counted = cache_.statistics();
+    const auto expect = [&faults](bool holds) { faults += holds ? 0 : 1; };
+    expect(counted.executed == sum.answered && counted.failures == sum.thrown);
+    expect(counted.mismatches == sum.mismatches && counted.entries == known);
+    expect(counted.joined >= sum.joined && counted.takeovers >= sum.heirs);
+    expect(counted.replayed >= sum.replayed && counted.replayed <= sum.replayed + sum.told);
+    expect(counted.cancelled == sum.cancelled && counted.timed_out == sum.timed_out);
+    expect(counted.dropped == dropped && counted.running <= known);
+    expect(counted.refused == 0 && counted.evicted == 0 && counted.expired == 0);
+    return faults + sum.wrong;
+  }
+
+  const storm_plan plan_;
+  interlock::coarse_time time_{nanoseconds(1)};
+  interlock::timer_thread timer_;
+  receipts cache_, other_;
+  std::vector<key_log> logs_;
+  std::array<tally, threads> tallies_;
+  std::array<stop_slot, threads> slots_;
+};
+
+}  // namespace
+
+TEST_CASE("with runs that throw, vanish and are late, and calls that are ended: one answer a key") {
+  for (unsigned seed = 0; seed < 4; ++seed) {
+    const std::size_t keys = support::rounds(8'000);
+    CAPTURE(seed);
+    CHECK(storm::faults_of({.keys = keys, .leases = seed % 2 != 0}, seed) == 0);
+  }
+}
+
+TEST_CASE("a request that goes to another server is found") {
+  CHECK(storm::faults_of({.keys = support::rounds(1'000), .second_server = true}, 1) > 0);
 }
