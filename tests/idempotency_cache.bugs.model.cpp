@@ -10,6 +10,8 @@
 #include <interlock/idempotency_cache.hpp>
 #include <interlock/idempotency_http.hpp>
 #include <interlock/inplace_stop_token.hpp>
+#include <interlock/testing/explored_history.hpp>
+#include <interlock/testing/linearizability.hpp>
 
 #include <chrono>
 #include <cstddef>
@@ -18,9 +20,11 @@
 #include <map>
 #include <mutex>
 #include <new>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include "testing/begin_anew.hpp"
 #include "testing/last_user.hpp"
@@ -639,6 +643,152 @@ void memory_runs_out(world& w) {
   w.finally([] {});
 }
 
+// ---- whole histories ----------------------------------------------------------------------------
+
+// A call of a key and what it was told. A run is two calls of one span: it claims and completes,
+// or it joins and hears.
+struct key_call {
+  enum class kind { claim, complete, find, forget, run, join, hear } what = kind::find;
+  int id = 0;  // of the run, which is its answer as well
+  idempotency_outcome said{};  // of forget: replayed if there was something, else absent
+
+  friend std::string describe(const key_call& c) {
+    constexpr const char* names[] = {"claim ", "complete ", "find ", "forget ",
+                                     "run ",   "join ",     "hear "};
+    return testing::history_detail::words(names[static_cast<int>(c.what)], c.id, " was told ",
+                                          to_string(c.said));
+  }
+};
+
+// What a key is to who looks at it from outside.
+struct key_in_flight {
+  int running = 0, answer = 0;
+  unsigned settled = 0;  // a bit for each run
+
+  bool apply(const key_call& c, bool) {
+    using kind = key_call::kind;
+    switch (c.what) {
+      case kind::claim:
+      case kind::find:
+        if (c.said == replayed) return answer != 0 && answer == c.id;
+        if (c.said == in_flight) return running != 0;
+        if (running != 0 || answer != 0) return false;
+        if (c.said == executed) running = c.id;
+        return c.said == executed || c.said == absent;
+      case kind::complete:
+        if ((c.said == executed) != (running == c.id)) return false;
+        if (c.said == executed) answer = std::exchange(running, 0);
+        settled |= 1U << c.id;
+        return true;
+      case kind::forget:
+        if ((c.said == replayed) != (running != 0 || answer != 0)) return false;
+        running = answer = 0;
+        return true;
+      case kind::join: return running == c.id;
+      case kind::hear: return (settled >> c.id & 1U) != 0;
+      case kind::run: return false;
+    }
+    return false;
+  }
+  friend bool operator==(const key_in_flight&, const key_in_flight&) = default;
+};
+
+enum class step { run, claim, complete, find, forget };
+using steps = std::vector<step>;
+
+template <class Cache>
+struct recorded_key {
+  using kind = key_call::kind;
+  using claimed = decltype(std::declval<Cache&>().try_claim(1, pay));
+
+  // Effects: one thread's part; the number of its first step is that of its first run.
+  void take(Cache& cache, const steps& its, int first) {
+    std::optional<claimed> mine;
+    int owned = 0;
+    for (std::size_t i = 0; i < its.size(); ++i) {
+      const int id = first + static_cast<int>(i);
+      if (its[i] == step::run) {
+        calls.record({kind::run, id}, [&](key_call& c) {
+          answer(c, cache.run(1, pay, [id] { return id; }));
+        });
+      } else if (its[i] == step::find) {
+        calls.record({kind::find, id},
+                     [&](key_call& c) { answer(c, cache.find(1, pay)); });
+      } else if (its[i] == step::forget) {
+        calls.record({kind::forget, id},
+                     [&](key_call& c) { c.said = cache.forget(1) ? replayed : absent; });
+      } else if (its[i] == step::claim) {
+        calls.record({kind::claim, id}, [&](key_call& c) {
+          mine.emplace(cache.try_claim(1, pay));
+          owned = id;
+          if (mine->owner) {
+            c.said = executed;
+          } else {
+            answer(c, mine->answer);
+          }
+        });
+      } else if (mine && mine->owner) {
+        calls.record({kind::complete, owned},
+                     [&](key_call& c) { c.said = mine->owner.complete(owned).outcome; });
+      }
+    }
+  }
+  void check() const {
+    calls.check([](const auto& all) {
+      auto parts = all;
+      parts.clear();
+      for (auto each : all) {
+        const bool runs = each.op.what == kind::run;
+        const bool joins = each.op.said == as_joiner;
+        if (!runs) {
+          parts.push_back(each);
+        } else if (each.op.said == replayed) {
+          each.op.what = kind::find;
+          parts.push_back(each);
+        } else {
+          auto second = each;
+          each.op.what = joins ? kind::join : kind::claim;
+          second.op.what = joins ? kind::hear : kind::complete;
+          if (!joins) each.op.said = executed;
+          parts.push_back(each);
+          parts.push_back(second);
+        }
+      }
+      return testing::linearizable(parts, key_in_flight{});
+    });
+  }
+
+  testing::explored_history<key_call> calls;
+
+private:
+  template <class Result>
+  static void answer(key_call& c, const Result& got) {
+    c.said = got.outcome;
+    if (got) c.id = *got;
+  }
+};
+
+template <class Cache>
+void history_of(world& w, const std::vector<steps>& threads) {
+  begin_anew(static_cast<std::uint32_t>(threads.size()) + 1);
+  readers::take_place(static_cast<std::uint32_t>(threads.size()) + 1);
+  auto* const shared = used_by<Cache>::make(static_cast<int>(threads.size()), limits{});
+  recorded_key<Cache> book;
+  std::uint32_t number = 0;
+  int first = 1;
+  for (const steps& its : threads) {
+    w.thread([&book, &its, shared, first, number = ++number] {
+      readers::take_place(number);
+      book.take(**shared, its, first);
+      shared->leave();
+    });
+    first += static_cast<int>(its.size());
+  }
+  w.finally([&book] { book.check(); });
+}
+
+using enum step;
+
 // The check finds what is wrong in some execution and says this.
 template <class Body>
 bool says(Body body, const std::string& promise, const testing::options& how = whole_waits()) {
@@ -656,6 +806,9 @@ TEST_CASE("bugs: a throw leaves joiners hanging, or poisons the key") {
   CHECK(key_of_a_lost_run_is_free<ours<>>().empty());
   CHECK(says(throws_at_joiners<small_cache<flaw::leaves_joiners>>, "deadlock"));
   proved(throws_at_joiners<small_cache<flaw::none>>, whole_waits());
+}
+
+TEST_CASE("bugs: idempotency_cache hands a throw to all who have joined", "[.deep]") {
   proved(throws_at_joiners<ours<>>, whole_waits());
 }
 
@@ -777,4 +930,34 @@ TEST_CASE("bugs: a key is not bound to its account") {
   CHECK(scopes_are_apart(joined_up) == "two accounts, two keys");
   CHECK(scopes_are_apart(with_colon) == "two accounts, two keys");
   CHECK(scopes_are_apart(interlock::scoped_key).empty());
+}
+
+TEST_CASE("bugs: a key answers as one entry that may be in flight, in every execution") {
+  const auto ours_explored = [](const std::vector<steps>& threads) {
+    proved([&](world& w) { history_of<ours<>>(w, threads); }, whole_waits());
+  };
+  ours_explored({{claim, complete}, {find, find}});
+  ours_explored({{claim, complete}, {forget, find}});
+  const auto told = [](auto body) { return says(body, "no order explains the answer"); };
+  CHECK(told([](world& w) {
+    history_of<small_cache<flaw::keeps_forgotten>>(w, {{claim, complete}, {forget, find}});
+  }));
+  CHECK(told([](world& w) {
+    history_of<small_cache<flaw::runs_twice>>(w, {{claim, complete}, {claim, complete}});
+  }));
+}
+
+TEST_CASE("bugs: longer histories of a key", "[.deep]") {
+  const auto ours_explored = [](const std::vector<steps>& threads) {
+    proved([&](world& w) { history_of<ours<>>(w, threads); }, whole_waits());
+  };
+  ours_explored({{run, find}, {run}});
+  ours_explored({{run}, {forget, find}});
+  ours_explored({{run}, {forget, run}});
+  ours_explored({{claim, complete}, {forget, claim, complete, find}});
+}
+
+TEST_CASE("bugs: a history of a key by three threads", "[.deep]") {
+  proved([](world& w) { history_of<ours<>>(w, {{claim, complete}, {find}, {forget}}); },
+         whole_waits());
 }
