@@ -247,8 +247,54 @@ void forgets(world& w) {
   w.finally([&lost, &w, shared] {
     const auto now = (*shared)->find(1, pay);
     testing::check(now.outcome == idempotency_outcome::absent, "a late owner stores nothing");
+    testing::check((*shared)->statistics().entries == 0, "it has left once");
     shared->leave();
     w.outcome(lost);
+  });
+}
+
+// The same, by an owner whose first answer could not be judged.
+void forgets_beside_second_answer(world& w) {
+  crew staff(w);
+  cache::options how = small();
+  how.is_final_response = [](const int& answer) { return answer != 0 ? true : throw refused(); };
+  auto* const shared = shared_cache::make(3, std::move(how));
+  auto* const owner = claimed_before(shared);
+  try {
+    owner->complete(0);
+    testing::check(false, "it throws");
+  } catch (const refused&) {
+  }
+  staff.thread([shared, owner] {
+    testing::check(*owner->complete(1) == 1, "its second answer");
+    delete owner;
+    shared->leave();
+  });
+  staff.thread([shared] {
+    testing::check((*shared)->forget(1), "a run or its answer");
+    shared->leave();
+  });
+  w.finally([shared] {
+    testing::check((*shared)->statistics().entries == 0, "it has left once");
+    shared->leave();
+  });
+}
+
+// Two bring another payload. Both are counted.
+void mismatches_counted(world& w) {
+  crew staff(w);
+  auto* const shared = shared_cache::make(3, small());
+  auto* const owner = claimed_before(shared);
+  owner->complete(1);
+  delete owner;
+  staff.threads(2, [shared] {
+    const auto got = (*shared)->find(1, refund);
+    testing::check(got.outcome == idempotency_outcome::payload_mismatch, "told");
+    shared->leave();
+  });
+  w.finally([shared] {
+    testing::check((*shared)->statistics().mismatches == 2, "each is counted");
+    shared->leave();
   });
 }
 
@@ -724,12 +770,15 @@ using enum caller;
 
 TEST_CASE("idempotency_cache: of the callers of a key that overlap one executes, all get its answer") {
   proved([](world& w) { threads_send(w, 2, 1); }, whole_waits());
+}
+
+TEST_CASE("idempotency_cache: a thread and a coroutine, or two of them", "[.deep]") {
   proved([](world& w) { one_key(w, {thread, coroutine}, 1); }, whole_waits());
+  proved([](world& w) { one_key(w, {coroutine, coroutine}, 1); }, whole_waits());
 }
 
 TEST_CASE("idempotency_cache: two callers with two calls each", "[.deep]") {
   proved([](world& w) { threads_send(w, 2, 2); }, whole_waits());
-  proved([](world& w) { one_key(w, {coroutine, coroutine}, 1); }, whole_waits());
 }
 
 TEST_CASE("idempotency_cache: three callers of a key", "[.deep]") {
@@ -756,9 +805,12 @@ TEST_CASE("idempotency_cache: four callers of a key", "[.deep]") {
 TEST_CASE("idempotency_cache: a later caller gets that answer until its ttl or its eviction") {
   const auto report = proved(expires, whole_waits());
   CHECK(joined(seen(report)) == "1, 2");
-  proved(one_place, whole_waits());
   proved(answer_let_go, whole_waits());
   proved(found_as_it_is_given, whole_waits());
+}
+
+TEST_CASE("idempotency_cache: two keys and one place", "[.deep]") {
+  proved(one_place, whole_waits());
 }
 
 TEST_CASE("idempotency_cache: two send a request, hold its answer and forget it", "[.deep]") {
@@ -772,6 +824,7 @@ TEST_CASE("idempotency_cache: one thread and every change of a record") {
 
 TEST_CASE("idempotency_cache: another payload is refused even while the run is in flight") {
   proved(two_payloads, whole_waits());
+  proved(mismatches_counted, whole_waits());
 }
 
 TEST_CASE("idempotency_cache: a retryable failure reaches the joiners of that run and nobody else") {
@@ -795,6 +848,7 @@ TEST_CASE("idempotency_cache: a run is given up and two may have joined", "[.dee
 
 TEST_CASE("idempotency_cache: an owner that lost its key cannot overwrite its successor") {
   CHECK(joined(seen(proved(forgets, whole_waits()))) == "0, 1");
+  proved(forgets_beside_second_answer, whole_waits());
 }
 
 TEST_CASE("idempotency_cache: the same, and both run and look again", "[.deep]") {
@@ -815,7 +869,7 @@ TEST_CASE("idempotency_cache: of a late owner and its successor one has the key"
   proved([](world& w) { lease_is_over(w, false); }, whole_waits());
 }
 
-TEST_CASE("idempotency_cache: a joiner is destroyed while it waits, others wait with it") {
+TEST_CASE("idempotency_cache: a joiner is destroyed, and others wait with it", "[.deep]") {
   proved([](world& w) { joiner_destroyed(w, false); }, whole_waits());
 }
 
@@ -824,8 +878,11 @@ TEST_CASE("idempotency_cache: a joiner is destroyed and the others are answered"
 }
 
 TEST_CASE("idempotency_cache: try_run does not wait, and a run within a run is told") {
-  proved(tries, whole_waits());
   proved(alone_leases, whole_waits());
+}
+
+TEST_CASE("idempotency_cache: one runs, and one tries to", "[.deep]") {
+  proved(tries, whole_waits());
 }
 
 TEST_CASE("idempotency_cache: a run within a run, and another one joins", "[.deep]") {
@@ -858,6 +915,7 @@ TEST_CASE("idempotency_cache: joiners that a failure leaves behind are found") {
 TEST_CASE("idempotency_cache: mutants", "[.mutants]") {
   testing::mutation_options how;
   how.how = whole_waits();
-  mutants({alone_evicts, alone_leases, forgets, found_as_it_is_given, answer_let_go, visited},
+  mutants({alone_evicts, alone_leases, forgets, found_as_it_is_given, answer_let_go, visited,
+           mismatches_counted, forgets_beside_second_answer},
           how);
 }

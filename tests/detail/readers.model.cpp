@@ -215,6 +215,163 @@ void moved_onto(world& w) {
   });
 }
 
+// Taken out while a part of the buckets is moved: it is in neither array.
+void erased_while_moved(world& w) {
+  struct shared {
+    chains_head head;
+    lookup_chains<node> chains;
+    node moved{0, 0}, stays{3U << 30U, 1}, fresh{3U << 30U, 2};
+  };
+  auto* const table = new shared;
+  table->chains.start(table->head, *lookup_chains<node>::make_array(6));
+  table->chains.insert(table->moved);
+  table->chains.insert(table->stays);
+  table->chains.grow(*lookup_chains<node>::make_array(7));
+  w.thread([table] {
+    table->chains.insert(table->fresh);
+    for (node* const each : {&table->moved, &table->stays}) {
+      table->chains.erase(*each);
+      const auto found = table->chains.find_for_sure(
+          each->hash, [each](int key) { return key == each->key; });
+      testing::check(found.node == nullptr, "it has left");
+    }
+    testing::check(table->chains.size() == 1, "the third is in");
+  });
+  w.finally([table] { delete table; });
+}
+
+// Two who write in turn, and the first looks for what the second has taken out.
+void erased_in_turn(world& w) {
+  struct shared {
+    chains_head head;
+    lookup_chains<node> chains;
+    node nodes[3] = {{0, 0}, {0, 1}, {0, 2}};
+    atomic<int> turn{0};
+  };
+  auto* const table = new shared;
+  table->chains.start(table->head, *lookup_chains<node>::make_array(2));
+  for (node& each : table->nodes) table->chains.insert(each);  // 2, 1, 0
+  w.thread([table] {
+    table->chains.erase(table->nodes[0]);
+    table->turn.store(1, rel);
+    if (table->turn.load(acq) < 2) return;
+    const auto found = table->chains.find_for_sure(0, [](int key) { return key == 1; });
+    testing::check(found.node == nullptr && found.for_sure, "it has left");
+    if (table->turn.load(acq) != 3) return;
+    const auto first = table->chains.find_for_sure(0, [](int key) { return key == 2; });
+    testing::check(first.node == nullptr && first.for_sure, "it has left");
+  });
+  w.thread([table] {
+    if (table->turn.load(acq) != 1) return;
+    table->chains.erase(table->nodes[1]);
+    table->turn.store(2, rel);
+    table->chains.erase(table->nodes[2]);
+    table->turn.store(3, rel);
+  });
+  w.finally([table] { delete table; });
+}
+
+// Two write in turn, as under a lock. What the first knows of the chains from a look is old when
+// its turn comes again.
+struct table_of_two {
+  chains_head head;
+  lookup_chains<node> chains;
+  node nodes[4] = {{0, 0}, {0, 1}, {0, 2}, {3U << 30U, 3}};
+  bucket_array* done = nullptr;
+  atomic<int> turn{0};
+
+  explicit table_of_two(unsigned log2, int there) {
+    chains.start(head, *lookup_chains<node>::make_array(log2));
+    for (int i = 0; i < there; ++i) chains.insert(nodes[i]);  // the last one stands first
+  }
+  bool knows(int key) const {
+    return chains.find_for_sure(0, [key](int other) { return key == other; }).node != nullptr;
+  }
+};
+
+void in_turn(world& w, table_of_two* table, void (*second)(table_of_two&),
+             void (*first)(table_of_two&)) {
+  w.thread([table, first] {
+    testing::check(!table->knows(7), "nothing that is not there");
+    table->turn.store(1, rel);
+    if (table->turn.load(acq) == 2) first(*table);
+  });
+  w.thread([table, second] {
+    if (table->turn.load(acq) != 1) return;
+    second(*table);
+    table->turn.store(2, rel);
+  });
+  w.finally([table] {
+    if (table->done != nullptr) bucket_array::free(table->done);
+    delete table;
+  });
+}
+
+void inserts_in_turn(world& w) {
+  in_turn(w, new table_of_two(2, 0), [](table_of_two& t) { t.chains.insert(t.nodes[0]); },
+          [](table_of_two& t) {
+            t.chains.insert(t.nodes[1]);
+            testing::check(t.knows(0) && t.knows(1), "both are in");
+          });
+}
+void erases_behind_insertion(world& w) {
+  in_turn(w, new table_of_two(2, 1), [](table_of_two& t) { t.chains.insert(t.nodes[1]); },
+          [](table_of_two& t) {
+            t.chains.erase(t.nodes[0]);
+            testing::check(!t.knows(0) && t.knows(1), "the other one is in");
+          });
+}
+void erases_in_turn(world& w) {
+  in_turn(w, new table_of_two(2, 3), [](table_of_two& t) { t.chains.erase(t.nodes[1]); },
+          [](table_of_two& t) {
+            t.chains.erase(t.nodes[0]);
+            testing::check(!t.knows(0) && !t.knows(1) && t.knows(2), "both have left");
+          });
+}
+template <int Gone>
+void moves_in_turn(world& w) {
+  auto* const table = new table_of_two(5, 3);
+  table->chains.grow(*lookup_chains<node>::make_array(6));
+  in_turn(w, table, [](table_of_two& t) { t.chains.erase(t.nodes[Gone]); },
+          [](table_of_two& t) {
+            t.done = t.chains.insert(t.nodes[3]);
+            testing::check(!t.knows(Gone), "what has left is not moved");
+            for (int i = 0; i < 3; ++i) testing::check(i == Gone || t.knows(i), "all else is");
+          });
+}
+void clears_in_turn(world& w) {
+  in_turn(w, new table_of_two(2, 2), [](table_of_two& t) { t.chains.erase(t.nodes[0]); },
+          [](table_of_two& t) {
+            int cleared = 0;
+            t.chains.clear([&cleared](node&) { ++cleared; });
+            testing::check(cleared == 1, "what has left is not let go again");
+            testing::check(!t.knows(1), "nothing is left");
+          });
+}
+
+// Two end an epoch at once. What one of them has taken out a reader may still look at.
+void two_end_an_epoch(world& w) {
+  readers::start_anew(3);
+  auto* const cell = new atomic<box*>(new box(1));
+  auto* const gone = new unlinked_nodes<box>;
+  w.thread([cell] {
+    readers::take_place(1);
+    const reading inside(*readers::here());
+    testing::check(cell->load(acq)->value > 0, "whole");
+  });
+  w.thread([] { static_cast<void>(readers::end_epoch()); });
+  w.thread([cell, gone] {
+    readers::take_place(3);
+    gone->add(*cell->exchange(new box(2), ar));
+    gone->free_unread();
+  });
+  w.finally([cell, gone] {
+    delete gone;
+    delete cell->load(rlx);
+    delete cell;
+  });
+}
+
 }  // namespace
 
 TEST_CASE("readers: nothing is freed under a reader") {
@@ -243,6 +400,22 @@ TEST_CASE("lookup_chains: what is there all the time is found, or is not called 
   proved(moved_onto);
 }
 
+TEST_CASE("lookup_chains: what was taken out is not found again") {
+  proved(erased_while_moved);
+  proved(erased_in_turn);
+}
+
+TEST_CASE("lookup_chains: who writes sees what was written before") {
+  for (const auto body : {inserts_in_turn, erases_behind_insertion, erases_in_turn,
+                          moves_in_turn<1>, moves_in_turn<2>, clears_in_turn}) {
+    proved(body);
+  }
+}
+
+TEST_CASE("readers: two end an epoch at once") { proved(two_end_an_epoch); }
+
 TEST_CASE("readers: mutants", "[.mutants]") {
-  mutants({frees_in_time, one_reader, one_reader_twice, nested, grows, erased, moved_onto});
+  mutants({frees_in_time, one_reader, one_reader_twice, nested, grows, erased, moved_onto,
+           erased_while_moved, erased_in_turn, inserts_in_turn, erases_behind_insertion,
+           erases_in_turn, moves_in_turn<1>, moves_in_turn<2>, clears_in_turn, two_end_an_epoch});
 }
