@@ -66,7 +66,7 @@ template <class Key, class Response, class Hash = seeded_hash<Key>, class Equal 
 class idempotency_cache {
   static_assert(std::is_object_v<Response> && !std::is_const_v<Response>,
                 "Response is a plain object type; for a run without an answer use std::monostate");
-  using table = detail::idempotency_table<Key, Response, Equal, idempotency_outcome,
+  using table = detail::idempotency_table<Key, Response, Hash, Equal, idempotency_outcome,
                                           idempotency_statistics>;
   using record = typename table::record;
   using record_ptr = typename table::record_ptr;
@@ -329,7 +329,11 @@ private:
   }
   template <class K, class V>
   std::uint64_t hash_of(const hashed_key<K>& key, const V&) const {
-    return key.hash_;
+    if constexpr (detail::keeps_hash<Key, Hash>) {
+      return key.hash_;
+    } else {
+      return looked_for::hash(how_.hash, key.key_);  // as it is computed again, from a node
+    }
   }
   template <class K, class V>
   request ask(const K& key, const V& seen, fingerprint payload) const {
@@ -442,7 +446,6 @@ public:
 
 private:
   friend idempotency_cache;
-  class inside;
 
   void end_with(std::exception_ptr failure);
   ticket(idempotency_cache& cache, record_ptr run) : cache_(&cache), run_(std::move(run)) {}

@@ -27,7 +27,7 @@ idempotency_cache<K, R, H, E>::idempotency_cache(options how)
               .answer_ttl = how_.ttl,
               .failure_ttl = how_.failure_ttl,
               .lease = how_.lease},
-             how_.on_event) {
+             how_.hash, how_.on_event) {
   const auto expect = [](bool holds, const char* sentence) {
     if (!holds) throw std::invalid_argument(sentence);
   };
@@ -242,11 +242,10 @@ auto idempotency_cache<Key, R, H, E>::conclude(idempotency_outcome seen, record_
   }
   if (seen == idempotency_outcome::executed) {
     if (table_.has_listener()) {
-      const typename ticket::inside here(*seat);
+      const detail::run_waits::inside here(seat.get());
       const bool first = seat->word().turn() == 1;
       table_.tell(first ? idempotency_news::started : idempotency_news::taken_over, *seat);
     }
-    seat->set_number(0);  // a ticket is no thread's own
     return {ticket(*this, std::move(seat)), {}};
   }
   if (seen == idempotency_outcome::joined) table_.tell(idempotency_news::joined, *seat);
@@ -298,29 +297,11 @@ auto idempotency_cache<Key, R, H, E>::time_or(nanoseconds else_at) const noexcep
 
 // ---- tickets ------------------------------------------------------------------------------------
 
-// While one lives, the run is this thread's: what asks for its key from in here is told so.
-template <class Key, class R, class H, class E>
-class idempotency_cache<Key, R, H, E>::ticket::inside {
-public:
-  explicit inside(record& run) noexcept : run_(run) {
-    run.set_number(detail::readers::number_here());
-  }
-  inside(const inside&) = delete;
-  inside& operator=(const inside&) = delete;
-  ~inside() {
-    if (run_.word().running()) run_.set_number(0);
-  }
-
-private:
-  record& run_;
-  const detail::run_waits::inside depth_;
-};
-
 // Told before anybody else can own the key: a listener that asks for it is inside the run.
 template <class Key, class R, class H, class E>
 void idempotency_cache<Key, R, H, E>::give_up(record& run) noexcept {
   if (table_.has_listener()) {
-    const typename ticket::inside here(run);
+    const detail::run_waits::inside here(&run);
     const bool doubt = run.word().has(detail::record_word::effect_begun);
     table_.tell(doubt ? idempotency_news::left_in_doubt : idempotency_news::given_up, run);
   }
@@ -333,12 +314,13 @@ auto idempotency_cache<Key, R, H, E>::ticket::complete_with(F&& make) -> result 
   if (!run_) return {nullptr, idempotency_outcome::lost_ownership};
   const options& how = cache_->how_;
   record_ptr run;
-  const inside here(*run_);
+  detail::run_waits::inside here(run_.get());
   const R& built = run_->build(std::forward<F>(make));
   const bool keep = !how.is_final_response || how.is_final_response(built);
   const std::uint64_t weight = how.weigh ? how.weigh(run_->key, built) : 0;
   const nanoseconds at = cache_->now();
   run = std::move(run_);  // a joiner that goes on may end this ticket
+  here.leave();           // and may come to wait for this thread
   const bool owned = cache_->table_.settle(*run, phase::answered, keep, weight, at);
   const std::uint32_t turn = run->word().turn();
   using enum idempotency_outcome;
@@ -358,12 +340,13 @@ template <class Key, class R, class H, class E>
 void idempotency_cache<Key, R, H, E>::ticket::fail(std::exception_ptr failure) {
   if (!run_ || failure == nullptr) return void(*this = ticket());
   record_ptr run;
-  const inside here(*run_);
+  detail::run_waits::inside here(run_.get());
   const bool keep = cache_->how_.is_final_failure && cache_->how_.is_final_failure(failure);
   const std::uint64_t weight = cache_->how_.weigh ? 1 : 0;
   const nanoseconds at = cache_->now();
   run_->fail(std::move(failure));
   run = std::move(run_);  // a joiner that goes on may end this ticket
+  here.leave();           // and may come to wait for this thread
   cache_->table_.settle(*run, phase::failed, keep, weight, at);
 }
 

@@ -19,10 +19,14 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <new>
+#include <type_traits>
 #include <utility>
 
+#include "../seeded_hash.hpp"
+#include "lookup_key.hpp"
 #include "readers.hpp"
 #include "run_waits.hpp"
 #include "waiter.hpp"
@@ -42,6 +46,9 @@ struct record_word {
   bool has(std::uint32_t flag) const noexcept { return (bits & flag) != 0; }
   std::uint32_t turn() const noexcept { return bits / one_turn; }
 };
+
+// Behind a node there is room for what it weighs, if that counts.
+enum class room_behind : std::size_t { none = 0, a_weight = sizeof(std::uint32_t) };
 
 // A reference to a node.
 template <class Node>
@@ -90,17 +97,82 @@ struct idempotency_joiner {
   Outcome told{};         // how that ended, from its wake-up on
 };
 
-template <class Key, class Response, class Outcome>
-class idempotency_node {
+// The hash of a key is kept where it would take long to compute it again, or might not work: a Hash
+// of the user's may throw, or forget.
+template <class Key, class Hash>
+inline constexpr bool keeps_hash =
+    !(std::is_same_v<Hash, seeded_hash<Key>> && (std::is_integral_v<Key> || std::is_enum_v<Key>));
+
+// What a node begins with.
+template <class Node, class Joiner, bool KeepsHash>
+struct node_links {
+  explicit node_links(std::uint32_t) noexcept {}
+
+  std::atomic<Node*> next{nullptr};  // in its chain
+  // Under the shard's lock.
+  union {
+    Joiner* joiners = nullptr;  // running: the first of the ring
+    Node* newer;                // settled: in the line for eviction; then among what is to be freed
+  };
+};
+template <class Node, class Joiner>
+struct node_links<Node, Joiner, true> : node_links<Node, Joiner, false> {
+  explicit node_links(std::uint32_t of) noexcept
+      : node_links<Node, Joiner, false>(of), hash(of) {}
+
+  const std::uint32_t hash;
+};
+
+template <class Key, class Response, class Outcome, class Hash>
+class idempotency_node
+    : public node_links<idempotency_node<Key, Response, Outcome, Hash>,
+                        idempotency_joiner<idempotency_node<Key, Response, Outcome, Hash>, Outcome>,
+                        keeps_hash<Key, Hash>> {
 public:
   using joiner = idempotency_joiner<idempotency_node, Outcome>;
   using nanoseconds = std::chrono::nanoseconds;
   using key_type = Key;
+  using links = node_links<idempotency_node, joiner, keeps_hash<Key, Hash>>;
+
+  // For lookup_chains.hpp.
+  struct hash_of {
+    const Hash* hash = nullptr;
+    std::uint32_t operator()(const idempotency_node& of) const noexcept {
+      if constexpr (keeps_hash<Key, Hash>) {
+        return of.hash;
+      } else {
+        using looked_for = lookup_key<Key, Hash, std::equal_to<>>;
+        return static_cast<std::uint32_t>(looked_for::hash(*hash, of.key) >> 32U);
+      }
+    }
+  };
+
+  static void* operator new(std::size_t size, room_behind more) {
+    const std::size_t bytes = size + static_cast<std::size_t>(more);
+    void* memory;
+    if constexpr (is_aligned_more) {
+      memory = ::operator new(bytes, std::align_val_t{alignof(idempotency_node)});
+    } else {
+      memory = ::operator new(bytes);
+    }
+    if (more == room_behind::a_weight) {
+      ::new (static_cast<void*>(static_cast<std::byte*>(memory) + size)) std::uint32_t(0);
+    }
+    return memory;
+  }
+  static void operator delete(void* gone, room_behind) noexcept { operator delete(gone); }
+  static void operator delete(void* gone) noexcept {
+    if constexpr (is_aligned_more) {
+      ::operator delete(gone, std::align_val_t{alignof(idempotency_node)});
+    } else {
+      ::operator delete(gone);
+    }
+  }
 
   // Effects: running, in its first turn; the caller has the one reference.
   template <class K>
   idempotency_node(const K& k, std::uint32_t mixed_hash, std::uint64_t fingerprint)
-      : hash(mixed_hash), payload(fingerprint), key(k) {}
+      : links(mixed_hash), payload(fingerprint), key(k) {}
   idempotency_node(const idempotency_node&) = delete;
   idempotency_node& operator=(const idempotency_node&) = delete;
 
@@ -126,25 +198,14 @@ public:
     word_.fetch_add(count * record_word::one_turn, std::memory_order_relaxed);
   }
 
-  // The number of the thread that is inside f, while it runs; what it weighs, once it is settled:
-  // in one word, and such that one look tells them apart.
-  static constexpr std::uint32_t most_weight = run_waits::nobody - 1;
-  const std::atomic<std::uint32_t>& runner() const noexcept { return number_; }
-  std::uint32_t number() const noexcept {
-    // order: relaxed: a thread that looks for itself finds what it stored; the weight is under the shard's lock
-    return number_.load(std::memory_order_relaxed);
-  }
-  std::uint32_t weight() const noexcept { return number() & most_weight; }
-  void set_weight(std::uint64_t weight) noexcept {
-    set_number(run_waits::nobody | static_cast<std::uint32_t>(weight));
-  }
-  void set_number(std::uint32_t number) noexcept {
-    // order: relaxed: as above
-    number_.store(number, std::memory_order_relaxed);
+  // What it weighs, if it was made with room for that; under the shard's lock.
+  static constexpr std::uint64_t most_weight = (std::uint64_t{1} << 31U) - 1;
+  std::uint32_t& weight() noexcept {
+    return *std::launder(reinterpret_cast<std::uint32_t*>(this + 1));
   }
 
   // Returns: whether this thread is inside its f.
-  bool runs_here() const noexcept { return number() != 0 && number() == readers::number_here(); }
+  bool runs_here() const noexcept { return run_waits::is_inside(this); }
 
   // Effects: builds the response in its place; the owner does, or builds it anew.
   template <class F>
@@ -186,16 +247,8 @@ public:
     if (holders_.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
   }
 
-  std::atomic<idempotency_node*> next{nullptr};  // in its chain
-
-private:
-  std::atomic<std::uint32_t> number_{0};
-
-public:
-  const std::uint32_t hash;
-
-  // What a hit reads, in 32 bytes 16 behind the start: as malloc aligns to 16, they are in one
-  // cache line in three of four places, while the first 48 would be in two of four.
+  // What a hit reads, where keys are numbers in 32 bytes 16 behind the start: as malloc aligns to
+  // 16, they are in one cache line in three of four places; the first 48 would be in two of four.
 private:
   std::atomic<std::uint32_t> word_{record_word::one_turn};
   std::atomic<std::uint32_t> holders_{1};  // the table, owner, joiners, and who has its answer
@@ -218,19 +271,15 @@ private:
     return std::launder(reinterpret_cast<Response*>(storage_));
   }
 
+  static constexpr bool is_aligned_more =
+      (alignof(Key) > __STDCPP_DEFAULT_NEW_ALIGNMENT__) ||
+      (alignof(Response) > __STDCPP_DEFAULT_NEW_ALIGNMENT__);
   static constexpr std::size_t room =
       sizeof(Response) > sizeof(std::exception_ptr) ? sizeof(Response) : sizeof(std::exception_ptr);
   static constexpr std::size_t alignment = alignof(Response) > alignof(std::exception_ptr)
                                                ? alignof(Response)
                                                : alignof(std::exception_ptr);
   alignas(alignment) std::byte storage_[room];
-
-public:
-  // Under the shard's lock.
-  union {
-    joiner* joiners = nullptr;  // running: the first of the ring
-    idempotency_node* newer;    // settled: in the line for eviction; then among what is to be freed
-  };
 };
 
 }  // namespace interlock::detail

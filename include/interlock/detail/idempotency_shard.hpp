@@ -45,8 +45,11 @@ struct idempotency_shard {
   static constexpr std::uint64_t most_weight = Node::most_weight;
   static constexpr nanoseconds no_owner = nanoseconds::min();  // as the end of a lease
 
-  alignas(64) lookup_chains<Node> chains;
+  using chains_type = lookup_chains<Node, typename Node::hash_of>;
+
+  alignas(64) chains_type chains;
   mutable futex_mutex mutex;  // protects all below, and changes of the chains
+  bool weighs = false;                    // answers; else they have no room for a weight
   std::size_t room = 0;                   // its part of the capacity
   std::uint64_t strength = 0;             // and of the weight
   std::size_t batch = 1;                  // of what is freed at once
@@ -144,7 +147,7 @@ struct idempotency_shard {
         const std::lock_guard lock(home_.mutex);
         log2 = home_.chains.next_log2();
       }
-      bucket_array* const more = lookup_chains<Node>::make_array(log2);
+      bucket_array* const more = chains_type::make_array(log2);
       if (more == nullptr) return;
       {
         const std::lock_guard lock(home_.mutex);
@@ -164,10 +167,11 @@ struct idempotency_shard {
     bool grows_ = false;
   };
 
-  void insert(record_ptr fresh, nanoseconds lease, record_ptr& seat) noexcept {
+  void insert(record_ptr fresh, nanoseconds lease, record_ptr& seat,
+              run_waits::inside& inside) noexcept {
     fresh->hold_first();
     // What is freed behind this lock may call the cache, for this key even.
-    fresh->set_number(readers::number_here());
+    inside.enter(fresh.get());
     fresh->at = lease;
     bucket_array* const moved = chains.insert(*fresh);
     if (moved != nullptr) gone.add(*moved);
@@ -181,7 +185,7 @@ struct idempotency_shard {
   }
   void unlink_settled(record& out) noexcept {
     unlink(out);
-    weight -= out.weight();
+    if (weighs) weight -= out.weight();
     --settled;
   }
   void take_from_line(record& out) noexcept {
@@ -222,7 +226,7 @@ struct idempotency_shard {
     if (late.word().has(record_word::effect_begun)) fresh.set(record_word::effect_begun);
     ring_of<joiner> all(late.joiners);
     for (joiner* each = all.first(); each != nullptr; each = all.after(*each)) {
-      if (each->thread != nullptr) run_waits::goes_along(*each->thread, fresh.runner());
+      if (each->thread != nullptr) run_waits::goes_along(*each->thread, &fresh);
       each->record = record_ptr::share(fresh);
     }
     fresh.joiners = std::exchange(late.joiners, nullptr);
@@ -261,7 +265,7 @@ struct idempotency_shard {
 
   // Returns: false if its thread would wait for itself.
   static bool queue(record& run, joiner& self) noexcept {
-    if (self.thread != nullptr && !run_waits::begin(*self.thread, run.runner())) return false;
+    if (self.thread != nullptr && !run_waits::begin(*self.thread, &run)) return false;
     self.record = record_ptr::share(run);
     self.who->suspended = true;
     ring_of<joiner> all(run.joiners);
@@ -338,7 +342,7 @@ struct idempotency_shard {
   }
   // Effects: asks for what make_room() will touch, if it evicts.
   void expect_eviction() const noexcept {
-    if (chains.size() >= room && line.oldest() != nullptr) chains.expect(line.oldest()->hash);
+    if (chains.size() >= room && line.oldest() != nullptr) chains.expect(*line.oldest());
   }
   // Effects: takes out the oldest settled record if it has expired, and if the shard is full, one.
   void make_room(nanoseconds now) noexcept {

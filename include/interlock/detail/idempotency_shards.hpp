@@ -35,7 +35,8 @@ class idempotency_shards {
 
 public:
   // One for each 256 of the capacity, and none without a part of the weight.
-  idempotency_shards(const idempotency_limits& how, const typename Shard::listener& tells)
+  idempotency_shards(const idempotency_limits& how, typename record::hash_of hash_of,
+                     const typename Shard::listener& tells)
       : mask_(static_cast<std::uint32_t>(count_for(how) - 1)),
         heads_(std::make_unique<chains_head[]>(count())),
         all_(std::make_unique<Shard[]>(count())) {
@@ -48,14 +49,15 @@ public:
       each.tells = tells ? &tells : nullptr;
       each.failure_ttl = how.failure_ttl;
       each.room = static_cast<std::size_t>(part(how.capacity, i));
+      each.weighs = how.weight != 0;
       each.strength = how.weight == 0 ? ~std::uint64_t{0} : part(how.weight, i);
       each.batch = std::clamp<std::size_t>(each.room / 16, 1, 32);
       const std::size_t small = std::min<std::size_t>(each.room, 11);
       const std::size_t first = std::bit_ceil(small + small / 3 + 1);  // a small one never grows
       bucket_array* const empty =
-          lookup_chains<record>::make_array(static_cast<unsigned>(std::countr_zero(first)));
+          Shard::chains_type::make_array(static_cast<unsigned>(std::countr_zero(first)));
       if (empty == nullptr) throw std::bad_alloc();
-      each.chains.start(heads_[i], *empty);
+      each.chains.start(heads_[i], *empty, hash_of);
     }
   }
 

@@ -58,10 +58,10 @@
 namespace interlock::detail {
 
 // Outcome and Statistics are the public types of idempotency_cache: this file speaks their words.
-template <class Key, class Response, class Equal, class Outcome, class Statistics>
+template <class Key, class Response, class Hash, class Equal, class Outcome, class Statistics>
 class idempotency_table {
 public:
-  using record = idempotency_node<Key, Response, Outcome>;
+  using record = idempotency_node<Key, Response, Outcome, Hash>;
   using record_ptr = node_ptr<record>;
   using joiner = typename record::joiner;
   using nanoseconds = std::chrono::nanoseconds;
@@ -79,10 +79,12 @@ public:
     bool asks_again = false;  // if the key is in flight: it is no end of the call then
   };
 
-  // The listener lives as long as the table.
-  idempotency_table(const idempotency_limits& how, const listener& tells)
-      : shards_(how, tells),
+  // The hash and the listener outlive it.
+  idempotency_table(const idempotency_limits& how, const Hash& hash, const listener& tells)
+      : shards_(how, {&hash}, tells),
+        hash_of_{&hash},
         tells_(tells ? &tells : nullptr),
+        weighs_(how.weight != 0),
         key_size_(how.key_size),
         answer_ttl_(how.answer_ttl),
         failure_ttl_(how.failure_ttl),
@@ -131,6 +133,7 @@ public:
   // For a key that find() has called absent or in_flight.
   template <class K>
   Outcome enter(const request& asked, const K& key, joiner* self, record_ptr& seat, bool absent) {
+    run_waits::inside inside;
     record_ptr fresh;
     if (absent) {
       if (!is_key(key)) return refuse(asked.hash);
@@ -155,7 +158,7 @@ public:
             home.expire(*there);
           }
           if (what == entry::none) home.make_room(asked.now);
-          home.insert(std::move(fresh), lease_end(asked.now), seat);
+          home.insert(std::move(fresh), lease_end(asked.now), seat, inside);
           if (what == entry::leased) home.hand_over(*there, *seat);
           if (home.chains.wants_to_grow()) in.grow_behind();
           return Outcome::executed;
@@ -170,14 +173,13 @@ public:
   // Returns: false if the key was taken from the run meanwhile: nothing is kept then.
   bool settle(record& run, record_phase phase, bool keep, std::uint64_t weight,
               nanoseconds now) noexcept {
-    shard& home = shard_of(run.hash);
+    shard& home = shard_of(hash_of_(run));
     section in(home);
     ++(phase == record_phase::answered ? home.happened.executed : home.happened.failures);
     joiner* const joiners = shard::take_joiners(run, Outcome::joined, home.happened.shared);
     const bool owned = !shard::is_unlinked(run);
     if (!owned) ++home.happened.lost;
     run.at = now;
-    run.set_number(0);  // who is woken may come to wait for the thread that left f
     const bool fits = weight <= std::min(home.strength, shard::most_weight);
     if (owned && keep && !fits) ++home.happened.too_heavy;
     const bool stays = owned && keep && fits;
@@ -186,7 +188,7 @@ public:
     run.settle(phase);
     if (stays) {
       while (home.weight + weight > home.strength) home.evict_one(now);
-      run.set_weight(weight);
+      if (home.weighs) run.weight() = static_cast<std::uint32_t>(weight);
       home.weight += weight;
       ++home.settled;
       home.line.push(run);
@@ -203,11 +205,10 @@ public:
   // Effects: hands the run to the joiner that has waited longest; if there is none, unlinks it. If
   //          its effect has begun, it is in doubt from now on, and the joiners are told so.
   void abandon(record& run, nanoseconds now) noexcept {
-    shard& home = shard_of(run.hash);
+    shard& home = shard_of(hash_of_(run));
     section in(home);
     joiner* woken = nullptr;
     ++home.happened.given_up;
-    run.set_number(0);  // only the thread that leaves f could find its own mark here
     if (run.word().has(record_word::effect_begun)) {
       run.at = shard::no_owner;
       woken = shard::take_joiners(run, Outcome::in_doubt, home.happened.in_doubt);
@@ -232,7 +233,7 @@ public:
   // Effects: says that the run's effect begins, or (if not) that its owner is alive: its lease
   //          begins anew. Returns: false if the run has lost its key: do not begin then.
   bool renew(record& run, nanoseconds now, bool effect) noexcept {
-    section in(shard_of(run.hash));
+    section in(shard_of(hash_of_(run)));
     if (shard::is_unlinked(run)) return false;
     run.at = lease_end(now);
     if (effect) run.set(record_word::effect_begun);
@@ -296,7 +297,7 @@ public:
 private:
   using shard = idempotency_shard<record, Outcome, Statistics>;
   using section = typename shard::section;
-  using chains = lookup_chains<record>;
+  using chains = typename shard::chains_type;
 
   enum class entry {
     none,
@@ -328,8 +329,9 @@ private:
     return Outcome::bad_key;
   }
   template <class K>
-  static record_ptr make(const request& asked, const K& key) {
-    return record_ptr(new record(key, asked.hash, asked.payload));
+  record_ptr make(const request& asked, const K& key) const {
+    const auto more = weighs_ ? room_behind::a_weight : room_behind::none;
+    return record_ptr(new (more) record(key, asked.hash, asked.payload));
   }
 
   // Returns: whether all is as it mostly is; else look_at() says what it is. Of what eviction has
@@ -405,7 +407,9 @@ private:
   }
 
   idempotency_shards<shard, Statistics> shards_;
+  const typename record::hash_of hash_of_;
   const listener* const tells_;
+  const bool weighs_;
   const std::size_t key_size_;
   const nanoseconds answer_ttl_, failure_ttl_, lease_;
   const Equal equal_{};

@@ -14,7 +14,7 @@
 // not find may be there, unless no move was in progress; find_for_sure() tells the one from the
 // other. Arrays are freed like nodes.
 //
-// Node has std::atomic<Node*> next; std::uint32_t hash; key.
+// Node has std::atomic<Node*> next; key. HashOf tells the hash of a node, and does not throw.
 
 #include <atomic>
 #include <bit>
@@ -48,7 +48,14 @@ struct chains_head {
   std::atomic<std::uintptr_t> older{0};  // whose nodes are being moved; 0: none
 };
 
-template <class Node>
+struct stored_hash {
+  template <class Node>
+  std::uint32_t operator()(const Node& node) const noexcept {
+    return node.hash;
+  }
+};
+
+template <class Node, class HashOf = stored_hash>
 class lookup_chains {
   using bucket = std::atomic<Node*>;
   static constexpr std::uintptr_t shift_bits = 63;
@@ -118,7 +125,8 @@ public:
   }
 
   // Preconditions: nobody knows these chains yet, and nothing is in the head.
-  void start(chains_head& head, bucket_array& empty) noexcept {
+  void start(chains_head& head, bucket_array& empty, HashOf hash_of = {}) noexcept {
+    hash_of_ = hash_of;
     head_ = ::new (static_cast<void*>(&head)) chains_head{word_of(empty), 0};
   }
 
@@ -135,13 +143,15 @@ public:
   }
   std::size_t size() const noexcept { return size_; }
 
-  // Effects: asks for the bucket of a hash, for a change of it soon.
-  void expect(std::uint32_t hash) const noexcept { about_to_write(&bucket_of(current(), hash)); }
+  // Effects: asks for the bucket of a node, for a change of it soon.
+  void expect(const Node& node) const noexcept {
+    about_to_write(&bucket_of(current(), hash_of_(node)));
+  }
 
   // Effects: puts the node in front. Returns: an array that nobody needs now, or nullptr.
   bucket_array* insert(Node& fresh) noexcept {
     bucket_array* const done = older() != 0 ? move_some() : nullptr;
-    push(bucket_of(current(), fresh.hash), fresh);
+    push(bucket_of(current(), hash_of_(fresh)), fresh);
     ++size_;
     return done;
   }
@@ -234,9 +244,9 @@ private:
     home.store(&node, std::memory_order_release);
   }
 
-  static bool unlink(std::uintptr_t where, Node& gone) noexcept {
+  bool unlink(std::uintptr_t where, Node& gone) const noexcept {
     if (where == 0) return false;
-    bucket* at = &bucket_of(where, gone.hash);
+    bucket* at = &bucket_of(where, hash_of_(gone));
     // order: relaxed: writers take turns
     for (Node* each = at->load(std::memory_order_relaxed); each != nullptr;) {
       // order: relaxed: as above
@@ -262,7 +272,7 @@ private:
         Node* const next = each->next.load(std::memory_order_relaxed);
         // order: release [chains.detach] pairs with [chains.look]: hands on what made the next node whole
         from.store(next, std::memory_order_release);
-        push(bucket_of(current(), each->hash), *each);
+        push(bucket_of(current(), hash_of_(*each)), *each);
         each = next;
       }
     }
@@ -275,6 +285,7 @@ private:
   chains_head* head_ = nullptr;
   std::size_t moved_ = 0;  // of the older buckets
   std::size_t size_ = 0;
+  HashOf hash_of_{};
 };
 
 }  // namespace interlock::detail

@@ -36,11 +36,19 @@
 
 namespace interlock::detail {
 
+// A run that a thread is inside, and the one around it.
+struct run_mark {
+  const void* run;
+  const run_mark* outer;
+};
+
 struct alignas(64) reader {
   std::atomic<std::uint64_t> since{0};  // the epoch in which its reading began; 0: reads nothing
   std::uint32_t number = 0;             // of this record, from 1 on
   bool taken = false;                   // by a thread; under readers::mutex_
-  const std::atomic<std::uint32_t>* waits_for = nullptr;  // see run_waits.hpp; under waits_mutex()
+  // See run_waits.hpp; under waits_mutex().
+  const void* waits_for = nullptr;
+  const run_mark* inside = nullptr;  // where it is meanwhile
 };
 
 struct reader_block {
@@ -58,11 +66,6 @@ public:
   static reader* here() noexcept {
     reader* const known = mine;
     return known != nullptr ? known : enter();
-  }
-  // Returns: the number of this thread's record if it has one, else 0.
-  static std::uint32_t number_here() noexcept {
-    reader* const self = here();
-    return self != nullptr ? self->number : 0;
   }
   // Preconditions: the number of a record.
   static reader& at(std::uint32_t number) noexcept {
@@ -86,24 +89,33 @@ public:
   static std::uint64_t oldest_reader() noexcept {
     full_fence();
     if (asymmetric_fence::available()) asymmetric_fence::heavy();
+    std::uint64_t oldest = ~std::uint64_t{0};
+    for_each([&oldest](const reader& each) {
+      // order: acquire [readers.oldest] pairs with [reading.begin], [reading.end]: what was read is read
+      const std::uint64_t began = each.since.load(std::memory_order_acquire);
+      if (began != 0 && began < oldest) oldest = began;
+    });
+    return oldest;
+  }
+  // Effects: calls f(record) for each that was made before.
+  template <class F>
+  static void for_each(F f) noexcept {
     // order: acquire [readers.oldest.count] pairs with [readers.enter]: sees the records
     const std::uint32_t count = count_.load(std::memory_order_acquire);
-    std::uint64_t oldest = ~std::uint64_t{0};
     block* home = &first_;
     for (std::uint32_t i = 0, j = 0; i < count; ++i, ++j) {
       if (j == block::room) {
         home = home->more;
         j = 0;
       }
-      // order: acquire [readers.oldest] pairs with [reading.begin], [reading.end]: what was read is read
-      const std::uint64_t began = home->records[j].since.load(std::memory_order_acquire);
-      if (began != 0 && began < oldest) oldest = began;
+      f(home->records[j]);
     }
-    return oldest;
   }
 
   // For run_waits.hpp: `waits_for` of all records is under it.
   static futex_mutex& waits_mutex() noexcept { return waits_mutex_; }
+  // For run_waits.hpp: the innermost run that this thread is inside.
+  static const run_mark*& inside_here() noexcept { return inside_; }
 
   // For tests that begin anew: there are `count` records, up to 64; nobody reads. Each thread takes
   // the one of a number, from 1 on.
@@ -119,7 +131,10 @@ public:
     // order: relaxed: there is one thread
     epoch_.store(1, std::memory_order_relaxed);
   }
-  static void take_place(std::uint32_t number) noexcept { mine = &first_.records[number - 1]; }
+  static void take_place(std::uint32_t number) noexcept {
+    mine = &first_.records[number - 1];
+    inside_ = nullptr;
+  }
 
 private:
   // Hands the record on when its thread ends.
@@ -186,6 +201,7 @@ private:
   inline static constinit block first_;
   inline static thread_local constinit reader* mine = nullptr;
   inline static thread_local constinit bool gone = false;
+  inline static thread_local constinit const run_mark* inside_ = nullptr;
 };
 
 // While one lives, what this thread finds is not freed.
