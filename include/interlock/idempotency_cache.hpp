@@ -14,7 +14,8 @@
 //             shard, never held while f, a Hash, a constructor or a destructor of yours runs.
 // Cost        visit: stores nothing that another thread reads, but a mark once per round of the
 //             eviction. A handle: two reference counts. A miss: one allocation, of 48 bytes beyond
-//             key and response; 11 to 22 of buckets. Shards evict the oldest answers first.
+//             key and response (40 for keys that are numbers, with seeded_hash); 11 to 22 of
+//             buckets. Shards evict the oldest answers first.
 // Lifetime    The cache outlives its runs and tickets. A response lives on with whoever holds it.
 //             What was evicted is destroyed by a later call, when nobody is inside visit any more.
 // Not for     Surviving a crash: it is all in memory. Coroutines that wait for each other's runs.
