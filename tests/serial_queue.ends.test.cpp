@@ -1270,6 +1270,20 @@ TEST_CASE("What begins at once does not count as waiting, also if it could leave
   CHECK(queue.metrics().oldest == 0ns);
 }
 
+TEST_CASE("A cache of blocks tells where that lies which it gave out eight times before") {
+  using interlock::detail::block_cache;
+  const auto depot = std::make_unique<interlock::detail::block_depot>();
+  block_cache cache(*depot);
+  for (int i = 0; i < 200; ++i) cache.give(block_cache::allocate());  // two magazines in the depot
+  std::vector<void*> taken;
+  while (void* const block = cache.take()) {
+    taken.push_back(block);
+    if (taken.size() > 8) CHECK(cache.taken_before() == taken[taken.size() - 9]);
+  }
+  CHECK(taken.size() == 200);
+  for (void* const block : taken) block_cache::free(block);
+}
+
 TEST_CASE("Tasks of up to 64 bytes allocate nothing once the threads have blocks") {
   if (!support::counts_allocations) return;
   serial_queue queue;

@@ -112,7 +112,7 @@ MORE_LINES = {
     "with_deadline.hpp": (990, "task, stop tokens and timers together"),
     "snapshot.hpp": (1820, "the turns of transactions on top of all that a cell is"),
     "keyed_serial_queue.hpp": (3920, "threads and coroutines that wait, with ends; who does the work; a pool"),
-    "serial_lane.hpp": (1600, "the lane, blocks for tasks, circles of lanes, the options that tasks see"),
+    "serial_lane.hpp": (1620, "the lane, blocks for tasks, circles of lanes, the options that tasks see"),
     "serial_queue.hpp": (3450, "the lane, its bounds and line, who waits in which way, executors, numbers"),
 }
 

@@ -226,6 +226,8 @@ protected:
   // Returns: false if the lane refused it.
   bool push_and_attend(work& w) noexcept {
     if (is_offered(look()) && inside::innermost == nullptr) return push_and_take_over(w);
+    // Where an older work of this thread lies, most likely: the runner fetches it early.
+    w.previous = static_cast<work*>(thread_blocks::taken_before());
     const std::uintptr_t before = push(w, closed_bit);
     if ((before & closed_bit) != 0) return false;
     if (is_unattended(before)) serve({}, nullptr, self().help());
@@ -385,6 +387,9 @@ private:
   static batch in_order(work* stack) noexcept {
     batch all{nullptr, stack, 0};
     while (stack != nullptr) {
+      // Else each would be waited for in turn: only the one before knows where it is.
+      const work* const older = std::exchange(stack->previous, nullptr);
+      if (older != nullptr) __builtin_prefetch(older);
       if (stack->has_thread()) ++all.threads;
       all.first = std::exchange(stack, std::exchange(stack->next, all.first));
     }

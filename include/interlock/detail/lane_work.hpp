@@ -131,7 +131,7 @@ struct alignas(16) work : news_kinds {  // a lane keeps flags in the four low bi
   }
 
   work* next = nullptr;
-  work* previous = nullptr;  // null while in no ring (see ring.hpp)
+  work* previous = nullptr;  // null while in no ring (see ring.hpp), but see lane::push_and_attend
   const performer perform;   // posted work frees itself
   std::int64_t since = 0;    // when it was queued, in nanoseconds, if somebody wants to know
   std::uint32_t generation = 0;
