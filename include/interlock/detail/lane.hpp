@@ -158,13 +158,13 @@ protected:
                                          std::memory_order_relaxed);
   }
 
-  // Effects: as enter(), but looks a few times. It is not in line meanwhile: but nobody is, or it
+  // Effects: as enter(), but looks three times. It is not in line meanwhile: but nobody is, or it
   //          gives up. What two threads take in turn that way costs one of them no transfer. The
   //          pauses are long, since each look takes the word from who works.
   [[gnu::noinline]] bool enter_soon() noexcept {
     if (self().strict() || inside::innermost != nullptr) return false;
-    for (unsigned round = first_pause; round < last_pause; ++round) {
-      spin_hint(round);
+    for (int looks = 0; looks < 3; ++looks) {
+      spin_hint(long_pause);
       const std::uintptr_t seen = look();
       if ((seen & closed_bit) != 0 || has_work(seen)) return false;
       if ((seen & running_bit) == 0 && enter()) return true;
@@ -191,16 +191,21 @@ protected:
     work* const top = behind == nullptr ? &w : behind;
     if (behind != nullptr) behind->next = &w;
     std::uintptr_t seen = look();
-    std::uintptr_t pushed = 0;
-    do {
+    for (;;) {
       if ((seen & refusing) != 0) return seen;
       w.next = newest(seen);
-      pushed = reinterpret_cast<std::uintptr_t>(top) | (seen & flags) |
-               (is_unattended(seen) ? running_bit : 0);
+      const std::uintptr_t pushed = reinterpret_cast<std::uintptr_t>(top) | (seen & flags) |
+                                    (is_unattended(seen) ? running_bit : 0);
       // order: acq_rel/relaxed [lane.push] pairs with [lane.collect], [lane.leave], [lane.stand]: publishes the work; sees what the last runner did
-    } while (!word_.compare_exchange_weak(seen, pushed, std::memory_order_acq_rel,
-                                          std::memory_order_relaxed));
-    return seen;
+      if (word_.compare_exchange_weak(seen, pushed, std::memory_order_acq_rel,
+                                      std::memory_order_relaxed)) {
+        return seen;
+      }
+      if (self().offers()) continue;
+      // Others push, who do nothing else: one of them at a time is faster than all in turns.
+      spin_hint(long_pause);
+      seen = look();
+    }
   }
 
   // Returns: false if the lane refused the node, true once it is done.
@@ -268,7 +273,7 @@ protected:
         }
       }
       if ((seen & watched_bit) == 0) return false;
-      spin_hint(round < 5 ? round : 5);
+      spin_hint(round < long_pause ? round : long_pause);
     }
   }
 
@@ -438,8 +443,7 @@ private:
     return heir.tell(work::role) != work::abandoned;
   }
 
-  static constexpr unsigned first_pause = 3;  // rounds of spin_hint: 8 pauses, 16, 32
-  static constexpr unsigned last_pause = 6;
+  static constexpr unsigned long_pause = 5;  // for spin_hint: in it the runner does dozens of tasks
   static constexpr unsigned watch_rounds = 12;
 
   std::atomic<std::uintptr_t> word_{0};
