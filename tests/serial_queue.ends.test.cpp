@@ -17,6 +17,7 @@
 #include <future>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <semaphore>
 #include <stdexcept>
@@ -99,6 +100,21 @@ void each_way(F f) {
   spawner threads;
   f(queue_options{.executor = std::ref(threads)});
 }
+
+// A stop token whose callbacks cannot be made; `meanwhile` runs first.
+struct broken_token {
+  template <class F>
+  struct callback_type {
+    callback_type(const broken_token& of, F) {
+      if (of.meanwhile != nullptr) (*of.meanwhile)();
+      throw std::bad_alloc();
+    }
+    ~callback_type() {}  // NOLINT: as such types have one
+  };
+  static bool stop_requested() noexcept { return false; }
+
+  const std::function<void()>* meanwhile = nullptr;
+};
 
 }  // namespace
 
@@ -273,6 +289,101 @@ TEST_CASE("A stopped task is destroyed and gives back its place at once") {
     queue.drain();
     CHECK(ran == 10);
     CHECK(queue.stats().cancelled == 1);
+    check_sums(queue);
+  });
+}
+
+TEST_CASE("A stop callback that cannot be made is thrown, and leaves nothing in the line") {
+  each_way([](queue_options options) {
+    options.capacity = 2;
+    serial_queue queue(options);
+    auto alive = std::make_shared<int>(0);
+    const auto never = [alive] { ++*alive; };
+    {
+      occupied busy(queue);
+      CHECK_THROWS_AS(queue.run(never, broken_token{}), std::bad_alloc);
+      CHECK_THROWS_AS(queue.run_until(late(), never, broken_token{}), std::bad_alloc);
+      for (int i = 0; i < 4; ++i) {
+        CHECK_THROWS_AS(static_cast<void>(queue.post(never, broken_token{})), std::bad_alloc);
+      }
+      CHECK(queue.post([] {}) == post_result::accepted);
+      CHECK(queue.post([] {}) == post_result::accepted);
+      CHECK_THROWS_AS(static_cast<void>(queue.post_wait(never, broken_token{})), std::bad_alloc);
+      CHECK(queue.post([] {}) == post_result::full);
+    }
+    queue.drain();
+    CHECK(queue.stats().completed == 3);
+    check_sums(queue);
+    CHECK(*alive == 0);
+    CHECK(alive.use_count() == 2);
+  });
+}
+
+TEST_CASE("What comes while a stop callback cannot be made is not lost") {
+  each_way([](queue_options options) {
+    options.capacity = 1;
+    serial_queue queue(options);
+    {
+      // The task has begun: its result is what counts.
+      occupied busy(queue);
+      std::binary_semaphore ran(0);
+      const std::function<void()> until_it_ran = [&] {
+        busy.release();
+        ran.acquire();
+      };
+      const auto task = [&ran] {
+        ran.release();
+        return 7;
+      };
+      CHECK(*queue.run(task, broken_token{&until_it_ran}) == 7);
+    }
+    {
+      // The place comes: it is given back.
+      occupied busy(queue);
+      CHECK(queue.post([] {}) == post_result::accepted);
+      const std::function<void()> until_there_is_room = [&] {
+        busy.release();
+        queue.drain();
+      };
+      CHECK_THROWS_AS(
+          static_cast<void>(queue.post_wait([] {}, broken_token{&until_there_is_room})),
+          std::bad_alloc);
+    }
+    occupied busy(queue);
+    CHECK(queue.post([] {}) == post_result::accepted);
+    CHECK(queue.post([] {}) == post_result::full);
+  });
+}
+
+TEST_CASE("A coroutine whose stop callback cannot be made gets the exception, and is in no line") {
+  each_way([](queue_options options) {
+    options.capacity = 1;
+    manual_timer timer;
+    serial_queue queue(options);
+    int ran = 0;
+    int threw = 0;
+    const auto attempt = [&](auto awaited) -> task<void> {
+      try {
+        static_cast<void>(co_await awaited());
+      } catch (const std::bad_alloc&) {
+        ++threw;
+      }
+    };
+    const auto count = [&ran] { ++ran; };
+    {
+      occupied busy(queue);
+      sync_wait(attempt([&] { return queue.submit(count, broken_token{}); }));
+      sync_wait(attempt([&] {
+        return queue.submit_until(timer, manual_timer::time_point{} + 1h, count, broken_token{});
+      }));
+      CHECK(queue.post([] {}) == post_result::accepted);
+      sync_wait(attempt([&] { return queue.async_post(count, broken_token{}); }));
+      timer.advance_to(manual_timer::time_point{} + 2h);
+    }
+    queue.drain();
+    CHECK(threw == 3);
+    CHECK(ran == 0);
+    CHECK(queue.stats().completed == 2);
     check_sums(queue);
   });
 }

@@ -41,7 +41,12 @@ run_result<std::invoke_result_t<F>> run_ending(
     stopped = true;
     node.tell(work::done);
   };
-  const typename stop_callback_of<Stop, decltype(withdraw)>::type on_stop(stop, withdraw);
+  std::optional<typename stop_callback_of<Stop, decltype(withdraw)>::type> on_stop;
+  try {
+    on_stop.emplace(stop, withdraw);
+  } catch (...) {
+    if (lane.withdraw(node, [](bool) noexcept {})) throw;  // else f has begun, and has its result
+  }
   if (!lane.wait_for(node, deadline)) {
     if (lane.withdraw(node, [](bool) noexcept {})) return run_result<value>(wait_status::timed_out);
     lane.wait_for(node, nullptr);
@@ -113,9 +118,8 @@ post_result post_stoppable(queue_lane& lane, F&& f, const Stop& stop) {
   auto node = std::make_unique<node_type>(lane, std::forward<F>(f));
   const post_result room = lane.find_room(stop);
   if (room != post_result::accepted) return room;
-  held_place place{&lane.places()};
-  node->armed.emplace(stop, typename node_type::on_stop{node.get()});
-  place.of = nullptr;
+  or_give_back(lane.places(),
+               [&] { node->armed.emplace(stop, typename node_type::on_stop{node.get()}); });
   return lane.stand_placed(std::move(node), [](node_type& n) noexcept { return !n.stopped; });
 }
 
@@ -183,9 +187,9 @@ public:
     const wait_status how = base::finish();
     if (now_ == post_result::full) now_ = queue_places::result(how, post_result::timed_out);
     if (now_ != post_result::accepted) return now_;
-    held_place place{&lane_.places()};
-    auto node = std::make_unique<posted_work<F>>(std::move(function_));
-    place.of = nullptr;
+    std::unique_ptr<posted_work<F>> node;
+    or_give_back(lane_.places(),
+                 [&] { node = std::make_unique<posted_work<F>>(std::move(function_)); });
     return lane_.push_placed(std::move(node));
   }
 

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 #include "lane_waits.hpp"
 #include "permit_queue.hpp"
@@ -47,7 +48,8 @@ public:
       list(listed, lane, self, can_stop<Stop> || deadline != nullptr);
       trampoline::run_ready();  // see lane::push_and_wait()
       const auto end_it = [&]() noexcept { line_.end(self, wait_status::cancelled); };
-      const typename stop_callback_of<Stop, decltype(end_it)>::type on_stop(stop, end_it);
+      std::optional<typename stop_callback_of<Stop, decltype(end_it)>::type> on_stop;
+      or_leave(self, [&] { on_stop.emplace(stop, end_it); });
       if (deadline != nullptr && !self.wait_until(*deadline)) {
         line_.end(self, wait_status::timed_out);
       }
@@ -79,11 +81,18 @@ private:
   // Effects: notes the wait of who stands in the line: not before, when there might be a place.
   // Throws: if it would never end; then, as behind any throw, nobody stands in the line.
   void list(blocked_inside& wait, const void* lane, thread_waiter& self, bool ends) {
-    try {
+    or_leave(self, [&] {
       if (wait.begin(lane, self.wakes(), 1, ends)) return;
       line_.end(self, wait_status::cancelled);
       self.wait();
       if (self.status == wait_status::cancelled) throw_would_deadlock();
+    });
+  }
+  // Effects: f(). Where that throws nobody stands in the line, and no place is lost.
+  template <class F>
+  void or_leave(thread_waiter& self, F f) {
+    try {
+      f();
     } catch (...) {
       line_.end(self, wait_status::cancelled);  // no effect if it has ended
       self.wait();
@@ -96,12 +105,16 @@ private:
   permit_queue<permit_kind::counted> line_;  // named as permit_place wants it
 };
 
-// Gives its place back, unless it was used.
-struct held_place {
-  ~held_place() {
-    if (of != nullptr) of->give(1);
+// Effects: f(), which makes what is to have a place. Where that throws the place is given back: not
+// on the way out, where the exception would be in flight while others go on.
+template <class F>
+void or_give_back(queue_places& places, F f) {
+  try {
+    f();
+  } catch (...) {
+    places.give(1);
+    throw;
   }
-  queue_places* of;
-};
+}
 
 }  // namespace interlock::detail

@@ -27,7 +27,8 @@ struct stop_callback_of<std::stop_token, F> {
 
 // std::stop_token, or what has stop_requested() and a callback_type<F> that is constructed from the
 // token and an F, calls it once the stop is requested, and in its destructor waits for that call if
-// another thread is at it: the stoppable_token of C++26.
+// another thread is at it: the stoppable_token of C++26. If that constructor throws, so does the
+// call, and nothing waits on its behalf.
 template <class Token>
 concept stop_token_like = std::copy_constructible<Token> && requires(const Token& token) {
   { token.stop_requested() } -> std::convertible_to<bool>;

@@ -53,7 +53,7 @@ struct stop_end {
 
   bool due() const noexcept { return token.stop_requested(); }
   template <class F>
-  registration<F> arm(F f) noexcept {
+  registration<F> arm(F f) {
     return registration<F>(std::move(token), f);  // a copy would count references
   }
 
@@ -69,7 +69,7 @@ struct deadline_end {
 
   bool due() const noexcept { return false; }
   template <class F>
-  registration<F> arm(F f) noexcept {
+  registration<F> arm(F f) {
     return registration<F>(*timer, deadline, f);
   }
 
@@ -174,9 +174,10 @@ public:
     node.status = End::why;
     return true;
   }
-  void arm(Place& place) noexcept {
+  void arm(Place& place) {
     End end(std::move(end_));
     std::destroy_at(&end_);
+    holds_ = what::nothing;
     ::new (static_cast<void*>(&registration_)) registration(end.arm(call{&place}));
     holds_ = what::registration;
   }
@@ -249,10 +250,11 @@ public:
     }
   }
   template <class Promise>
-  bool await_suspend(std::coroutine_handle<Promise> self) noexcept(!asks_who<Promise>) {
+  bool await_suspend(std::coroutine_handle<Promise> self) {
     this->continuation = self;
     if constexpr (asks_who<Promise>) Place::comes_from(self);
-    // An end that is due ends it here: then suspend() lists nothing.
+    // An end that is due ends it here: then suspend() lists nothing. What arm() throws, as what
+    // comes_from() does, leaves a place that is in no list.
     std::apply([&](auto&... each) { (each.arm(*this), ...); }, ends());
     return Place::suspend();
   }
