@@ -3,27 +3,23 @@
 
 // interlock/detail/lane.hpp - work done one piece at a time, in order, by whoever comes first.
 //
-// One word says whether there is a runner (the thread that does the work) and holds a stack of what
-// arrived meanwhile. The CAS that pushes learns at once "there was no runner, so I am it", or
-// "closed". The runner takes the whole stack, turns it round, does the work, and leaves by a CAS
-// that fails if more has arrived. Nothing is ever half-linked, and work runs as it was pushed.
+// One word says whether there is a runner, and holds what arrived meanwhile: see lane_word.hpp.
+// Here is what the runner does, and who it is.
 //
 // The role of runner also changes hands: to a thread that waits for its own work, to a job of an
 // executor, to a suspended coroutine. What the runner has taken and not done goes with the role, so
 // the lane itself is the word. Giving the role away, like leaving, is the last touch of the lane.
 //
-// Who may leave before its turn (a stop, a deadline) stands in the host's line instead, a ring with
-// a lock; `line_bit` says that it is not empty. What was pushed before it goes into the line with
-// it, and what is pushed later stays in the stack. So the order is: batch, line, stack.
+// Who may leave before its turn (a stop, a deadline) stands in the host's line, not in the stack.
 //
-// Sources: CAF's lifo_inbox (the word), LLVM libc's LambdaLock (nodes on the waiters' stacks, the
-// hand-over), libdispatch (run on the caller when idle), asio's and folly's strands (the quantum).
+// Sources: LLVM libc's LambdaLock (nodes on the waiters' stacks, the hand-over), libdispatch (run
+// on the caller when idle), asio's and folly's strands (the quantum).
 
 #include <optional>
 #include <utility>
 
 #include "lane_waits.hpp"
-#include "lane_work.hpp"
+#include "lane_word.hpp"
 #include "waiter.hpp"
 
 namespace interlock::detail {
@@ -38,12 +34,8 @@ namespace interlock::detail {
 //   void take_from_line(batch&)    called if line_bit is set
 //   bool strict() const
 template <class Host>
-class lane {
+class lane : public lane_word {
 public:
-  lane() = default;
-  lane(const lane&) = delete;
-  lane& operator=(const lane&) = delete;
-
   template <class F>
   std::invoke_result_t<F> run(F&& f) {
     refuse_coroutine<F>();
@@ -72,53 +64,10 @@ public:
     push_and_wait(barrier, 0);
   }
 
-  void close() noexcept {
-    // order: relaxed: one word has one order, so later pushes see the bit; it publishes nothing
-    word_.fetch_or(closed_bit, std::memory_order_relaxed);
-  }
-  bool closed() const noexcept { return (look() & closed_bit) != 0; }
-  // Returns: whether nobody is in it; then this sees what the last runner did.
-  bool is_idle() const noexcept {
-    // order: acquire [lane.idle] pairs with [lane.leave]: sees what the last runner did
-    return (word_.load(std::memory_order_acquire) & ~closed_bit) == 0;
-  }
-
   // Returns: what `inside` and lane_waits know it by.
   const void* identity() const noexcept { return this; }
 
 protected:
-  // word_:
-  //   0                              idle
-  //   running_bit [| newest work]    a runner, and a stack of what it has not taken yet
-  //   watched_bit [| newest work]    no runner: a thread that watches the word becomes it when it
-  //                                  sees work; without work anybody may
-  //   offered                        a runner that has done its quantum: whoever comes from outside
-  //                                  of tasks waits a moment for the role
-  //   running or watched | line_bit  somebody stands in the line
-  //   ... | closed_bit               nothing enters any more
-  static constexpr std::uintptr_t running_bit = 1;
-  static constexpr std::uintptr_t closed_bit = 2;
-  static constexpr std::uintptr_t watched_bit = 4;
-  static constexpr std::uintptr_t offered = running_bit | watched_bit;
-  static constexpr std::uintptr_t line_bit = 8;
-  static constexpr std::uintptr_t flags = 15;
-
-  static work* newest(std::uintptr_t word) noexcept {
-    return reinterpret_cast<work*>(word & ~flags);
-  }
-  static bool has_work(std::uintptr_t word) noexcept {
-    return newest(word) != nullptr || (word & line_bit) != 0;
-  }
-  static bool is_unattended(std::uintptr_t word) noexcept {
-    return (word & (running_bit | watched_bit)) == 0;
-  }
-  static bool is_offered(std::uintptr_t word) noexcept { return (~word & offered) == 0; }
-
-  std::uintptr_t look() const noexcept {
-    // order: relaxed: asks for a bit, or is a guess that an exchange verifies
-    return word_.load(std::memory_order_relaxed);
-  }
-
   // The role of a thread that has entered an idle lane; gives it up at the end.
   struct turn {
     ~turn() { end(how); }
@@ -144,20 +93,6 @@ protected:
     }
   }
 
-  // Returns: true if the lane was idle and this thread is its runner now.
-  bool enter() noexcept {
-    std::uintptr_t seen = 0;
-    // order: acquire/relaxed [lane.enter] pairs with [lane.leave]: sees what the last runner did
-    if (word_.compare_exchange_strong(seen, running_bit, std::memory_order_acquire,
-                                      std::memory_order_relaxed)) [[likely]] {
-      return true;
-    }
-    if (seen != watched_bit) return false;
-    // order: acquire/relaxed [lane.enter.watched] pairs with [lane.leave]: as above
-    return word_.compare_exchange_strong(seen, running_bit, std::memory_order_acquire,
-                                         std::memory_order_relaxed);
-  }
-
   // Effects: as enter(), but looks three times. It is not in line meanwhile: but nobody is, or it
   //          gives up. What two threads take in turn that way costs one of them no transfer. The
   //          pauses are long, since each look takes the word from who works.
@@ -172,40 +107,10 @@ protected:
     return false;
   }
 
-  // Effects: the runner leaves; `left` is what remains in the word but for closed_bit.
-  // Returns: false, and this thread stays the runner, if work has arrived.
-  bool leave(std::uintptr_t left) noexcept {
-    std::uintptr_t seen = look();  // a failed exchange would take the line from who pushes
-    do {
-      if (has_work(seen)) return false;
-      // order: release/relaxed [lane.leave] pairs with [lane.enter], [lane.enter.watched], [lane.idle], [lane.push], [lane.stand]: publishes what was done
-    } while (!word_.compare_exchange_weak(seen, (seen & closed_bit) | left,
-                                          std::memory_order_release, std::memory_order_relaxed));
-    return true;
-  }
-
-  // Effects: pushes the work, and behind it, in one step, what this thread waits on, if anything.
-  // Returns: the word before. With a refusing bit in it the work was not pushed; if unattended this
-  // thread is the runner now; else the work may be done and the lane gone.
+  // Effects: as lane_word::push(). Others who push to an executor do nothing else: one of them at a
+  //          time is faster than all in turns.
   std::uintptr_t push(work& w, std::uintptr_t refusing, work* behind = nullptr) noexcept {
-    work* const top = behind == nullptr ? &w : behind;
-    if (behind != nullptr) behind->next = &w;
-    std::uintptr_t seen = look();
-    for (;;) {
-      if ((seen & refusing) != 0) return seen;
-      w.next = newest(seen);
-      const std::uintptr_t pushed = reinterpret_cast<std::uintptr_t>(top) | (seen & flags) |
-                                    (is_unattended(seen) ? running_bit : 0);
-      // order: acq_rel/relaxed [lane.push] pairs with [lane.collect], [lane.leave], [lane.stand]: publishes the work; sees what the last runner did
-      if (word_.compare_exchange_weak(seen, pushed, std::memory_order_acq_rel,
-                                      std::memory_order_relaxed)) {
-        return seen;
-      }
-      if (self().offers()) continue;
-      // Others push, who do nothing else: one of them at a time is faster than all in turns.
-      spin_hint(long_pause);
-      seen = look();
-    }
+    return lane_word::push(w, refusing, !self().offers(), behind);
   }
 
   // Returns: false if the lane refused the node, true once it is done.
@@ -254,55 +159,6 @@ protected:
       awaited.perform(awaited, nullptr, work::step::resume);
       serve_now(todo, nullptr, self().help(), 0);
     });
-  }
-
-  // Effects: for a thread that has left watched_bit behind: looks for work, with longer and longer
-  //          pauses, so that what comes fast comes together.
-  // Returns: true if this thread is the runner. Else the lane may be gone.
-  bool watch() noexcept {
-    for (unsigned round = 0;; ++round) {
-      std::uintptr_t seen = look();
-      while ((seen & watched_bit) != 0) {  // nobody else has become the runner
-        if (!has_work(seen) && round < watch_rounds) break;
-        const bool runs = has_work(seen);
-        const std::uintptr_t after = (seen & ~watched_bit) | (runs ? running_bit : 0);
-        // order: relaxed/relaxed: this thread was the last runner, or the bit were gone; collect() sees the work, and who enters next what leave() published
-        if (word_.compare_exchange_weak(seen, after, std::memory_order_relaxed,
-                                        std::memory_order_relaxed)) {
-          return runs;
-        }
-      }
-      if ((seen & watched_bit) == 0) return false;
-      spin_hint(round < long_pause ? round : long_pause);
-    }
-  }
-
-  // Effects: with the line locked: makes what has been pushed stand in the line, and this behind;
-  //          if the lane is unattended, only if `anyway`.
-  // Returns: the word before: as of push().
-  std::uintptr_t stand(ring_of<work>& line, work& w, std::uintptr_t refusing,
-                       bool anyway) noexcept {
-    std::uintptr_t seen = look();
-    std::uintptr_t after = 0;
-    do {
-      if ((seen & refusing) != 0) return seen;
-      after = (seen & flags) | (is_unattended(seen) ? running_bit : line_bit) |
-              (anyway ? line_bit : 0);
-      // order: acquire/relaxed [lane.stand] pairs with [lane.push], [lane.leave]: sees the work as it was pushed, or what the last runner did; the line has a lock
-    } while (!word_.compare_exchange_weak(seen, after, std::memory_order_acquire,
-                                          std::memory_order_relaxed));
-    for (work* each = in_order(newest(seen)).first; each != nullptr;) {
-      work& one = *std::exchange(each, each->next);
-      line.push_back(one);
-    }
-    if ((after & line_bit) != 0) line.push_back(w);
-    return seen;
-  }
-  // Effects: by the runner, with the line locked: nobody stands in it any more. Who leaves the line
-  //          does not do it: it would touch the lane when the runner may have gone.
-  void line_is_empty() noexcept {
-    // order: relaxed: the line has a lock; and the runner leaves behind this
-    word_.fetch_and(~line_bit, std::memory_order_relaxed);
   }
 
 private:
@@ -373,44 +229,14 @@ private:
     return true;
   }
 
-  // Effects: adds what has been pushed, in the order of its arrival, unless somebody stands in the
-  //          line: that came before it. Returns: false then.
-  bool collect(batch& todo) noexcept {
-    std::uintptr_t seen = look();
-    do {
-      if ((seen & line_bit) != 0) return false;
-      // order: acquire/relaxed [lane.collect] pairs with [lane.push]: sees the work as it was pushed
-    } while (!word_.compare_exchange_weak(seen, seen & flags, std::memory_order_acquire,
-                                          std::memory_order_relaxed));
-    const batch more = in_order(newest(seen));
-    if (more.first == nullptr) return true;
-    todo.append(more.first, more.last);
-    todo.threads += more.threads;
-    return true;
-  }
-
-  static batch in_order(work* stack) noexcept {
-    batch all{nullptr, stack, 0};
-    while (stack != nullptr) {
-      // Else each would be waited for in turn: only the one before knows where it is.
-      const work* const older = std::exchange(stack->previous, nullptr);
-      if (older != nullptr) __builtin_prefetch(older);
-      if (stack->has_thread()) ++all.threads;
-      all.first = std::exchange(stack, std::exchange(stack->next, all.first));
-    }
-    return all;
-  }
-
   // Returns: true, and the lane may be gone, if somebody else is the runner now.
   bool pass_on(batch& todo) noexcept {
     self().settle();
     if (self().schedule(todo)) return true;
-    const std::uintptr_t seen = look();
     // Whoever has come to wait can take over.
-    if (todo.threads == 0 && newest(seen) != nullptr) static_cast<void>(collect(todo));
+    if (todo.threads == 0 && newest(look()) != nullptr) static_cast<void>(collect(todo));
     if (todo.threads == 0) {
-      // order: relaxed: asks for somebody, who pushes
-      if (!is_offered(seen) && self().offers()) word_.fetch_or(offered, std::memory_order_relaxed);
+      if (self().offers()) offer();
       return false;
     }
     withdraw_offer();
@@ -432,21 +258,12 @@ private:
     return false;
   }
 
-  void withdraw_offer() noexcept {
-    // order: relaxed: nobody asks any more
-    if (is_offered(look())) word_.fetch_and(~watched_bit, std::memory_order_relaxed);
-  }
-
   // Returns: false if it is one that waits no more.
   static bool hand(work& heir, const batch& todo) noexcept {
     static_cast<heir_work&>(heir).inherited = todo;
     return heir.tell(work::role) != work::abandoned;
   }
 
-  static constexpr unsigned long_pause = 5;  // for spin_hint: in it the runner does dozens of tasks
-  static constexpr unsigned watch_rounds = 12;
-
-  std::atomic<std::uintptr_t> word_{0};
 };
 
 }  // namespace interlock::detail
