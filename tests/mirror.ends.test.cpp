@@ -6,11 +6,16 @@
 #include <interlock/manual_timer.hpp>
 #include <interlock/mirror.hpp>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstddef>
+#include <cstdint>
 #include <functional>
+#include <limits>
 #include <optional>
 #include <semaphore>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <utility>
@@ -300,4 +305,157 @@ TEST_CASE("touches allocate nothing, and a key that becomes due one row") {
   const std::size_t first = support::allocations();
   for (int i = 0; i < 1000; ++i) rows.touch(1);
   CHECK(support::allocations() == first);
+}
+
+// ---- an executor that refuses for good ----------------------------------------------------------
+
+namespace {
+
+// Fails for as long as it is down, and is tried again after `pause`; nobody takes a job.
+struct refused_bench {
+  std::atomic<int> value{1};
+  std::atomic<int> written{0};
+  std::atomic<int> writes{0};
+  std::atomic<bool> down{true};
+  std::atomic<bool> refuses{true};
+  std::chrono::nanoseconds pause;
+  std::vector<std::function<void()>> line;
+  any_mirror copy{[this] { return snapshot{value, value}; },
+                  [this](int sent, int) {
+                    ++writes;
+                    if (down) return mirror_write_result::failed;
+                    written = sent;
+                    return mirror_write_result::applied;
+                  },
+                  options()};
+
+  explicit refused_bench(std::chrono::nanoseconds between) : pause(between) {}
+  mirror_options options() {
+    mirror_options how;
+    how.attempts = std::numeric_limits<std::size_t>::max();
+    how.delay = [this](std::size_t) { return pause; };
+    how.schedule = [this](std::chrono::nanoseconds, std::function<void()> job) {
+      if (refuses) throw std::runtime_error("full");
+      line.push_back(std::move(job));
+    };
+    return how;
+  }
+  auto soon() const { return std::chrono::steady_clock::now() + 5ms; }
+};
+
+}  // namespace
+
+TEST_CASE("a flush with a deadline ends by it, though the executor refuses and the target fails") {
+  refused_bench on(GENERATE(0h, 1h));
+  CHECK(on.copy.flush_until(on.soon()) == mirror_flush_result::timed_out);
+  CHECK(on.writes > 0);  // by this thread
+  CHECK(on.copy.flush_until(on.soon()) == mirror_flush_result::timed_out);
+  CHECK(on.copy.flush_until(on.soon(), 1) == mirror_flush_result::timed_out);
+  on.down = false;
+  on.value = 2;
+  SECTION("closing writes what nobody came for") {}
+  SECTION("the next touch asks again, and writes") {
+    if (on.pause == 0ns) {  // else it sits the wait out
+      CHECK(on.copy.touch());
+      CHECK(on.written == 2);
+    }
+  }
+  SECTION("the next touch asks the executor again, which has recovered") {
+    on.refuses = false;
+    CHECK(on.copy.touch());
+    CHECK(on.line.size() == 1);
+    CHECK(on.copy.touch());  // and only that one
+    CHECK(on.line.size() == 1);
+    if (on.pause == 0ns) {
+      on.line[0]();
+      CHECK(on.written == 2);
+    }
+  }
+  SECTION("so does the next flush") {
+    on.refuses = false;
+    CHECK(on.copy.flush_until(on.soon()) == mirror_flush_result::timed_out);
+    CHECK(on.line.size() == 1);
+  }
+  CHECK(on.copy.close() == mirror_flush_result::flushed);
+  CHECK(on.written == 2);
+}
+
+TEST_CASE("a flush that is called off takes the thread back that writes for it meanwhile") {
+  refused_bench on(1h);
+  inplace_stop_source source;
+  manual_timer timer;
+  answers said;
+  const bool stops = GENERATE(true, false);
+  std::thread waiting([&] {  // lends a hand to an executor that refuses, and sits the hour out
+    [](refused_bench& of, answers& to, manual_timer& by, auto token) -> detached {
+      const auto how = co_await of.copy.async_flush_until(by, manual_timer::time_point(1s), token);
+      to.push_back(how);
+    }(on, said, timer, source.get_token());
+  });
+  while (on.copy.statistics().failures == 0) std::this_thread::yield();
+  stops ? void(source.request_stop()) : void(timer.advance_to(manual_timer::time_point(1s)));
+  waiting.join();
+  CHECK(said == answers{stops ? mirror_flush_result::cancelled : mirror_flush_result::timed_out});
+  on.down = false;
+  CHECK(on.copy.close() == mirror_flush_result::flushed);
+  CHECK(on.written == 1);
+}
+
+TEST_CASE("what a late flush leaves behind of other keys is asked for by a touch of any of them") {
+  std::atomic<bool> down{true};
+  std::atomic<int> written{0};
+  keyed_mirror<int, int>::options how;
+  how.delay = [](std::size_t) { return std::chrono::nanoseconds(1h); };
+  bool refuses = true;
+  std::vector<std::function<void()>> line;
+  how.schedule = [&](std::chrono::nanoseconds, std::function<void()> job) {
+    if (refuses) throw std::runtime_error("full");
+    line.push_back(std::move(job));
+  };
+  keyed_mirror<int, int> rows(
+      [](int) { return snapshot{1, 1}; },
+      [&](int, int, std::uint64_t) {
+        if (down) return mirror_write_result::failed;
+        ++written;
+        return mirror_write_result::applied;
+      },
+      std::move(how));
+  for (int key = 0; key < 3; ++key) {
+    const auto soon = std::chrono::steady_clock::now() + 5ms;
+    CHECK(rows.flush_until(soon, key) == mirror_flush_result::timed_out);
+  }
+  CHECK(rows.dirty_keys_approx() == 3);
+  CHECK(rows.statistics().failures == 3);
+  refuses = false;
+  auto pinned = rows.pin(1);
+  const bool by_handle = GENERATE(true, false);
+  CHECK((by_handle ? pinned.touch() : rows.touch(1)));
+  CHECK(line.size() == 1);  // the wait of all
+  down = false;
+  CHECK(rows.close().empty());
+  CHECK(written == 3);
+}
+
+TEST_CASE("a thread that writes for an executor that refuses needs no deeper stack each time") {
+  constexpr int failures = 300;
+  int writes = 0;
+  std::uintptr_t first = 0;
+  std::uintptr_t last = 0;
+  mirror_options how;
+  how.delay = [](std::size_t) { return 1ns; };
+  how.schedule = [](std::chrono::nanoseconds, const std::function<void()>&) {
+    throw std::runtime_error("full");
+  };
+  mirror copy([] { return snapshot{1, 1}; },
+              [&](int, int) {
+                const volatile char here = 0;
+                last = reinterpret_cast<std::uintptr_t>(&here);
+                if (writes == 0) first = last;
+                return ++writes <= failures ? mirror_write_result::failed
+                                            : mirror_write_result::applied;
+              },
+              std::move(how));
+  CHECK(copy.touch());
+  CHECK(writes == failures + 1);
+  CHECK(std::max(first, last) - std::min(first, last) < 16'384);
 }

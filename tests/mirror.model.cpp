@@ -8,6 +8,7 @@
 
 #include <interlock/detail/futex_mutex.hpp>
 #include <interlock/detail/mirror_line.hpp>
+#include <interlock/inplace_stop_token.hpp>
 #include <interlock/mirror.hpp>
 
 #include <atomic>
@@ -343,6 +344,55 @@ void gives_up(world& w) {
   });
 }
 
+// ---- waits that end beside an executor that refuses ---------------------------------------------
+
+// Who flushes writes, and would rest until the next write may begin; but its wait ends before, and
+// what it leaves behind a touch asks for, or the end.
+struct resting_office {
+  resting_office() : row(reads{&likes}, writes{&saved}, rests()) {}
+  static mirror_options rests() {
+    mirror_options how;
+    how.schedule = [](std::chrono::nanoseconds, const std::function<void()>&) { throw refused(); };
+    how.min_interval = std::chrono::milliseconds(1);
+    return how;
+  }
+  void change() {
+    likes.fetch_add(1, rlx);
+    testing::check(row.touch(), "open");
+  }
+  // For finally.
+  void expect(int total) {
+    testing::check(row.close() == mirror_flush_result::flushed, "the target has the last value");
+    testing::check(saved.value == total, "a touch is not lost");
+  }
+
+  std::atomic<int> likes{1};
+  table saved;
+  interlock::inplace_stop_source source;
+  int answers = 0;
+  interlock::mirror<reads, writes> row;
+};
+
+support::detached flushes_until_stop(resting_office& o) {
+  const auto said = co_await o.row.async_flush(2, o.source.get_token());  // no such version yet
+  testing::check(said == mirror_flush_result::cancelled, "cancelled");
+  ++o.answers;
+}
+
+void flush_is_called_off(world& w) {
+  auto* const o = new resting_office;
+  w.thread([o] { flushes_until_stop(*o); });
+  w.thread([o] {
+    o->source.request_stop();
+    o->change();
+  });
+  w.finally([o] {
+    testing::check(o->answers == 1, "one end");
+    o->expect(2);
+    delete o;
+  });
+}
+
 // ---- the mirror's own thread --------------------------------------------------------------------
 
 // In the place of a std::thread: some explored thread calls run().
@@ -379,16 +429,19 @@ struct outbox {
   using line = interlock::detail::mirror_line<outbox, int, Fence, Thread>;
   using key = typename line::key;
 
-  explicit outbox(interlock::detail::mirror_schedule how, std::uint32_t parallel = 1)
-      : sender(*this, {5, {}, {}}, parallel, std::move(how)) {}
+  explicit outbox(interlock::detail::mirror_schedule how, std::uint32_t parallel = 1,
+                  interlock::detail::mirror_pace pace = {5, {}, {}})
+      : sender(*this, pace, parallel, std::move(how)) {}
   ~outbox() {
     sender.wait_for_end(nullptr, &one);
   }
 
-  interlock::detail::mirror_attempt<int> attempt(const key&) noexcept {
+  interlock::detail::mirror_attempt<int> attempt(const key& k) noexcept {
     using interlock::detail::mirror_end;
+    if (&k != &one) return {mirror_end::applied, 0, nullptr};
     sent = likes.load(read);
-    return {to_fail-- > 0 ? mirror_end::failed : mirror_end::applied, sent, nullptr};
+    const bool partly = parts-- > 0;
+    return {to_fail-- > 0 ? mirror_end::failed : mirror_end::applied, sent, nullptr, partly};
   }
   std::chrono::nanoseconds pause(std::size_t) const noexcept { return wait; }
   void surface(const key&, const interlock::mirror_failure&) noexcept {}
@@ -398,6 +451,7 @@ struct outbox {
   std::atomic<int> likes{0};
   int sent = 0;
   int to_fail = 0;
+  int parts = 0;  // so many sends from now are not all of it
   std::chrono::nanoseconds wait{0};
   std::memory_order read = rlx;
   key one{line::looks()};
@@ -488,10 +542,15 @@ struct one_fenced : both_fenced {  // what an asymmetric fence is not: for free
   static void light() {}
 };
 
+interlock::detail::mirror_schedule refuses_all() {
+  return {[](std::chrono::nanoseconds, const std::function<void()>&) { throw refused(); },
+          [] { return std::chrono::steady_clock::time_point(std::chrono::hours(1)); }};
+}
+
 template <class Fence>
-void looks_first(world& w, const std::vector<int>& rounds) {
-  auto* const o = new outbox<Fence>(
-      {[](std::chrono::nanoseconds, const std::function<void()>&) { throw refused(); }, {}});
+void looks_first(world& w, const std::vector<int>& rounds, int parts = 0) {
+  auto* const o = new outbox<Fence>(refuses_all(), 1, {5, {}, std::chrono::hours(1)});
+  o->parts = parts;
   int all = 0;
   for (const int mine : rounds) {
     all += mine;
@@ -504,7 +563,113 @@ void looks_first(world& w, const std::vector<int>& rounds) {
   }
   w.finally([o, all] {
     testing::check(o->sent == all, "after a touch a write reads what the source held");
+    testing::check(o->one.since == std::chrono::steady_clock::time_point{}, "no touch is waiting");
     delete o;
+  });
+}
+
+// A touch beside the rest of what was sent in parts, without a fence that would hide its order.
+void sends_in_parts(world& w) {
+  looks_first<interlock::detail::asymmetric_fence>(w, {1, 1}, 1);
+}
+
+// The same thread finds its key due, and not due any more.
+void looks_again(world& w) {
+  struct all {
+    std::function<void()> job;
+    std::atomic<int> turn{0};
+    outbox<both_fenced> box{{[this](std::chrono::nanoseconds, std::function<void()> run) {
+                               if (job) throw refused();
+                               job = std::move(run);
+                             },
+                             {}}};
+    void change() {
+      box.likes.fetch_add(1, rlx);
+      testing::check(box.sender.touch(box.one), "open");
+    }
+    void waits_for(int whose) const {
+      while (turn.load(acq) != whose) testing::spin_hint();
+    }
+  };
+  auto* const a = new all;
+  w.thread([a] {
+    a->change();
+    a->change();
+    a->turn.store(1, rel);
+    a->waits_for(2);
+    a->change();
+    testing::check(a->box.sent == 3, "after a touch a write reads what the source held");
+  });
+  w.thread([a] {
+    a->waits_for(1);
+    a->job();
+    a->turn.store(2, rel);
+  });
+  w.finally([a] { delete a; });
+}
+
+// ---- what nobody comes for ----------------------------------------------------------------------
+
+// An executor that refuses at first, and counts what it takes and drops.
+struct refusing_box {
+  explicit refusing_box(interlock::detail::mirror_pace pace = {5, {}, {}})
+      : box({[this](std::chrono::nanoseconds, const std::function<void()>& job) {
+               if (refuses) throw refused();
+               ++taken;
+               last = job;
+             },
+             {}},
+            2, pace) {}
+  bool refuses = true;
+  int taken = 0;
+  std::function<void()> last;
+  outbox<both_fenced> box;
+};
+
+// One who may not stay leaves a key behind: the next touch asks for a job, and only that one.
+void asks_again(world& w) {
+  auto* const r = new refusing_box;
+  w.thread([r] {
+    const auto none = interlock::detail::lent_hand::none();
+    r->box.likes.store(1, rlx);
+    testing::check(r->box.sender.touch(r->box.one, &none), "open");
+    testing::check(r->box.sent == 0, "nobody has come");
+    r->refuses = false;
+    r->box.sender.touch(r->box.one);
+    testing::check(r->taken == 1, "the touch asks again");
+    r->box.sender.touch(r->box.one);
+    testing::check(r->taken == 1, "and once");
+    r->box.sender.wait_for_end(nullptr, &r->box.one);
+    testing::check(r->box.sent == 1, "a touch is not lost");
+  });
+  w.finally([r] { delete r; });
+}
+
+// One key is touched while another one is left behind with it, when it rests after a send.
+void strands_another(world& w) {
+  auto* const r = new refusing_box({5, std::chrono::hours(1), {}});
+  auto* const two = new outbox<both_fenced>::key(true);
+  r->refuses = false;
+  r->box.sender.touch(r->box.one);
+  std::exchange(r->last, nullptr)();  // sends, and asks for the end of the rest
+  r->refuses = true;
+  w.thread([r, two] {
+    const auto none = interlock::detail::lent_hand::none();
+    testing::check(r->box.sender.touch(*two, &none), "open");
+  });
+  w.thread([r] {
+    r->box.likes.store(1, rlx);
+    testing::check(r->box.sender.touch(r->box.one), "open");
+  });
+  w.finally([r, two] {
+    outbox<both_fenced>::line::node* answered = nullptr;
+    outbox<both_fenced>::line::errand todo;
+    r->box.sender.close(*two, answered, todo);
+    r->box.sender.complete(answered, todo);
+    r->box.sender.wait_for_end(nullptr, &r->box.one);
+    testing::check(r->box.sent == 1, "a touch is not lost");
+    delete r;
+    delete two;
   });
 }
 
@@ -637,6 +802,10 @@ TEST_CASE("mirror: a wait that the executor has taken comes beside the end, or b
   proved([](world& w) { takes_waits_alone(w, false); }, whole_waits());
 }
 
+TEST_CASE("mirror: a flush that is called off ends what its thread does for others") {
+  proved(flush_is_called_off, whole_waits());
+}
+
 TEST_CASE("mirror: a touch while the executor has a wait", "[.deep]") {
   proved([](world& w) { takes_waits_alone(w, true); }, whole_waits());
 }
@@ -645,6 +814,16 @@ TEST_CASE("mirror: a touch that looks first needs the fence, whatever the source
   proved([](world& w) { looks_first<both_fenced>(w, {1, 1}); }, whole_waits());
   const auto report = failing([](world& w) { looks_first<one_fenced>(w, {1, 1}); }, whole_waits());
   CHECK(report.failure.find("after a touch a write reads") != std::string::npos);
+}
+
+TEST_CASE("mirror: a touch beside a send of several parts, and one that finds its key due no more") {
+  proved(sends_in_parts, whole_waits());
+  proved(looks_again, whole_waits());
+}
+
+TEST_CASE("mirror: what a hand leaves behind is asked for by the next touch, or sent in the end") {
+  proved(asks_again, whole_waits());
+  proved(strands_another, whole_waits());
 }
 
 TEST_CASE("mirror: three threads that look first, and two that do so twice", "[.deep]") {
@@ -672,6 +851,7 @@ TEST_CASE("mirror: mutants", "[.mutants]") {
            [](world& w) { touches(w, toucher, 2, 1, 1); },
            [](world& w) { closes(w, toucher, false); }, refuses, flushes_twice,
            [](world& w) { wakes_own_thread(w, 1, 0, 0ns, 2, false); }, asks_inside,
-           [](world& w) { wakes_own_thread(w, 1, 0, 0ns); }, both_close},
+           [](world& w) { wakes_own_thread(w, 1, 0, 0ns); }, looks_again, asks_again,
+           strands_another, sends_in_parts, both_close},
           how);
 }

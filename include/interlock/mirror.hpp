@@ -15,7 +15,8 @@
 //             Closing sends what was touched before and then nothing more.
 // Progress    touch: wait-free while a write is due; else a lock for a few instructions, and a
 //             wake-up. With an executor that refuses: until it takes jobs again, as that thread
-//             writes. flush, close, destructor: blocking.
+//             writes. flush, close, destructor: blocking; with a deadline or a stop until then, and
+//             a write that this thread has begun.
 // Cost        While a write is due touch is one load (one fetch_or where the system has no
 //             membarrier, and under ThreadSanitizer). One thread; with an executor none, and an
 //             allocation for each job. Touches take no memory. A write costs a membarrier, some
@@ -168,9 +169,7 @@ public:
 
   // Returns: the version that the target confirmed last, if any: it has that or a newer one.
   [[nodiscard]] std::optional<version_type> confirmed() {
-    std::optional<version_type> last;
-    line_.look_at(key_, [&](const key& k) { last = k.confirmed; });
-    return last;
+    return line_.locked([&] { return key_.confirmed; });
   }
 
   // Returns: what has happened so far.
@@ -214,16 +213,23 @@ private:
     line_.complete(answered, todo);
   }
 
-  void touch(const flush_request&) noexcept { touch(); }
+  void touch(const flush_request&) noexcept {
+    const detail::lent_hand none = detail::lent_hand::none();  // its wait is over
+    line_.touch(key_, &none);
+  }
   bool enlist(const flush_request&, node& n) noexcept {
     typename line::errand todo;
-    const bool listed = line_.enlist(key_, n, todo);
-    line_.run(todo);
+    detail::lent_hand hand;
+    const bool listed = line_.enlist(key_, n, todo, hand);
+    line_.run(todo, hand);
     return listed;
   }
   bool leave(const flush_request&, node& n, const wait_status* why) noexcept {
     key* spare = nullptr;
-    return line_.withdraw(n, why, spare);
+    typename line::errand todo;
+    const bool was_listed = line_.withdraw(n, why, spare, todo);
+    line_.run(todo);
+    return was_listed;
   }
 
   // For line_, which calls one of these at a time.

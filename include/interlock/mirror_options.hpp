@@ -52,7 +52,9 @@ struct mirror_options {
 
   // Runs the job once, `delay` from now or later, not within the call: each job is one write at
   // most. Who closes the mirror does not wait for those that have not begun. If it throws, the
-  // thread that called it writes, and waits, until there is nothing left to do or it takes a wait.
+  // thread that called it writes, and waits, until there is nothing left to do or it takes a wait;
+  // for a flush that has a deadline or a stop, until that: what is due then is written when the
+  // next touch, flush or close of a key in line has asked again.
   // Not called when the mirror has ended. Empty: threads of the mirror's own. mirror_executor.hpp
   // makes one of an executor and a timer.
   std::function<void(std::chrono::nanoseconds delay, std::function<void()> job)> schedule = {};

@@ -9,7 +9,9 @@
 // that comes too late, because the mirror is gone or did the work before, finds that out by its
 // link. An executor that throws took nothing: the thread that called it lends a hand instead, waits
 // included, until there is nothing left to do or the executor takes what waits for its time. Who
-// closes lends a hand too: it may be the thread that the jobs are for.
+// closes lends a hand too: it may be the thread that the jobs are for. A hand that is lent for a
+// flush ends with the flush if that is called off or late: if it was the last one, what is in line
+// is stranded until somebody touches or flushes it, or closes.
 //
 // What the lock decides is done without it: an errand. When it is run the mirror may be gone,
 // unless a job is at work or a hand is lent: so is one that still calls the executor.
@@ -27,6 +29,7 @@
 
 #include "futex_mutex.hpp"
 #include "mirror_alarms.hpp"
+#include "mirror_errand.hpp"
 #include "parking.hpp"
 #include "ring.hpp"
 #include "waiter.hpp"
@@ -40,32 +43,7 @@ public:
   using nanoseconds = std::chrono::nanoseconds;
   using time_point = mirror_schedule::time_point;
 
-private:
-  // Outlives the mirror if an alarm does.
-  struct link {
-    explicit link(mirror_schedule given) : how(std::move(given)) {}
-    const mirror_schedule how;
-    futex_mutex mutex;            // taken before the line's
-    mirror_crew* crew = nullptr;  // null: gone
-  };
-
-  using alarm = mirror_alarms::alarm;
-
-public:
-  struct errand {
-    std::uint32_t jobs = 0;
-    bool rings = false;  // an alarm is to be set
-    alarm next{};
-    const time_point* until = nullptr;  // the end of a hand that is lent; of steady_clock
-    const park_word* wake = nullptr;  // one sender sleeps
-    const park_word* all = nullptr;   // senders sleep, and there is nothing left to send
-    const park_word* end = nullptr;   // whoever waits for that
-    std::shared_ptr<link> by{};
-
-    bool idle() const noexcept {
-      return jobs == 0 && !rings && wake == nullptr && all == nullptr && end == nullptr;
-    }
-  };
+  using errand = mirror_errand<mirror_crew>;
 
   mirror_crew(Line& line, std::uint32_t parallel, mirror_schedule how)
       : line_(line), parallel_(parallel), threaded_(!how.run) {
@@ -113,7 +91,7 @@ public:
   void need_alarm(errand& todo) noexcept {
     const time_point first = line_.first_due();
     if (threaded_ || sleepers_ != 0) return rouse(todo);
-    if (alarms_.cover(first)) return;
+    if (todo.looks_on || alarms_.cover(first)) return;
     todo.rings = true;
     todo.next = alarms_.begin(first, now());
     todo.by = by_;
@@ -127,6 +105,23 @@ public:
     todo.all = &signal_.word;
   }
 
+  // Effects: should a hand be lent for this errand, it ends with the wait that knows it as that.
+  void may_lend(lent_hand& hand, lent_hand*& wait, errand& todo) noexcept {
+    if (todo.jobs == 0 && !todo.rings) return;
+    todo.hand = wait = &hand;
+    hand.known_as = &wait;
+    hand.counted = true;
+    ++working_;
+  }
+  // Effects: who it is lent for waits no more.
+  void call_off(lent_hand& hand, errand& todo) noexcept {
+    hand.forget();
+    hand.called_off = true;
+    if (sleepers_ == 0) return;
+    signal_.ring();
+    todo.all = &signal_.word;
+  }
+
   // Effects: one of those who send has sent.
   void sent() noexcept { --active_; }
 
@@ -136,7 +131,18 @@ public:
 
   void run(errand& todo) noexcept {
     run_gone(todo);
-    for (; todo.jobs != 0; --todo.jobs) start_job(todo.by, todo.until);
+    for (; todo.jobs != 0; --todo.jobs) start_job(todo);
+  }
+
+  // Effects: what may_lend() began has ended; this may be gone then.
+  void take_back(lent_hand& hand) noexcept {
+    errand last;
+    {
+      const std::lock_guard lock(line_.mutex());
+      hand.forget();
+      stop_work(last);
+    }
+    run_gone(last);
   }
 
   // Effects: blocks until no key is in line and no job at work, or past the deadline. Sends what no
@@ -169,6 +175,8 @@ public:
 private:
   using key = typename Line::key;
   using server = mirror_server;
+  using link = mirror_link<mirror_crew>;
+  using alarm = mirror_alarms::alarm;
 
   struct look {
     key* next;
@@ -187,33 +195,25 @@ private:
 
   // As run(), by one who need not be counted: uses addresses and the link alone.
   static void run_gone(const errand& todo) noexcept {
-    if (todo.wake != nullptr) unpark_one(todo.wake);
-    if (todo.all != nullptr) unpark_all(todo.all);
-    if (todo.end != nullptr) unpark_all(todo.end);
+    todo.wake_up();
     if (todo.rings) set_alarm(todo);
   }
 
-  void start_job(const std::shared_ptr<link>& by, const time_point* until) noexcept {
-    try {
-      by->how.run(nanoseconds(0), [by] { job(*by, nullptr); });
-    } catch (...) {
-      serve(true, until);  // the job is still counted
-    }
+  void start_job(const errand& todo) noexcept {
+    if (todo.by->runs(nanoseconds(0), [by = todo.by] { job(*by, nullptr); })) return;
+    if (!todo.looks_on) return serve(true, todo.hand);  // the job is still counted
+    const std::lock_guard lock(line_.mutex());
+    --jobs_;
   }
 
   static void set_alarm(const errand& todo) noexcept {
     if (asks(todo.by, todo.next)) return;
     mirror_crew* const crew = enter(*todo.by, &todo.next, [](mirror_crew&) {});
-    if (crew != nullptr) crew->serve(true, todo.until, true);
+    if (crew != nullptr) crew->serve(true, todo.hand, true);
   }
   // Returns: whether the executor took it.
   static bool asks(const std::shared_ptr<link>& by, const alarm& of) noexcept {
-    try {
-      by->how.run(of.delay, [by, of] { job(*by, &of); });
-      return true;
-    } catch (...) {
-      return false;
-    }
+    return by->runs(of.delay, [by, of] { job(*by, &of); });
   }
 
   // Effects: a job is at work, and calls begin(crew). Returns: the crew; nullptr if it is gone.
@@ -236,10 +236,7 @@ private:
   void disconnect(Lock& lock) noexcept {
     if (std::exchange(connected_, false)) {
       lock.unlock();
-      {
-        const std::lock_guard alive(by_->mutex);
-        by_->crew = nullptr;
-      }
+      by_->cut();
       lock.lock();
     }
   }
@@ -255,7 +252,8 @@ private:
     });
     if (crew == nullptr) return;
     crew->run(todo);
-    if (next != nullptr) crew->line_.send(*next);
+    errand behind;
+    if (next != nullptr) crew->line_.send(*next, behind);
     crew->leave_job(me);
   }
 
@@ -274,13 +272,14 @@ private:
   template <class Lock>
   void help(Lock& lock, const time_point* deadline) noexcept {
     server me;
-    errand todo;
-    todo.until = deadline;
+    const lent_hand hand{deadline};
+    errand todo = errand::of(&hand);
     servers_.push_back(me);
     key* const next = take(todo);
     lock.unlock();
     run(todo);
-    line_.send(*next);
+    errand behind = errand::of(&hand);
+    line_.send(*next, behind);
     lock.lock();
     servers_.remove(me);
   }
@@ -308,12 +307,8 @@ private:
     }
     if (todo.jobs == 0 && !todo.rings) return run_gone(todo);
     run(todo);
-    errand last;
-    {
-      const std::lock_guard lock(line_.mutex());
-      stop_work(last);
-    }
-    run_gone(last);
+    lent_hand nobodys;
+    take_back(nobodys);
   }
 
   void stop_work(errand& todo) noexcept {
@@ -324,11 +319,10 @@ private:
   }
 
   // What a thread of its own does until the end; or one that lends a hand until all is done, or the
-  // executor takes what waits for its time, or until that moment.
-  void serve(bool lent, const time_point* until = nullptr, bool refused = false) noexcept {
+  // executor takes what waits for its time, or the hand is over.
+  void serve(bool lent, const lent_hand* hand = nullptr, bool refused = false) noexcept {
     for (server me;;) {
-      errand todo;
-      todo.until = until;
+      errand todo = errand::of(hand);
       const look now = look_around(me, lent && !refused, lent, todo);
       if (now.over) return run_gone(todo);
       run(todo);
@@ -338,9 +332,10 @@ private:
         alarms_.end(now.of, this->now());
       }
       if (now.next != nullptr) {
-        line_.send(*now.next);
+        errand behind = errand::of(hand);
+        line_.send(*now.next, behind);
       } else if (!now.asks) {
-        sleep(now, until);
+        sleep(now, hand != nullptr ? hand->until : nullptr);
       }
     }
   }
@@ -352,7 +347,7 @@ private:
       if (may_ask) ++working_;  // one that was refused has been counted
     }
     if (std::exchange(me.slept, false)) --sleepers_;
-    const bool late = todo.until != nullptr && std::chrono::steady_clock::now() >= *todo.until;
+    const bool late = todo.hand != nullptr && todo.hand->is_over();
     key* const next = late ? nullptr : take(todo);
     if (next != nullptr) return {next};
     const time_point due = line_.first_due();
@@ -360,6 +355,7 @@ private:
       servers_.remove(me);
       if (lent) {
         --jobs_;
+        if (late) leave_to_others(todo);
         stop_work(todo);
       }
       return {nullptr, true};
@@ -368,6 +364,14 @@ private:
     me.slept = true;
     ++sleepers_;
     return {nullptr, false, false, {}, signal_.rings, due};
+  }
+
+  // Effects: somebody else looks at what is in line, if there is anybody.
+  void leave_to_others(errand& todo) noexcept {
+    if (!line_.any_waits()) return;
+    call_closer(todo);
+    rouse(todo);
+    if (jobs_ == 0) line_.strand();
   }
 
   void sleep(const look& now, const time_point* end) noexcept {

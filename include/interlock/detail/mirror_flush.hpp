@@ -92,6 +92,7 @@ mirror_flush_result flush_in(Mirror& from, const typename Mirror::flush_request&
   flush_node<typename Mirror::version_type> node(self);
   if (what.least) node.least = &*what.least;
   node.blocks = true;
+  node.until = deadline;
   if (!from.enlist(what, node)) {
     if (!node.is_sender) return node.result;
     throw_deadlock("interlock::mirror: flush() on the thread that sends would wait for itself");

@@ -12,6 +12,7 @@
 
 #include "../mirror_options.hpp"
 #include "alarm_heap.hpp"
+#include "mirror_errand.hpp"
 #include "ring.hpp"
 #include "waiter.hpp"
 
@@ -32,6 +33,8 @@ struct flush_node {
   std::uint64_t ticket = 0;         // the first send that may answer it
   const Version* least = nullptr;   // and the least version of it, if not null
   mirror_key<Version>* of = nullptr;  // alive while this is listed
+  lent_hand* hand = nullptr;          // the same
+  const std::chrono::steady_clock::time_point* until = nullptr;  // of a thread's wait
   mirror_flush_result result = mirror_flush_result::closed;
   bool blocks = false;      // a thread, which must not be one that sends
   bool is_sender = false;  // and is
@@ -70,10 +73,11 @@ struct mirror_key {
   static constexpr std::uint32_t dirty = 1;    // a send will begin after whoever sees this
   static constexpr std::uint32_t closed = 2;   // touches are refused
   static constexpr std::uint32_t updates = 4;  // a look does not do: no asymmetric fence
+  static constexpr std::uint32_t stuck = 8;    // in line, and nobody will come: see strand()
 
   // Returns: true if a touch that sees this has nothing left to do.
   static bool says_due(std::uint32_t word) noexcept {
-    return (word & (dirty | closed | updates)) == dirty;
+    return (word & (dirty | closed | updates | stuck)) == dirty;
   }
 
   explicit mirror_key(bool looks) noexcept : word(looks ? 0 : updates) {}
@@ -100,6 +104,7 @@ struct mirror_key {
       if (result != mirror_flush_result::closed && node.ticket > begun) continue;
       if (result == mirror_flush_result::flushed && node.least && !reaches(*node.least)) continue;
       waiting.remove(node);
+      if (node.hand != nullptr) node.hand->forget();
       node.result = result;
       node.next = nullptr;
       *end = &node;

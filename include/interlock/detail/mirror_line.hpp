@@ -38,12 +38,12 @@
 #include <thread>
 #include <utility>
 
-#include "alarm_heap.hpp"
 #include "asymmetric_fence.hpp"
 #include "futex_mutex.hpp"
 #include "mirror_crew.hpp"
 #include "mirror_key.hpp"
 #include "mirror_pace.hpp"
+#include "mirror_queue.hpp"
 #include "waiter.hpp"
 
 namespace interlock::detail {
@@ -72,10 +72,11 @@ public:
 
   // ---- touching ---------------------------------------------------------------------------------
 
-  // Effects: has a send follow that begins after this call. Returns: false if closed.
-  bool touch(key& k) noexcept {
+  // Effects: has a send follow that begins after this call; a hand that has to be lent for it is
+  //          this one. Returns: false if closed.
+  bool touch(key& k, const lent_hand* hand = nullptr) noexcept {
     const std::uint32_t now = look(k);
-    return key::says_due(now) || touch_clean(k, now);
+    return key::says_due(now) || touch_clean(k, now, hand);
   }
 
   // Returns: true if a send will begin after this call. One load.
@@ -86,7 +87,7 @@ public:
     // order: release [mirror.mark] pairs with [mirror.take]: the send that takes it up sees the change
     const std::uint32_t before = k.word.fetch_or(key::dirty, std::memory_order_release);
     if ((before & key::closed) != 0) return false;
-    if ((before & key::dirty) != 0) return true;
+    if ((before & (key::dirty | key::stuck)) == key::dirty) return true;
     const std::lock_guard lock(mutex_);
     list_if_due(k, todo);
     return true;
@@ -97,8 +98,8 @@ public:
   // Effects: has a send follow that answers the node, if the key is open; with `least`, one that
   //          reads that version or a newer one.
   // Returns: true if it is listed: once nothing is locked any more it may be woken and gone. false:
-  //          its result is in place.
-  bool enlist(key& k, node& n, errand& todo) noexcept {
+  //          its result is in place. Then run(todo, hand).
+  bool enlist(key& k, node& n, errand& todo, lent_hand& hand) noexcept {
     const std::lock_guard lock(mutex_);
     if (n.who.ended) return false;
     if (n.blocks && crew_.is_here()) {
@@ -124,12 +125,14 @@ public:
     // order: relaxed: under the lock, which orders it before the send that takes it up
     k.word.fetch_or(key::dirty, std::memory_order_relaxed);
     list_if_due(k, todo);
+    hand.until = n.until;
+    crew_.may_lend(hand, n.hand, todo);
     return true;
   }
 
   // Effects: the node waits no more, if it does. With `why`, not even if it would be listed later.
   // Returns: true if it was listed; then `spare` is its key if nobody needs that any more.
-  bool withdraw(node& n, const wait_status* why, key*& spare) noexcept {
+  bool withdraw(node& n, const wait_status* why, key*& spare, errand& todo) noexcept {
     const std::lock_guard lock(mutex_);
     const bool listed = n.previous != nullptr;
     if (why != nullptr && (listed || (!n.who.suspended && !n.who.ended))) {
@@ -138,6 +141,7 @@ public:
     }
     if (!listed) return false;
     n.of->waiting.remove(n);
+    if (n.hand != nullptr) crew_.call_off(*n.hand, todo);
     spare = n.of->is_spare() ? n.of : nullptr;
     return true;
   }
@@ -157,7 +161,8 @@ public:
   mirror_ending wait_for_end(const time_point* deadline, key* only = nullptr) noexcept {
     node* answered = nullptr;
     errand todo;
-    todo.until = deadline;
+    const lent_hand hand{deadline};
+    todo.hand = &hand;
     std::unique_lock lock(mutex_);
     if (crew_.is_here()) return mirror_ending::is_sender;
     if (only != nullptr) shut(*only, answered, todo);
@@ -175,9 +180,7 @@ public:
   // Effects: no send begins any more for a key that was closed. The rest as of close().
   void abandon(key& k, node*& answered, errand& todo) noexcept {
     const std::lock_guard lock(mutex_);
-    const bool waits = k.at == mirror_place::ready || k.at == mirror_place::timed;
-    if (k.at == mirror_place::ready) ready_.remove(k);
-    if (k.at == mirror_place::timed) due_.remove(*k.due);
+    const bool waits = queue_.remove(k);
     k.last = k.abandoned = true;
     if (!waits) return;
     k.lost = !k.resting;
@@ -187,31 +190,23 @@ public:
 
   // ---- what others may know ---------------------------------------------------------------------
 
-  mirror_statistics statistics() noexcept {
-    const std::lock_guard lock(mutex_);
-    return numbers_;
-  }
-  bool is_sender() noexcept {
-    const std::lock_guard lock(mutex_);
-    return crew_.is_here();
-  }
-  bool is_spare(const key& k) noexcept {
-    const std::lock_guard lock(mutex_);
-    return k.is_spare();
-  }
-  // Effects: calls look(k) with the line locked.
+  // Returns: what look() does, with the line locked.
   template <class F>
-  void look_at(const key& k, F look) {
+  auto locked(F look) {
     const std::lock_guard lock(mutex_);
-    look(k);
+    return look();
   }
+  mirror_statistics statistics() noexcept { return locked([&] { return numbers_; }); }
+  bool is_sender() noexcept { return locked([&] { return crew_.is_here(); }); }
+  bool is_spare(const key& k) noexcept { return locked([&] { return k.is_spare(); }); }
   // Returns: how many keys are in line or being sent.
-  std::size_t in_line() noexcept {
-    const std::lock_guard lock(mutex_);
-    return in_line_;
-  }
+  std::size_t in_line() noexcept { return locked([&] { return in_line_; }); }
   // What was decided under a lock, without it. This may be gone if nobody is counted.
   void run(errand& todo) noexcept { crew_.run(todo); }
+  void run(errand& todo, lent_hand& hand) noexcept {
+    crew_.run(todo);
+    if (hand.counted) crew_.take_back(hand);
+  }
 
 private:
   friend crew;
@@ -223,9 +218,11 @@ private:
     return k.word.load(std::memory_order_relaxed);
   }
   // Out of line: in the caller's loop it would push what that keeps in registers to memory.
-  [[gnu::noinline]] bool touch_clean(key& k, std::uint32_t seen) noexcept {
+  [[gnu::noinline]] bool touch_clean(key& k, std::uint32_t seen,
+                                     const lent_hand* hand) noexcept {
     if ((seen & key::closed) != 0) return false;  // what is refused has no effects
     errand todo;
+    todo.hand = hand;
     const bool open = mark(k, todo);
     crew_.run(todo);
     return open;
@@ -236,10 +233,11 @@ private:
   // Returns: the next key, which is being sent from now on; nullptr: there is none just now.
   key* take(errand& todo) noexcept {
     promote(todo);
-    if (ready_.empty()) return nullptr;
-    key& k = ready_.pop_front();
+    if (!queue_.any_ready()) return nullptr;
+    key& k = queue_.take();
     // order: acquire [mirror.take] pairs with [mirror.mark]: sees each change
-    const std::uint32_t before = k.word.fetch_and(~key::dirty, std::memory_order_acquire);
+    const std::uint32_t before =
+        k.word.fetch_and(~(key::dirty | key::stuck), std::memory_order_acquire);
     k.at = mirror_place::sending;
     k.last = (before & key::closed) != 0;
     k.resting = (before & key::dirty) == 0;
@@ -254,32 +252,35 @@ private:
     return &k;
   }
 
-  // Returns: when the first of those that are not ready is due; max: never.
-  time_point first_due() const noexcept {
-    return due_.first() == nullptr ? time_point::max() : due_.first()->deadline;
-  }
-  bool any_ready() const noexcept { return !ready_.empty(); }
+  time_point first_due() const noexcept { return queue_.first_due(); }
+  bool any_ready() const noexcept { return queue_.any_ready(); }
+  bool any_waits() const noexcept { return !queue_.empty(); }
   bool at_end() const noexcept { return closing_ && in_line_ == 0; }
   bool closing() const noexcept { return closing_; }
 
   // Effects: those whose time has come are ready. One of them is the caller's affair.
   void promote(errand& todo) noexcept {
-    if (due_.first() == nullptr) return;
+    if (first_due() == time_point::max()) return;
     const time_point now = crew_.now();
-    for (bool others = false; due_.first() != nullptr && due_.first()->deadline <= now;) {
-      auto& first = static_cast<mirror_due<Version>&>(*due_.first());
-      due_.remove(first);
-      first.of->at = mirror_place::ready;
-      ready_.push_back(*first.of);
+    for (bool others = false; queue_.promote(now);) {
       if (std::exchange(others, true)) crew_.need_sender(todo);
     }
   }
 
+  // Effects: nobody will come for those in line: the next touch or flush of one of them asks for a
+  //          sender again, who serves all.
+  void strand() noexcept {
+    queue_.for_each([](key& k) {
+      // order: relaxed: under the lock; a touch that has not seen it came before
+      k.word.fetch_or(key::stuck, std::memory_order_relaxed);
+    });
+  }
+
   // ---- for the crew: without a lock -------------------------------------------------------------
 
-  // Effects: one send.
-  void send(key& k) noexcept {
-    if (k.resting) return finish(k, {mirror_end::skipped}, nanoseconds(0));
+  // Effects: one send, and then what is to be done.
+  void send(key& k, errand& todo) noexcept {
+    if (k.resting) return finish(k, {mirror_end::skipped}, nanoseconds(0), todo);
     if (looks()) Fence::heavy();
     const attempt done = owner_.attempt(k);
     nanoseconds pause{0};
@@ -288,7 +289,7 @@ private:
       surface(k, done);
       pause = owner_.pause(k.failures);
     }
-    finish(k, done, pause);
+    finish(k, done, pause, todo);
   }
 
   void surface(key& k, const attempt& done) noexcept {
@@ -303,9 +304,8 @@ private:
     owner_.surface(k, {k.failures, done.result(), done.error, late});
   }
 
-  void finish(key& k, const attempt& done, nanoseconds pause) noexcept {
+  void finish(key& k, const attempt& done, nanoseconds pause, errand& todo) noexcept {
     node* answered = nullptr;
-    errand todo;
     {
       [[maybe_unused]] const auto home = owner_.hold(k);
       const std::lock_guard lock(mutex_);
@@ -330,9 +330,19 @@ private:
     if ((k.word.load(std::memory_order_relaxed) & key::dirty) == 0) return;
     if (pace_.max_staleness != nanoseconds(0) && k.since == time_point{}) k.since = crew_.now();
     if (k.at == mirror_place::timed) k.resting = false;
-    if (k.at != mirror_place::idle) return;
-    ++in_line_;
-    make_ready(k, todo);
+    if (k.at == mirror_place::idle) {
+      ++in_line_;
+      make_ready(k, todo);
+    } else {
+      ask_again(k, todo);
+    }
+  }
+
+  void ask_again(key& k, errand& todo) noexcept {
+    // order: relaxed: set and cleared under the lock
+    const std::uint32_t before = k.word.fetch_and(~key::stuck, std::memory_order_relaxed);
+    if ((before & key::stuck) == 0) return;
+    k.at == mirror_place::ready ? crew_.need_sender(todo) : crew_.need_alarm(todo);
   }
 
   void shut(key& k, node*& answered, errand& todo) noexcept {
@@ -340,7 +350,7 @@ private:
     k.word.fetch_or(key::closed, std::memory_order_relaxed);
     list_if_due(k, todo);
     if (k.at == mirror_place::timed) {
-      due_.remove(*k.due);
+      queue_.remove(k);
       make_ready(k, todo);
     } else if (k.at == mirror_place::idle) {
       k.at = mirror_place::stopped;
@@ -349,22 +359,18 @@ private:
   }
 
   void make_ready(key& k, errand& todo) noexcept {
-    k.at = mirror_place::ready;
-    ready_.push_back(k);
+    queue_.make_ready(k);
     crew_.need_sender(todo);
   }
 
   void wait_until(key& k, time_point when, errand& todo) noexcept {
-    k.at = mirror_place::timed;
-    k.due.emplace(when, k);
-    due_.add(*k.due);
+    queue_.wait_until(k, when);
     crew_.need_alarm(todo);
   }
 
   // Effects: after a failure: the same again later, with what the source holds by then.
   void keep(key& k, mirror_end how, nanoseconds pause, node*& answered, errand& todo) noexcept {
-    ++numbers_.failures;
-    if (how == mirror_end::unknown) ++numbers_.unknown;
+    count(how, numbers_);
     const bool surfaced = k.failures % pace_.attempts == 0;
     if (surfaced) k.collect(mirror_flush_result::failed, answered);
     if (k.abandoned || (surfaced && k.last)) {
@@ -397,9 +403,7 @@ private:
   }
 
   void confirm(key& k, const attempt& done, node*& answered) noexcept {
-    if (done.how == mirror_end::applied) ++numbers_.writes;
-    if (done.how == mirror_end::stale) ++numbers_.stale;
-    if (done.how == mirror_end::skipped) ++numbers_.skipped;
+    count(done.how, numbers_);
     if (pace_.max_staleness != nanoseconds(0) && !k.overdue && until_stale(k) <= nanoseconds(0)) {
       ++numbers_.overdue;
     }
@@ -439,8 +443,7 @@ private:
 
   futex_mutex mutex_;
   // All under mutex_.
-  ring_of<key> ready_;
-  alarm_heap due_;
+  mirror_queue<Version> queue_;
   std::size_t in_line_ = 0;  // keys that are ready, timed or being sent
   bool closing_ = false;
   mirror_statistics numbers_{};

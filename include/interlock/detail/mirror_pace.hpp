@@ -115,6 +115,16 @@ constexpr mirror_end end_of(mirror_write_result result) noexcept {
   }
 }
 
+constexpr void count(mirror_end how, mirror_statistics& all) noexcept {
+  switch (how) {
+    case mirror_end::applied: ++all.writes; break;
+    case mirror_end::stale: ++all.stale; break;
+    case mirror_end::skipped: ++all.skipped; break;
+    case mirror_end::unknown: ++all.unknown; [[fallthrough]];
+    default: ++all.failures;
+  }
+}
+
 // Effects: what `once` answers is how it ended; if it throws, nobody knows.
 template <class Version, class F>
 mirror_attempt<Version> attempt_once(F once) noexcept {

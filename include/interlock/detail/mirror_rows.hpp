@@ -124,8 +124,9 @@ public:
   // Returns: false if closed: then nothing was changed.
   // Throws: std::bad_alloc; what change and the key throw: then there is no new row.
   template <class F>
-  bool touch(const Key& name, F change) {
+  bool touch(const Key& name, F change, const lent_hand* hand = nullptr) {
     errand todo;
+    todo.hand = hand;
     {
       const std::uint64_t hash = spread(name);
       shard& home = home_of(hash);
@@ -153,7 +154,8 @@ public:
   }
   bool touch(row& pinned) noexcept { return line_.touch(pinned); }
   void touch(const flush_request& what) {
-    touch(what.name, [](const row&) {});
+    const lent_hand none = lent_hand::none();  // its wait is over
+    touch(what.name, [](const row&) {}, &none);
   }
   void unpin(row& r) noexcept {
     std::unique_ptr<row> spare;
@@ -172,6 +174,7 @@ public:
   }
   bool enlist(const flush_request& what, node& n) {
     errand todo;
+    lent_hand hand;
     bool listed = false;
     {
       shard& home = home_of(what.hash);
@@ -179,18 +182,23 @@ public:
       if (std::exchange(n.who.ended, true) || home.closed) return false;
       row& r = at(home, what.hash, what.name);  // throws: then it has ended
       n.who.ended = false;
-      listed = line_.enlist(r, n, todo);
+      listed = line_.enlist(r, n, todo, hand);
       if (!listed && line_.is_spare(r)) home.rows.remove(r);
     }
-    line_.run(todo);
+    line_.run(todo, hand);
     return listed;
   }
   bool leave(const flush_request& what, node& n, const wait_status* why) noexcept {
-    shard& home = home_of(what.hash);
-    const std::lock_guard lock(home.mutex);
-    key* spare = nullptr;
-    const bool was_listed = line_.withdraw(n, why, spare);
-    if (spare != nullptr) home.rows.remove(static_cast<row&>(*spare));
+    errand todo;
+    bool was_listed = false;
+    {
+      shard& home = home_of(what.hash);
+      const std::lock_guard lock(home.mutex);
+      key* spare = nullptr;
+      was_listed = line_.withdraw(n, why, spare, todo);
+      if (spare != nullptr) home.rows.remove(static_cast<row&>(*spare));
+    }
+    line_.run(todo);
     return was_listed;
   }
 
@@ -200,8 +208,9 @@ public:
     if (line_.is_sender()) {
       throw_deadlock("interlock::mirror: close() on the thread that sends would wait for itself");
     }
+    lent_hand hand{deadline};
     for_all([&](shard& home, node*& answered, errand& todo) {
-      todo.until = deadline;
+      todo.hand = &hand;
       home.closed = true;
       home.rows.for_each([&](row& r) { line_.close(r, answered, todo); });
     });
@@ -223,7 +232,7 @@ public:
     for (shard& home : shards_) {
       const std::lock_guard lock(home.mutex);
       home.rows.for_each([&](row& r) {
-        line_.look_at(r, [&](const key&) {
+        line_.locked([&] {
           const bool in_flight = r.at == mirror_place::sending;
           if (r.lost || in_flight) f(r, in_flight);
         });
