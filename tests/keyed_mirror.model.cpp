@@ -221,6 +221,26 @@ void numbers(world& w) {
   });
 }
 
+// Each batch has a number of its own, whatever its key.
+void numbers_differ(world& w) {
+  struct scene {
+    mirror_version of[2];
+    sums rows{[this](int key, int, const mirror_version& version) {
+                of[key] = version;
+                return mirror_write_result::applied;
+              },
+              [](int& sum, int&& more) { sum += more; }, by_touchers(2), 1};
+  };
+  auto* const s = new scene;
+  for (const int key : {0, 1}) {
+    w.thread([s, key] { s->rows.touch(key, 1); });
+  }
+  w.finally([s] {
+    testing::check(s->of[0] != s->of[1], "no other batch has its number");
+    delete s;
+  });
+}
+
 // ---- caches that readers fill -------------------------------------------------------------------
 
 void fills(world& w, bool leased) {
@@ -329,6 +349,10 @@ TEST_CASE("merging_mirror: each update counts once, whatever the first write's f
   proved([](world& w) { adds(w, mirror_write_result::failed); }, whole_waits());
 }
 
+TEST_CASE("merging_mirror: batches of two keys at once have different numbers") {
+  proved(numbers_differ, whole_waits());
+}
+
 TEST_CASE("merging_mirror: batches of a key have numbers that grow", "[.deep]") {
   proved(numbers, whole_waits());
 }
@@ -351,6 +375,7 @@ TEST_CASE("keyed_mirror: mutants", "[.mutants]") {
   how.how = whole_waits();
   mutants({[](world& w) { fills(w, true); }, [](world& w) { touches(w, 2, 1, 0); },
            [](world& w) { adds(w, applied); },
-           [](world& w) { adds(w, mirror_write_result::unknown); }, pins, flushes, closes, stops},
+           [](world& w) { adds(w, mirror_write_result::unknown); }, pins, flushes, closes, stops,
+           numbers_differ},
           how);
 }
