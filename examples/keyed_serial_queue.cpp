@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // keyed_serial_queue: transfers in order for each account, side by side for different accounts.
-// Prints: alice 70 bob 130, then 60
+// Prints: alice 70 bob 130, then 60; 100 letters
 
 #include <interlock/inplace_stop_token.hpp>
 #include <interlock/keyed_serial_queue.hpp>
@@ -30,7 +30,15 @@ int main() {
   interlock::inplace_stop_source stop;
   const bool paid = interlock::sync_wait(pay(accounts, alice, stop.get_token()));
   accounts.drain();
-  std::printf("alice %d bob %d, then %d\n", left, bob, alice);
+
+  int letters = 0;
+  keyed_serial_queue<std::string> mail({.capacity = 2, .workers = 1});
+  for (int i = 0; i < 100; ++i) {
+    const auto placed = mail.post_wait("bob", [&] { ++letters; });
+    if (placed != interlock::post_result::accepted) return 1;
+  }
+  mail.drain();
+  std::printf("alice %d bob %d, then %d; %d letters\n", left, bob, alice, letters);
   const bool both = debit == interlock::post_result::accepted && credit == debit;
-  return both && left == 70 && bob == 130 && paid && alice == 60 ? 0 : 1;
+  return both && left == 70 && bob == 130 && paid && alice == 60 && letters == 100 ? 0 : 1;
 }

@@ -581,6 +581,13 @@ TEST_CASE("an empty function is refused by name") {
   CHECK_THROWS_AS(queue.post(1, std::function<void()>()), std::invalid_argument);
   void (*const nothing)() = nullptr;
   CHECK_THROWS_AS(queue.post(1, nothing), std::invalid_argument);
+  const inplace_stop_source stop;
+  CHECK_THROWS_AS(queue.post(1, nothing, stop.get_token()), std::invalid_argument);
+  CHECK_THROWS_AS(queue.post_droppable(1, nothing), std::invalid_argument);
+  CHECK_THROWS_AS(queue.post_wait(1, std::function<void()>()), std::invalid_argument);
+  CHECK_THROWS_AS(queue.submit_future(1, nothing), std::invalid_argument);
+  CHECK_THROWS_AS(queue.async_post(1, std::function<void()>()), std::invalid_argument);
+  CHECK_THROWS_AS(queue.async_post(1, nothing, stop.get_token()), std::invalid_argument);
   CHECK(queue.active_keys_approx() == 0);
   CHECK(queue.stats().accepted == 0);
 }
@@ -995,6 +1002,555 @@ TEST_CASE("an executor that runs the job inside the call nests nothing") {
   queue.drain();
   CHECK(deepest == 1);
   CHECK(queue.stats().completed == 1001);
+}
+
+// ---- who waits for a place, stops of what is queued, futures ------------------------------------
+
+namespace {
+
+auto soon() { return std::chrono::steady_clock::now() + 1ms; }
+auto late() { return std::chrono::steady_clock::now() + 1h; }
+
+// Who waits for a place stands in the line, and counts there.
+template <class Queue>
+void await_depth(const Queue& queue, int key, std::size_t depth) {
+  while (queue.depth_approx(key) != depth) std::this_thread::yield();
+}
+
+}  // namespace
+
+TEST_CASE("A stopped keyed task is destroyed and gives back its place at once") {
+  each_way([](queue_options options) {
+    options.capacity = 1;
+    keyed_serial_queue<int> queue(options);
+    inplace_stop_source stop;
+    const auto alive = std::make_shared<int>(0);
+    int ran = 0;
+    {
+      occupied busy(queue, 1);
+      CHECK(queue.post(1, [alive, &ran] { ++ran; }, stop.get_token()) == post_result::accepted);
+      CHECK(queue.post(1, [&ran] { ++ran; }) == post_result::full);
+      CHECK(alive.use_count() == 2);
+      stop.request_stop();
+      CHECK(alive.use_count() == 1);
+      CHECK(queue.depth_approx(1) == 0);
+      CHECK(queue.post(1, [&ran] { ran += 10; }) == post_result::accepted);
+      CHECK(queue.post(1, [&ran] { ++ran; }, stop.get_token()) == post_result::cancelled);
+    }
+    queue.drain();
+    CHECK(ran == 10);
+    CHECK(queue.stats().cancelled == 1);
+    check_sums(queue);
+    inplace_stop_source unused;
+    CHECK(queue.post(1, [&ran] { ++ran; }, unused.get_token()) == post_result::accepted);
+    queue.drain();
+    unused.request_stop();  // behind its end: no effect
+    CHECK(ran == 11);
+  });
+}
+
+TEST_CASE("A stopped keyed task at rest leaves its key to the next, or to nobody") {
+  held_jobs jobs;
+  queue_options options;
+  options.executor = std::ref(jobs);
+  keyed_serial_queue<int> queue(options);
+  std::array<inplace_stop_source, 2> stops;
+  std::vector<int> ran;
+  const auto note = [&ran](int i) { return [&ran, i] { ran.push_back(i); }; };
+  CHECK(queue.post(1, note(1), stops[0].get_token()) == post_result::accepted);
+  CHECK(queue.post(1, note(2)) == post_result::accepted);
+  CHECK(queue.post(2, note(3), stops[1].get_token()) == post_result::accepted);
+  stops[0].request_stop();
+  stops[1].request_stop();
+  CHECK(queue.active_keys_approx() == 1);
+  while (queue.active_keys_approx() != 0) jobs.run_all();
+  CHECK(ran == std::vector{2});
+  CHECK(queue.stats().cancelled == 2);
+  check_sums(queue);
+  jobs.run_all();
+}
+
+TEST_CASE("A keyed post waits for a place until its deadline, its stop or the end of key or queue") {
+  each_way([](queue_options options) {
+    options.capacity = 1;
+    keyed_serial_queue<int> queue(options);
+    int ran = 0;
+    const auto count = [&ran] { ++ran; };
+    std::array<post_result, 4> how{};
+    inplace_stop_source stop;
+    {
+      occupied busy(queue, 1);
+      CHECK(queue.post_wait(1, count) == post_result::accepted);
+      CHECK(queue.post_wait_until(soon(), 1, count) == post_result::timed_out);
+      std::thread one([&] { how[0] = queue.post_wait(1, count, stop.get_token()); });
+      await_depth(queue, 1, 2);
+      stop.request_stop();
+      one.join();
+      CHECK(queue.post_wait(1, count, stop.get_token()) == post_result::cancelled);
+      CHECK(queue.depth_approx(1) == 1);
+      std::thread two([&] { how[1] = queue.post_wait(1, count); });
+      await_depth(queue, 1, 2);
+      busy.release();
+      two.join();
+    }
+    queue.drain();
+    CHECK(how[0] == post_result::cancelled);
+    CHECK(how[1] == post_result::accepted);
+    CHECK(ran == 2);
+    CHECK(queue.stats().accepted == queue.stats().completed);
+    for (const bool all : {false, true}) {
+      occupied busy(queue, 1);
+      CHECK(queue.post(1, count) == post_result::accepted);
+      std::thread three([&] { how[all ? 2 : 3] = queue.post_wait(1, count); });
+      await_depth(queue, 1, 2);
+      all ? queue.close() : queue.close(1);
+      three.join();
+      queue.reopen(1);
+    }
+    CHECK(how[2] == post_result::closed);
+    CHECK(how[3] == post_result::closed);
+    queue.drain();
+    CHECK(ran == 4);
+    CHECK(queue.depth_approx(1) == 0);
+    check_sums(queue);
+  });
+}
+
+TEST_CASE("A thread that waits for a place goes on when there is one, not when its task has run") {
+  each_way([](queue_options options) {
+    options.capacity = 1;
+    keyed_serial_queue<int> queue(options);
+    std::binary_semaphore posted{0};
+    bool before = false;
+    std::vector<int> ran;
+    occupied busy(queue, 1);
+    CHECK(queue.post(1, [&] {
+      posted.acquire();  // by who has waited for the place that this one has left
+      before = ran.empty();
+    }) == post_result::accepted);
+    std::thread waits([&] {
+      CHECK(queue.post_wait(1, [&] { ran.push_back(1); }) == post_result::accepted);
+      posted.release();
+    });
+    await_depth(queue, 1, 2);
+    busy.release();
+    waits.join();
+    queue.drain();
+    CHECK(before);
+    CHECK(ran == std::vector{1});
+  });
+}
+
+TEST_CASE("co_await async_post waits for a place of its key, in the order of arrival") {
+  each_way([](queue_options options) {
+    options.capacity = 1;
+    keyed_serial_queue<std::string> queue(options);
+    manual_timer timer;
+    inplace_stop_source stop;
+    const std::string key(100, 'k');
+    std::vector<int> ran;
+    std::vector<post_result> how;
+    std::counting_semaphore<> told{0};
+    const auto client = [&](int i) -> support::detached {
+      const post_result got = co_await queue.async_post(key, [&ran, i] { ran.push_back(i); });
+      if (got == post_result::accepted) told.release();
+      if (got == post_result::closed) how.push_back(got);
+    };
+    const auto stopped = [&]() -> support::detached {
+      const post_result got =
+          co_await queue.async_post(key, [&ran] { ran.push_back(-1); }, stop.get_token());
+      how.push_back(got);
+    };
+    const auto delayed = [&]() -> support::detached {
+      const auto end = timer.now() + 1s;
+      const post_result got =
+          co_await queue.async_post_until(timer, end, key, [&ran] { ran.push_back(-1); });
+      how.push_back(got);
+    };
+    {
+      occupied busy(queue, key);
+      client(1);
+      told.acquire();
+      client(2);
+      stopped();
+      client(3);
+      delayed();
+      client(4);
+      CHECK(queue.depth_approx(key) == 6);
+      stop.request_stop();
+      timer.advance_to(timer.now() + 1s);
+      CHECK(how == std::vector{post_result::cancelled, post_result::timed_out});
+      CHECK(queue.depth_approx(key) == 4);
+      CHECK(queue.post(key, [] {}) == post_result::full);
+      stopped();
+      CHECK(how.back() == post_result::cancelled);
+    }
+    for (int i = 0; i < 3; ++i) told.acquire();
+    queue.drain();
+    CHECK(ran == std::vector{1, 2, 3, 4});
+    CHECK(queue.stats().cancelled == 0);
+    check_sums(queue);
+    {
+      occupied busy(queue, key);
+      client(5);
+      client(6);
+      told.acquire();
+      queue.close();
+      CHECK(how.back() == post_result::closed);
+      how.clear();
+      client(7);
+      CHECK(how == std::vector{post_result::closed});
+    }
+    queue.drain();
+    CHECK(ran.size() == 5);
+    check_sums(queue);
+  });
+}
+
+TEST_CASE("What waits for a place and what does not keep the order of their key") {
+  each_way([](queue_options options) {
+    options.capacity = 2;
+    options.quantum = 1;
+    keyed_serial_queue<int> queue(options);
+    std::vector<int> ran;
+    std::vector<std::thread> threads;
+    std::atomic<int> ended{0};
+    const auto note = [&ran](int i) { return [&ran, i] { ran.push_back(i); }; };
+    const auto posts = [&](int i) -> support::detached {
+      const post_result got = co_await queue.async_post(1, note(i));
+      ended += got == post_result::accepted;
+    };
+    {
+      occupied busy(queue, 1);
+      for (int i = 0; i < 12; ++i) {
+        if (i % 3 == 0) threads.emplace_back([&, i] { queue.run(1, note(i)); });
+        if (i % 3 == 1) posts(i);
+        if (i % 3 == 2) {
+          threads.emplace_back([&, i] { ended += queue.post_wait(1, note(i)) == post_result::accepted; });
+        }
+        await_depth(queue, 1, static_cast<std::size_t>(i) + 1);
+      }
+    }
+    for (std::thread& each : threads) each.join();
+    queue.drain();
+    while (ended != 8) std::this_thread::yield();
+    CHECK(ran == std::vector{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11});
+    check_sums(queue);
+  });
+}
+
+TEST_CASE("Where all keys share the places, who waits has one in its turn at the latest") {
+  each_way([](const queue_options& options) {
+    keyed_serial_queue<int> queue(options, {.total = 1});
+    int ran = 0;
+    std::atomic<bool> over{false};
+    const auto posts = [&](int key) -> support::detached {
+      const post_result got = co_await queue.async_post(key, [&ran] { ++ran; });
+      CHECK(got == post_result::accepted);
+      over = true;
+    };
+    {
+      occupied busy(queue, 1);
+      CHECK(queue.post(1, [&ran] { ++ran; }) == post_result::accepted);
+      CHECK(queue.post_wait(2, [&ran] { ++ran; }) == post_result::accepted);  // idle: its turn
+      queue.drain(2);
+      CHECK(ran == 1);
+      posts(2);
+      while (!over) std::this_thread::yield();
+      queue.drain(2);
+      CHECK(ran == 2);
+      occupied other(queue, 3);
+      std::thread waits([&] {
+        CHECK(queue.post_wait(3, [&ran] { ++ran; }) == post_result::accepted);
+      });
+      await_depth(queue, 3, 1);
+      CHECK(queue.post(3, [] {}) == post_result::full);
+      other.release();
+      waits.join();
+      queue.drain(3);
+      CHECK(ran == 3);
+    }
+    queue.drain();
+    CHECK(ran == 4);
+    check_sums(queue);
+  });
+}
+
+TEST_CASE("cancel_pending makes room for those who wait, and does not end them") {
+  each_way([](queue_options options) {
+    options.capacity = 2;
+    keyed_serial_queue<int> queue(options);
+    std::vector<int> ran;
+    std::atomic<int> told{0};
+    const auto posts = [&](int i) -> support::detached {
+      const post_result got = co_await queue.async_post(1, [&ran, i] { ran.push_back(i); });
+      told += got == post_result::accepted;
+    };
+    {
+      occupied busy(queue, 1);
+      for (int i = 0; i < 5; ++i) posts(i);
+      CHECK(told == 2);
+      queue.cancel_pending(1);
+      CHECK(told == 4);
+      queue.cancel_pending();
+      CHECK(told == 5);
+    }
+    queue.drain();
+    CHECK(ran == std::vector{4});
+    CHECK(queue.stats().cancelled == 4);
+    check_sums(queue);
+  });
+  // The same where nobody has begun what is first.
+  held_jobs jobs;
+  queue_options options{.capacity = 1};
+  options.executor = std::ref(jobs);
+  keyed_serial_queue<int> queue(options);
+  int ran = 0;
+  int told = 0;
+  const auto posts = [&]() -> support::detached {
+    const post_result got = co_await queue.async_post(1, [&ran] { ++ran; });
+    told += got == post_result::accepted;
+  };
+  for (int i = 0; i < 4; ++i) posts();
+  CHECK(told == 1);
+  queue.cancel_pending();
+  while (queue.active_keys_approx() != 0) jobs.run_all();
+  CHECK(told == 4);
+  CHECK(ran == 3);
+  CHECK(queue.stats().cancelled == 1);
+  check_sums(queue);
+  jobs.run_all();
+}
+
+TEST_CASE("A coroutine that waits for a place may be destroyed") {
+  keyed_serial_queue<int> queue({.capacity = 1});
+  const auto alive = std::make_shared<int>(0);
+  const auto posts = [&]() -> support::owned {
+    const auto keeps = [alive] {};
+    const post_result got = co_await queue.async_post(1, keeps);
+    static_cast<void>(got);
+  };
+  {
+    occupied busy(queue, 1);
+    CHECK(queue.post(1, [] {}) == post_result::accepted);
+    support::start_and_destroy(9, posts);
+    CHECK(queue.depth_approx(1) == 1);
+  }
+  queue.drain();
+  CHECK(alive.use_count() == 1);
+  CHECK(queue.stats().accepted == 2);
+}
+
+TEST_CASE("A coroutine that waits for a place of the key that it holds gets an error") {
+  each_way([](queue_options options) {
+    options.capacity = 1;
+    keyed_serial_queue<int> queue(options);
+    int ran = 0;
+    std::errc code{};
+    const auto outer = [&]() -> task<void> {
+      co_await queue.submit(1, [&]() -> task<void> {
+        const post_result first = co_await queue.async_post(1, [&ran] { ++ran; });
+        CHECK(first == post_result::accepted);
+        try {
+          static_cast<void>(co_await queue.async_post(1, [&ran] { ran += 100; }));
+        } catch (const std::system_error& e) {
+          code = static_cast<std::errc>(e.code().value());
+        }
+        const post_result other = co_await queue.async_post(2, [&ran] { ++ran; });
+        CHECK(other == post_result::accepted);
+        queue.drain(2);
+      });
+    };
+    interlock::sync_wait(outer());
+    queue.drain();
+    CHECK(code == deadlock);
+    CHECK(ran == 2);
+    check_sums(queue);
+  });
+}
+
+TEST_CASE("submit_future of a key gives what the task returns, throws, or that it was cancelled") {
+  each_way([](queue_options options) {
+    options.capacity = 1;
+    keyed_serial_queue<int> queue(options);
+    auto value = queue.submit_future(1, [] { return std::make_unique<int>(4); });
+    CHECK(*value.get() == 4);
+    queue.drain();
+    auto thrown = queue.submit_future(1, []() -> int { throw std::runtime_error("thrown"); });
+    queue.drain();
+    std::future<void> cancelled;
+    {
+      occupied busy(queue, 1);
+      cancelled = queue.submit_future(1, [] {});
+      CHECK(code_of([&] { static_cast<void>(queue.submit_future(1, [] {})); }) ==
+            std::errc::resource_unavailable_try_again);
+      queue.cancel_pending(1);
+    }
+    queue.drain();  // ThreadSanitizer does not see libstdc++ count the owners of an exception
+    CHECK_THROWS_AS(thrown.get(), std::runtime_error);
+    CHECK(code_of([&] { cancelled.get(); }) == std::errc::operation_canceled);
+    CHECK(queue.stats().failed == 1);
+    CHECK(queue.stats().cancelled == 1);
+    check_sums(queue);
+    queue.close();
+    CHECK(code_of([&] { static_cast<void>(queue.submit_future(1, [] {})); }) ==
+          std::errc::broken_pipe);
+  });
+}
+
+TEST_CASE("drain_until of a key or of all gives up at its deadline and leaves no trace") {
+  each_way([](const queue_options& options) {
+    keyed_serial_queue<int> queue(options);
+    {
+      occupied one(queue, 1);
+      occupied two(queue, 2);
+      CHECK_FALSE(queue.drain_until(soon()));
+      CHECK_FALSE(queue.drain_until(soon(), 1));
+      CHECK(queue.drain_until(soon(), 3));
+      CHECK(queue.depth_approx(1) == 0);
+      one.release();
+      CHECK(queue.drain_until(late(), 1));
+      CHECK_FALSE(queue.drain_until(soon()));
+    }
+    CHECK(queue.drain_until(late()));
+    CHECK(queue.active_keys_approx() == 0);
+    CHECK(queue.stats().cancelled == 0);
+    check_sums(queue);
+    queue.run(1, [&] {
+      CHECK(code_of([&] { static_cast<void>(queue.drain_until(late(), 1)); }) == deadlock);
+      CHECK(code_of([&] { static_cast<void>(queue.drain_until(late())); }) == deadlock);
+      CHECK(queue.drain_until(late(), 2));
+    });
+  });
+}
+
+TEST_CASE("drain of a keyed queue waits until the captures of what has ended early are destroyed") {
+  struct slow {
+    slow(std::binary_semaphore& b, std::binary_semaphore& g) : begun(&b), go(&g) {}
+    slow(slow&& other) noexcept : begun(std::exchange(other.begun, nullptr)), go(other.go) {}
+    ~slow() {
+      if (begun == nullptr) return;
+      begun->release();
+      go->acquire();
+    }
+    void operator()() const {}
+    std::binary_semaphore* begun;
+    std::binary_semaphore* go;
+  };
+  for (const std::string by : {"stop", "drop", "cancel", "cancel of all"}) {
+    keyed_serial_queue<int> queue({.capacity = 1, .full = interlock::when_full::drop_oldest});
+    inplace_stop_source stop;
+    std::binary_semaphore begun{0};
+    std::binary_semaphore go{0};
+    std::thread other;
+    {
+      occupied busy(queue, 1);
+      const auto posted = by == "stop" ? queue.post(1, slow(begun, go), stop.get_token())
+                                       : queue.post_droppable(1, slow(begun, go));
+      CHECK(posted == post_result::accepted);
+      other = std::thread([&] {
+        if (by == "stop") stop.request_stop();
+        if (by == "drop") static_cast<void>(queue.post(1, [] {}));
+        if (by == "cancel") queue.cancel_pending(1);
+        if (by == "cancel of all") queue.cancel_pending();
+      });
+      begun.acquire();
+    }
+    CHECK_FALSE(queue.drain_until(soon()));
+    CHECK_FALSE(queue.drain_until(soon(), 1));
+    go.release();
+    queue.drain();
+    other.join();
+    check_sums(queue);
+  }
+}
+
+TEST_CASE("Whoever gets the place of a stopped keyed task may destroy the queue") {
+  auto queue = std::make_unique<keyed_serial_queue<int>>(queue_options{.capacity = 1});
+  inplace_stop_source stop;
+  int ran = 0;
+  std::binary_semaphore placed{0};
+  const auto posts = [&]() -> support::detached {
+    const post_result got = co_await queue->async_post(1, [&ran] { ++ran; });
+    CHECK(got == post_result::accepted);
+    placed.release();
+  };
+  std::thread destroys;
+  {
+    occupied busy(*queue, 1);
+    CHECK(queue->post(1, [&ran] { ran += 100; }, stop.get_token()) == post_result::accepted);
+    posts();
+    destroys = std::thread([&] {
+      placed.acquire();
+      queue.reset();
+    });
+    stop.request_stop();
+  }
+  destroys.join();
+  CHECK(ran == 1);
+}
+
+TEST_CASE("After close each keyed call says so, and nothing runs") {
+  each_way([](queue_options options) {
+    options.capacity = 2;
+    keyed_serial_queue<int> queue(options);
+    inplace_stop_source stop;
+    manual_timer timer;
+    const auto token = stop.get_token();
+    int ran = 0;
+    const auto f = [&ran] { ++ran; };
+    queue.close();
+    CHECK(queue.post(1, f) == post_result::closed);
+    CHECK(queue.post(1, f, token) == post_result::closed);
+    CHECK(queue.post_droppable(1, f) == post_result::closed);
+    CHECK(queue.post_wait(1, f) == post_result::closed);
+    CHECK(queue.post_wait(1, f, token) == post_result::closed);
+    CHECK(queue.post_wait_until(soon(), 1, f) == post_result::closed);
+    CHECK(queue.run(1, f, token).status() == wait_status::closed);
+    CHECK(queue.run_until(soon(), 1, f).status() == wait_status::closed);
+    CHECK_FALSE(queue.try_run(1, f));
+    CHECK(code_of([&] { queue.run(1, f); }) == std::errc::broken_pipe);
+    CHECK(code_of([&] { static_cast<void>(queue.submit_future(1, f)); }) == std::errc::broken_pipe);
+    const auto client = [&]() -> task<void> {
+      CHECK(co_await queue.async_post(1, f) == post_result::closed);
+      CHECK(co_await queue.async_post(1, f, token) == post_result::closed);
+      CHECK(co_await queue.async_post_until(timer, timer.now() + 1s, 1, f) == post_result::closed);
+      const auto stopped = co_await queue.submit(1, f, token);
+      CHECK(stopped.status() == wait_status::closed);
+      co_await queue.submit(1, f);
+    };
+    CHECK(code_of([&] { interlock::sync_wait(client()); }) == std::errc::broken_pipe);
+    queue.drain();
+    CHECK(queue.drain_until(soon()));
+    CHECK(ran == 0);
+    CHECK(queue.stats().accepted == 0);
+  });
+}
+
+TEST_CASE("From inside of a task each call that would wait for its own key says so") {
+  each_way([](queue_options options) {
+    options.capacity = 1;
+    keyed_serial_queue<int> queue(options);
+    inplace_stop_source stop;
+    int posted = 0;
+    queue.run(1, [&] {
+      const auto never = [] { FAIL("it would have overtaken its caller"); };
+      CHECK_FALSE(queue.try_run(1, never));
+      CHECK(code_of([&] { queue.run(1, never); }) == deadlock);
+      CHECK(code_of([&] { static_cast<void>(queue.run(1, never, stop.get_token())); }) == deadlock);
+      CHECK(code_of([&] { queue.drain(1); }) == deadlock);
+      CHECK(queue.post_wait(1, [&posted] { ++posted; }) == post_result::accepted);
+      CHECK(code_of([&] { static_cast<void>(queue.post_wait(1, never)); }) == deadlock);
+      CHECK(code_of([&] { static_cast<void>(queue.post_wait_until(late(), 1, never)); }) == deadlock);
+      CHECK(code_of([&] { static_cast<void>(queue.post_wait(1, never, stop.get_token())); }) ==
+            deadlock);
+      CHECK(queue.post(1, never, stop.get_token()) == post_result::full);
+      CHECK(queue.depth_approx(1) == 1);
+    });
+    queue.drain();
+    CHECK(posted == 1);
+    check_sums(queue);
+  });
 }
 
 // ---- bounds that drop, numbers ------------------------------------------------------------------

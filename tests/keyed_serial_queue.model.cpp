@@ -14,13 +14,15 @@
 #include <functional>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <system_error>
 #include <type_traits>
 #include <utility>
 #include <vector>
 
-#include "testing/job_thread.hpp"
+#include "support/detached.hpp"
 #include "support/stopping.hpp"
+#include "testing/job_thread.hpp"
 #include "testing/last_user.hpp"
 
 namespace {
@@ -386,6 +388,143 @@ void chain_of_keys(world& w) {
   });
 }
 
+// ---- places, and tasks that end early -----------------------------------------------------------
+
+// One place, which a task of the key has that another thread does.
+void full_key(world& w, book& b, std::atomic<int>& busy) {
+  w.thread([&b, &busy] {
+    b.accounts.run(1, [&] {
+      const auto posted = b.accounts.post(1, [&b] { b.entries[1].push_back(1); });
+      testing::check(posted == post_result::accepted, "there was a place");
+      raise(busy);
+    });
+  });
+}
+void check_ends(book& b, int expected) {
+  b.accounts.drain();
+  const auto all = b.accounts.stats();
+  testing::check(static_cast<int>(b.entries[1].size()) == expected, "what was accepted has run");
+  testing::check(all.accepted == all.completed + all.cancelled, "one end each");
+}
+
+queue_options one_place() {
+  queue_options how;
+  how.capacity = 1;
+  return how;
+}
+
+// The place is given while the runner goes from one to the next. The queue goes right after.
+void waits_for_a_place(world& w) {
+  auto* const b = new book(one_place());
+  auto* const busy = new std::atomic<int>(0);
+  full_key(w, *b, *busy);
+  w.thread([b, busy] {
+    await(*busy, 1);
+    const auto how = b->accounts.post_wait(1, [b] { b->entries[1].push_back(2); });
+    testing::check(how == post_result::accepted, "there is a place in the end");
+  });
+  w.finally([b, busy] {
+    check_ends(*b, 2);
+    testing::check(b->entries[1] == std::vector<int>{1, 2}, "in order");
+    delete b;
+    delete busy;
+  });
+}
+
+support::detached posts_to(book& b, post_result& told) {
+  told = co_await b.accounts.async_post(1, [&b] { b.entries[1].push_back(2); });
+}
+support::detached posts_to(book& b, post_result& told, support::stop_source& stop) {
+  told = co_await b.accounts.async_post(
+      1, [&b] { b.entries[1].push_back(2); }, stop.get_token());
+}
+
+// A coroutine gets its place, or the end that its thread makes for it. `late`: another thread does
+// that, and a third one waits for the place.
+enum class beside { nothing, close, close_of_key, cancel, stop };
+void place_beside(world& w, beside what, bool late) {
+  auto* const b = new book(one_place());
+  auto* const busy = new std::atomic<int>(0);
+  auto* const stop = new support::stop_source;
+  post_result how = post_result::full;
+  full_key(w, *b, *busy);
+  const auto end = [b, stop, what] {
+    if (what == beside::close) b->accounts.close();
+    if (what == beside::close_of_key) b->accounts.close(1);
+    if (what == beside::cancel) b->accounts.cancel_pending(1);
+    if (what == beside::stop) stop->request_stop();
+  };
+  w.thread([&how, b, busy, stop, what, late, end] {
+    await(*busy, 1);
+    if (late) {
+      how = b->accounts.post_wait(1, [b] { b->entries[1].push_back(2); }, stop->get_token());
+    } else if (what == beside::stop) {
+      posts_to(*b, how, *stop);
+    } else {
+      posts_to(*b, how);
+    }
+    if (!late) end();
+  });
+  if (late) {
+    w.thread([busy, end] {
+      await(*busy, 1);
+      end();
+    });
+  }
+  w.finally([&w, &how, b, busy, stop, what] {
+    const bool closes = what == beside::close || what == beside::close_of_key;
+    const auto refusal = closes ? post_result::closed : post_result::cancelled;
+    testing::check(how == post_result::accepted || how == refusal, "one of the two");
+    const int accepted = how == post_result::accepted;
+    const auto cancelled = static_cast<int>(b->accounts.stats().cancelled);
+    check_ends(*b, 1 + accepted - cancelled);
+    w.outcome(accepted, cancelled);
+    testing::check(what == beside::cancel || cancelled == 0, "only by a cancel");
+    delete b;
+    delete busy;
+    delete stop;
+  });
+}
+
+// A stop of a queued task beside its turn, as the queue goes. Then its captures are gone as well.
+void stopped_post(world& w) {
+  auto* const b = new book(one_place());
+  auto* const stop = new support::stop_source;
+  auto* const left = new std::atomic<int>(2);
+  std::atomic<int> busy{0}, queued{0};
+  int captured = 0;
+  struct leaving {
+    explicit leaving(int* w) : where(w) {}
+    leaving(leaving&& other) noexcept : where(std::exchange(other.where, nullptr)) {}
+    ~leaving() {
+      if (where != nullptr) ++*where;
+    }
+    int* where;
+  };
+  w.thread([&, b, stop, left] {
+    b->accounts.run(1, [&] {
+      raise(busy);
+      await(queued, 1);
+    });
+    b->accounts.drain(1);
+    testing::check(captured == 1, "its captures are destroyed");
+    const auto all = b->accounts.stats();
+    testing::check(all.cancelled + b->entries[1].size() == 1, "it ran or was stopped");
+    delete b;
+    if (left->fetch_sub(1, ar) == 1) delete stop, delete left;
+  });
+  w.thread([&, b, stop, left] {
+    await(busy, 1);
+    const auto said = b->accounts.post(
+        1, [b, gone = leaving(&captured)] { b->entries[1].push_back(1); }, stop->get_token());
+    testing::check(said == post_result::accepted, "there was a place");
+    raise(queued);
+    stop->request_stop();  // the queue may be going
+    if (left->fetch_sub(1, ar) == 1) delete stop, delete left;
+  });
+  w.finally([] {});
+}
+
 // ---- the crew alone -----------------------------------------------------------------------------
 
 // An executor behind which one explored thread does jobs, or drops them.
@@ -569,6 +708,10 @@ constexpr producer posts{call::post, 1};
 constexpr producer runs{call::run, 1};
 constexpr producer posts_other{call::post, 0};
 
+std::string ends_of(beside what, bool late) {
+  return joined(seen(proved([=](world& w) { place_beside(w, what, late); }, whole_waits())));
+}
+
 }  // namespace
 
 TEST_CASE("keyed_serial_queue: no two tasks of a key run at once, in order, none lost") {
@@ -657,6 +800,29 @@ TEST_CASE("keyed_serial_queue: a circle of keys is told to one, and where there 
   proved(chain_of_keys, whole_waits());
 }
 
+TEST_CASE("keyed_serial_queue: who waits for a place gets it, a thread or a coroutine") {
+  proved(waits_for_a_place, whole_waits());
+  CHECK(ends_of(beside::nothing, false) == "1 0");
+}
+
+TEST_CASE("keyed_serial_queue: a wait for a place beside an end has one outcome") {
+  CHECK(ends_of(beside::close, false) == "0 0, 1 0");
+  CHECK(ends_of(beside::close_of_key, false) == "0 0, 1 0");
+  CHECK(ends_of(beside::stop, false) == "0 0, 1 0");
+  CHECK(ends_of(beside::cancel, false) == "1 0, 1 1");
+}
+
+TEST_CASE("keyed_serial_queue: threads wait for a place beside an end", "[.deep]") {
+  for (const beside what : {beside::close, beside::close_of_key, beside::stop}) {
+    CHECK(ends_of(what, true) == "0 0, 1 0");
+  }
+  CHECK(ends_of(beside::cancel, true) == "1 0, 1 1");
+}
+
+TEST_CASE("keyed_serial_queue: a task is stopped or runs, and its captures go before the queue") {
+  proved(stopped_post, whole_waits());
+}
+
 TEST_CASE("keyed_serial_queue: of two who find nobody on the way one asks", "[.deep]") {
   proved(come_at_two_shards, whole_waits());
 }
@@ -678,7 +844,7 @@ TEST_CASE("keyed_serial_queue: mutants", "[.mutants]") {
   mutants({failures, destroyed_beside_the_runner, [](world& w) { drains(w, false); },
            [](world& w) { few_places(w, 1, true); }, [](world& w) { few_places(w, 2, false); },
            place_comes_back, drains_two_keys, [](world& w) { rests_and_is_cancelled(w, 1); },
-           [](world& w) { leaves_the_line(w, false); },
+           [](world& w) { leaves_the_line(w, false); }, stopped_post, waits_for_a_place,
            [](world& w) { executed_elsewhere(w, 1); }, comes_to_a_job_that_goes,
            comes_to_a_job_that_searches, comes_as_a_job_is_dropped, comes_to_another_shard},
           how);

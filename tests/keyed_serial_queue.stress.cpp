@@ -459,6 +459,39 @@ support::detached submits(Queue& queue, book& all, std::size_t key,
   ++all.answered;
 }
 
+template <class Queue, class F>
+support::detached posts(Queue& queue, book& all, std::size_t key, F record,
+                        interlock::inplace_stop_token stop) {
+  ++all.asked;
+  const post_result how = co_await queue.async_post(key, record, stop);
+  if (how != post_result::accepted) ++all.refused;
+  ++all.answered;
+}
+
+// Those that a stop or a deadline ends, or that wait for a place.
+template <class F>
+post_result posts_and_waits(keyed_serial_queue<std::size_t, few_hashes>& queue, book& all,
+                            std::size_t id, std::size_t key, std::uint64_t i, F record) {
+  interlock::inplace_stop_source& stop = all.stops[id].emplace_back();
+  const auto soon = std::chrono::steady_clock::now() + std::chrono::microseconds(i % 50);
+  post_result how = post_result::accepted;
+  switch (i % 5) {
+    case 0: how = queue.post(key, record, stop.get_token()); break;
+    case 1: how = queue.post_wait_until(soon, key, record, stop.get_token()); break;
+    case 2:
+      try {
+        static_cast<void>(queue.submit_future(key, record));
+      } catch (const std::system_error&) {
+        how = post_result::full;
+      }
+      break;
+    case 3: posts(queue, all, key, record, stop.get_token()); break;
+    default: static_cast<void>(queue.drain_until(soon, key));
+  }
+  if (i % 2 == 0) stop.request_stop();
+  return how;
+}
+
 void anything(keyed_serial_queue<std::size_t, few_hashes>& queue, book& all, std::size_t id,
               std::uint64_t rounds) {
   std::minstd_rand random(static_cast<unsigned>(id + 1));
@@ -469,7 +502,11 @@ void anything(keyed_serial_queue<std::size_t, few_hashes>& queue, book& all, std
       ++all.ran;
       if (i % 7 == 0) throw std::runtime_error("thrown");
     };
-    switch (random() % 8) {
+    switch (random() % 10) {
+      case 8:
+      case 9:
+        if (posts_and_waits(queue, all, id, key, i, record) != post_result::accepted) ++all.refused;
+        break;
       case 0:
         try {
           queue.run(key, record);

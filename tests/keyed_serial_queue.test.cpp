@@ -289,7 +289,7 @@ TEST_CASE("The bounds of a keyed queue hold for each key and for all") {
                   std::invalid_argument);
 }
 
-TEST_CASE("A full keyed queue that blocks makes post wait until its task has run") {
+TEST_CASE("A full keyed queue that blocks makes post wait for a place") {
   each_way([](queue_options options) {
     options.capacity = 1;
     options.full = when_full::block;

@@ -10,21 +10,22 @@
 //             thread for each. What a keyed task returns or throws reaches the caller of run or
 //             submit. Every accepted keyed task runs to its end unless it is cancelled. Keys
 //             without work are forgotten.
-// Progress    run, drain: blocking. try_run, post, submit: a lock for a few instructions, spinning.
-//             Without workers and executor whoever finds the key idle does work, for others up to
-//             the quantum and on until somebody waits who can take over: use workers where that
-//             matters.
+// Progress    run, drain, post_wait: blocking. try_run, post, submit: a lock for a few
+//             instructions, spinning. Without workers and executor whoever finds the key idle does
+//             work, for others up to the quantum and on until somebody waits who can take over: use
+//             workers where that matters.
 // Cost        Key idle: two exchanges of a byte around your function, no copy of the key. A queued
 //             post allocates nothing once its thread has blocks, for keys of 8 bytes and captures
 //             of 48; a larger key goes with its task, and both to the heap. 4.5 KB an object.
 // Lifetime    The destructor closes and drains. The executor must outlive the queue and run what it
 //             took. The key that run or drain is given stays as it is until they return. A
 //             coroutine must not be destroyed while its task runs, nor destroy the queue on a
-//             thread that works for it.
+//             thread that works for it. What a task has captured must not wait for the queue in its
+//             destructor.
 // Resumes on  The thread that ran the task, once it has left that key, and before the call that it
 //             was in returns; or where .resume_on(executor) puts it.
-// Cancellation By a stop token or a deadline, before the task begins: it leaves the line at once.
-//             cancel_pending() does that to all that has not begun.
+// Cancellation By a stop token or a deadline, before the task begins: it leaves the line, and its
+//             place is free, at once. cancel_pending() does that to all that has not begun.
 // Not for     A handful of keys that never change: one serial_queue each is cheaper. Equal runs
 //             under a lock and must not use the queue. A coroutine of a framework whose promises
 //             do not say who awaits them, or one that blocks its thread: that it waits for a key
@@ -49,6 +50,7 @@
 #include <vector>
 
 #include "detail/key_calls.hpp"
+#include "detail/key_posting.hpp"
 #include "detail/key_submission.hpp"
 #include "worker_pool.hpp"
 
@@ -73,6 +75,8 @@ class keyed_serial_queue {
   using lanes = detail::key_lanes<Key, Hash, Equal>;
   template <class F, bool Ends>
   using submission = detail::key_submission<lanes, Key, std::decay_t<F>, Ends>;
+  template <class F>
+  using posting = detail::key_posting<lanes, Key, std::decay_t<F>>;
   template <class Place, class... Ends>
   using wait = detail::waiting<Place, detail::by_trampoline, Ends...>;
 
@@ -127,12 +131,19 @@ public:
 
   // Effects: has a copy of f run; at once, inside this call, if the key is idle, the queue has
   //          neither workers nor executor, and this is no task of the queue: then it runs when the
-  //          tasks of this thread have ended. What the copy throws goes to on_error. A full queue
-  //          refuses, or waits as run() does (when_full::block). A refused f may be moved from.
+  //          tasks of this thread have ended. What the copy throws goes to on_error. Where it is
+  //          full options.full says what happens. A refused f may be moved from.
   // Throws: std::invalid_argument if f is empty (a std::function, a pointer).
   template <class F>
   [[nodiscard("a full or closed queue refuses the task")]] post_result post(const Key& key, F&& f) {
     return detail::post_for_key(lanes_, key, std::forward<F>(f));
+  }
+  // Effects: the same, unless a stop is requested before f begins: then f is destroyed on the
+  //          thread that requests it, and its place is free.
+  template <class F, detail::stop_token_like Stop>
+  [[nodiscard("a full or closed queue refuses the task")]] post_result post(const Key& key, F&& f,
+                                                                           const Stop& stop) {
+    return detail::post_for_key_stoppable(lanes_, key, std::forward<F>(f), stop);
   }
   // Effects: the same for what may be left out where options.full is drop_oldest: one that comes
   //          later, of the same key, takes the place of the oldest of those that were posted so.
@@ -140,6 +151,42 @@ public:
   [[nodiscard("a full or closed queue refuses the task")]] post_result post_droppable(
       const Key& key, F&& f) {
     return detail::post_for_key(lanes_, key, std::forward<F>(f), true);
+  }
+
+  // Effects: as post(key, f), but blocks until there is a place, whatever options.full says, or
+  //          until the deadline or the stop, which end that wait alone. If f has its turn before
+  //          there is a place, this returns when f has run.
+  template <class F>
+  [[nodiscard("a closed queue refuses the task")]] post_result post_wait(const Key& key, F&& f) {
+    return detail::post_for_key_waiting(lanes_, key, std::forward<F>(f), nullptr);
+  }
+  template <class F, detail::stop_token_like Stop>
+  [[nodiscard("the task may have been refused")]] post_result post_wait(const Key& key, F&& f,
+                                                                       const Stop& stop) {
+    return detail::post_for_key_waiting(lanes_, key, std::forward<F>(f), nullptr, stop);
+  }
+  template <class F, detail::stop_token_like Stop = detail::never_stopped>
+  [[nodiscard("the task may have been refused")]] post_result post_wait_until(
+      time_point deadline, const Key& key, F&& f, const Stop& stop = {}) {
+    return detail::post_for_key_waiting(lanes_, key, std::forward<F>(f), &deadline, stop);
+  }
+  // Effects: co_await async_post(key, f) is the same for a coroutine. Returns: a post_result.
+  template <class F>
+  [[nodiscard("write co_await")]] auto async_post(const Key& key, F&& f) {
+    return wait<posting<F>>(posting_of(key, std::forward<F>(f)));
+  }
+  template <class F, detail::stop_token_like Stop>
+  [[nodiscard("write co_await")]] auto async_post(const Key& key, F&& f, Stop stop) {
+    using stopped = detail::stop_end<Stop>;
+    return wait<posting<F>, stopped>(posting_of(key, std::forward<F>(f)), {},
+                                     stopped{std::move(stop)});
+  }
+  template <timer Timer, class F>
+  [[nodiscard("write co_await")]] auto async_post_until(Timer& timer,
+                                                        typename Timer::time_point deadline,
+                                                        const Key& key, F&& f) {
+    using late = detail::deadline_end<Timer>;
+    return wait<posting<F>, late>(posting_of(key, std::forward<F>(f)), {}, late{&timer, deadline});
   }
 
   // ---- the result comes later
@@ -176,9 +223,16 @@ public:
                                                     late{&timer, deadline});
   }
 
+  // Effects: as post(key, f). Returns: a std::future of what f returns, throws or, cancelled, of
+  //          that. Throws: a refusal; resource_unavailable_try_again if the queue is full.
+  template <class F>
+  [[nodiscard("the future holds what f throws")]] auto submit_future(const Key& key, F&& f) {
+    return detail::submit_future_for_key(lanes_, key, std::forward<F>(f));
+  }
+
   // ---- the end, of a key or of all
 
-  // Effects: refuses all further work. What was accepted still runs.
+  // Effects: refuses all further work, and all who wait for a place. What was accepted still runs.
   void close() noexcept { lanes_.close(); }
   [[nodiscard]] bool closed() const noexcept { return lanes_.closed(); }
   // Effects: the same for a key, until it is opened again; it is remembered meanwhile.
@@ -191,6 +245,13 @@ public:
   //         without a key, by any task of this queue; or if it would close a circle, as run().
   void drain(const Key& key) { detail::drain_key(lanes_, key); }
   void drain() { detail::drain_keys(lanes_); }
+  // Returns: false if that has not ended by the deadline. Throws: as drain().
+  [[nodiscard("work may be left")]] bool drain_until(time_point deadline, const Key& key) {
+    return detail::drain_key_until(lanes_, key, deadline);
+  }
+  [[nodiscard("work may be left")]] bool drain_until(time_point deadline) {
+    return detail::drain_keys(lanes_, &deadline);
+  }
 
   // Effects: what was accepted before, for this key or for all, and has not begun is over: the
   //          functions are destroyed, and who waits is told, in order, before this returns.
@@ -205,7 +266,8 @@ public:
   [[nodiscard]] queue_metrics metrics() const noexcept { return lanes_.metrics(); }
   // Returns: how many keys had work a moment ago.
   [[nodiscard]] std::size_t active_keys_approx() const noexcept { return lanes_.active_keys(); }
-  // Returns: how much of this key waited a moment ago, the running task not counted.
+  // Returns: how much of this key waited a moment ago, for its turn or for a place, the running
+  //          task not counted.
   [[nodiscard]] std::size_t depth_approx(const Key& key) const { return lanes_.depth(key); }
   // Returns: the keys with most work waiting, most first, up to so many.
   [[nodiscard]] std::vector<key_depth> deepest_approx(std::size_t most) const;
@@ -215,6 +277,15 @@ private:
   auto request(Key key, F& f) {
     const std::uint32_t hash = lanes_.hash_of(key);
     return typename submission<F, Ends>::request{&lanes_, std::move(key), std::forward<F>(f), hash};
+  }
+
+  template <class F>
+  auto posting_of(const Key& key, F&& f) {
+    detail::refuse_coroutine<std::decay_t<F>>();
+    detail::refuse_nothing(f);
+    using posted = detail::posted_key_work<Key, std::decay_t<F>>;
+    return typename posting<F>::request{
+        &lanes_, detail::make_post<posted>(key, lanes_.hash_of(key), std::forward<F>(f))};
   }
 
   static std::uint32_t most_jobs(const queue_options& options) noexcept {

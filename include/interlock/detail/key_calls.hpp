@@ -28,25 +28,6 @@ inline key_limits checked_limits(std::size_t per_key, std::size_t total, std::si
 
 // ---- at once ------------------------------------------------------------------------------------
 
-// This thread has entered the head, and leaves it at the end of this. What it does then for others
-// must not see an exception in flight: so end() first, where one has been caught.
-template <class Lanes, class Work>
-struct key_stay {
-  ~key_stay() {
-    if (!over) lanes.leave(head, how, now);
-  }
-  void end() noexcept {
-    over = true;
-    lanes.leave(head, how, now);
-    now.end();
-  }
-  Lanes& lanes;
-  Work& head;
-  typename Lanes::turn& now;
-  ending how;
-  bool over = false;
-};
-
 // Preconditions: this thread has entered the head, and was at work before: `now`.
 template <class Lanes, class Work, class F>
 std::invoke_result_t<F> run_entered(Lanes& lanes, Work& head, typename Lanes::turn& now, F&& f) {
@@ -144,89 +125,6 @@ run_result<std::invoke_result_t<F>> run_for_key_ending(
   return ran_with(work.outcome);
 }
 
-// ---- posted -------------------------------------------------------------------------------------
-
-// Posted work that waits for its turn as the caller does, since there was no place for it.
-template <class Key>
-struct accompanied_work : keyed_work<Key> {
-  accompanied_work(key_work& posted, const Key& key) noexcept
-      : keyed_work<Key>(key_work::kind::called, &perform_it, key), task(posted) {}
-  static ending perform_it(key_work& self, const queue_options* options,
-                           key_work::step now) noexcept {
-    if (now == key_work::step::finish) return finish_called(self);
-    key_work& task = static_cast<accompanied_work&>(self).task;
-    return task.perform(task, options, now);
-  }
-  key_work& task;
-};
-
-template <class Lanes, class Key, class F>
-bool post_entered(Lanes& lanes, const Key& key, std::uint32_t hash, F&& f) {
-  entered_key_work<Key> head(key);
-  head.hash = hash;
-  typename Lanes::turn now(lanes);
-  if (!lanes.enter(head, true)) return false;
-  key_stay<Lanes, entered_key_work<Key>> here{lanes, head, now, ending::none};
-  try {
-    std::decay_t<F> task(std::forward<F>(f));
-    here.how = attempt(task, lanes.options());
-  } catch (...) {  // it could not even be copied
-    lanes.never_came(head);
-    here.end();
-    throw;
-  }
-  return true;
-}
-
-// Effects: queues a copy of f.
-template <class Lanes, class Key, class F>
-[[gnu::noinline]] post_result post_in_line(Lanes& lanes, const Key& key, std::uint32_t hash, F&& f,
-                                           bool droppable) {
-  using standing = key_arrival::standing;
-  using posted = posted_key_work<Key, std::decay_t<F>>;
-  struct refused {
-    void operator()(posted* work) const noexcept {
-      work->drop_task();
-      delete work;
-    }
-  };
-  std::unique_ptr<posted, refused> work(new posted(key, std::forward<F>(f)));
-  work->hash = hash;
-  work->droppable = droppable;
-  const bool later = lanes.by_crew() || key_frame::of(&lanes) != nullptr;
-  standing how;
-  {
-    typename Lanes::turn now(lanes);
-    const key_arrival arrived = lanes.admit(*work, later);
-    how = arrived.how;
-    if (how != standing::closed && how != standing::full) {
-      work.release();  // it frees itself once it is done
-      lanes.settle(arrived, nullptr, now);
-    }
-  }
-  if (how == standing::closed) return post_result::closed;
-  if (how == standing::full) {
-    if (lanes.options().full != when_full::block) return post_result::full;
-    accompanied_work<Key> turn(*work, key);
-    turn.hash = hash;
-    if (do_in_turn(lanes, turn) == standing::closed) return post_result::closed;
-    delete work.release();  // its task has gone
-  }
-  return post_result::accepted;
-}
-
-template <class Lanes, class Key, class F>
-post_result post_for_key(Lanes& lanes, const Key& key, F&& f, bool droppable = false) {
-  refuse_coroutine<std::decay_t<F>>();
-  refuse_nothing(f);
-  const std::uint32_t hash = lanes.hash_of(key);
-  if (!lanes.by_crew() && key_frame::of(&lanes) == nullptr &&
-      post_entered(lanes, key, hash, std::forward<F>(f))) {
-    return post_result::accepted;
-  }
-  return post_in_line(lanes, key, hash, std::forward<F>(f), droppable);
-}
-
 // ---- the end of what was accepted before --------------------------------------------------------
 
 template <class Lanes, class Key>
@@ -234,6 +132,23 @@ void drain_key(Lanes& lanes, const Key& key) {
   barrier_key_work<Key> barrier(key);
   barrier.hash = lanes.hash_of(key);
   do_in_turn(lanes, barrier);
+  lanes.expect_withdrawn();
+}
+// Returns: false if that has not ended by the deadline.
+template <class Lanes, class Key>
+bool drain_key_until(Lanes& lanes, const Key& key, std::chrono::steady_clock::time_point deadline) {
+  using standing = key_arrival::standing;
+  barrier_key_work<Key> barrier(key);
+  barrier.hash = lanes.hash_of(key);
+  barrier.helps = !lanes.by_crew() || lanes.works_here();
+  const standing began = begin_in_turn(lanes, barrier);
+  if (began == standing::deadlock) throw_waits_for_itself();
+  if (began == standing::in_line || began == standing::runner) {
+    const wait_status how = lanes.wait_until(barrier, &deadline, never_stopped());
+    if (how == wait_status::overloaded) throw_waits_for_itself();
+    if (how != wait_status::acquired) return false;
+  }
+  return lanes.expect_withdrawn(&deadline);
 }
 
 // Waits, at the end of its life, for all the signals that were made for it.
@@ -259,10 +174,12 @@ public:
   };
 
   gathering() = default;
-  ~gathering() {
-    arrive();
+  ~gathering() { wait(nullptr); }
+  // Returns: false if the deadline has passed.
+  bool wait(const std::chrono::steady_clock::time_point* deadline) noexcept {
+    if (std::exchange(waits_for_more_, false)) arrive();
     trampoline::run_ready();
-    gate_.wait(nullptr);
+    return gate_.wait(deadline) == key_work::done;
   }
   gathering(const gathering&) = delete;
   gathering& operator=(const gathering&) = delete;
@@ -274,30 +191,44 @@ private:
   }
 
   std::atomic<std::size_t> missing_{1};
+  bool waits_for_more_ = true;
   key_work gate_{key_work::kind::called, nullptr};
 };
 
+// Effects: waits until all that was accepted before has ended, or until the deadline, if there is
+//          one. Returns: false if that came first.
 template <class Key, class Hash, class Equal>
-void drain_keys(key_lanes<Key, Hash, Equal>& lanes) {
+bool drain_keys(key_lanes<Key, Hash, Equal>& lanes,
+                const std::chrono::steady_clock::time_point* deadline = nullptr) {
   if (lanes.is_own_thread()) throw_waits_for_itself();
   using signal = typename gathering<Key>::signal;
   std::forward_list<signal> signals;
   std::forward_list<typename key_lanes<Key, Hash, Equal>::listed_wait> listed;
-  gathering<Key> all;  // waits for the signals, also if their allocation fails
-  lanes.each_line([&](const Key& key) -> keyed_work<Key>& {
-    return signals.emplace_front(all, key);
-  });
-  if (inside::innermost != nullptr) {
-    for (signal& each : signals) {
-      listed.emplace_front(lanes, each, false);
-      if (!listed.front().closes_circle() || !lanes.withdraw(each, false)) continue;
-      for (signal& other : signals) {
-        if (&other == &each || lanes.withdraw(other, false)) other.arrive();
+  {
+    gathering<Key> all;  // waits for the signals, also if their allocation fails
+    lanes.each_line([&](const Key& key) -> keyed_work<Key>& {
+      return signals.emplace_front(all, key);
+    });
+    const auto give_up = [&](const signal* but) noexcept {
+      for (signal& each : signals) {
+        if (&each == but || lanes.withdraw(each, false)) each.arrive();
       }
-      throw_waits_for_itself();
+    };
+    if (inside::innermost != nullptr) {
+      for (signal& each : signals) {
+        listed.emplace_front(lanes, each, deadline != nullptr);
+        if (!listed.front().closes_circle() || !lanes.withdraw(each, false)) continue;
+        give_up(&each);
+        throw_waits_for_itself();
+      }
+    }
+    deadline == nullptr ? lanes.lend_a_hand() : lanes.lend_a_hand_until(*deadline);
+    if (deadline != nullptr && !all.wait(deadline)) {
+      give_up(nullptr);
+      return false;
     }
   }
-  lanes.lend_a_hand();
+  return lanes.expect_withdrawn(deadline);
 }
 
 }  // namespace interlock::detail

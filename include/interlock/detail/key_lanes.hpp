@@ -18,29 +18,30 @@
 #include <utility>
 
 #include "../wait_status.hpp"
-#include "key_service.hpp"
+#include "key_ends.hpp"
 #include "stoppable.hpp"
 
 namespace interlock::detail {
 
 template <class Key, class Hash, class Equal>
-class key_lanes : public key_service<Key, Hash, Equal> {
-  using base = key_service<Key, Hash, Equal>;
+class key_lanes : public key_ends<Key, Hash, Equal> {
+  using base = key_ends<Key, Hash, Equal>;
 
 public:
-  using typename base::chain;
   using typename base::claim_result;
   using typename base::kind;
   using typename base::place;
+  using typename base::seeking;
   using typename base::shard;
   using typename base::standing;
   using typename base::turn;
   using typename base::work;
-  using base::each_shard;
   using base::hash_of;
   using base::help;
   using base::home_of;
+  using base::expect_withdrawn;
   using base::lend_a_hand;
+  using base::withdraw;
 
   key_lanes(const queue_options& options, key_limits bounds, const any_executor& executor,
             std::uint32_t most_jobs, bool own_workers)
@@ -96,27 +97,23 @@ public:
   key_arrival admit(work& w, bool rests) {
     shard& home = home_of(w.hash);
     const std::lock_guard lock(home.lock);
-    key_work* const head = home.keys.find(w.hash, w.key(), equal_);
-    if (w.ended) return {standing::ended};
-    if (head == nullptr && !w.counts()) return {standing::idle};
-    if (w.counts() && (home.closed || !this->open(home, w))) return {standing::closed};
-    if (w.helps && head != nullptr && head->where == place::running &&
-        inside::holds(inside::innermost, head)) {
-      return {standing::deadlock};
+    return take_in(home, w, rests);
+  }
+  // Effects: the same for a task. If it is full and `waits`, who seeks a place for the task takes
+  //          its place in the line instead: then the arrival says that it waits.
+  key_arrival seek(seeking& seeker, work& task, bool rests, bool waits = true) {
+    shard& home = home_of(task.hash);
+    const std::lock_guard lock(home.lock);
+    if (seeker.ended) return {standing::ended};
+    key_arrival arrived = take_in(home, task, rests);
+    if (arrived.how == standing::full && waits) {
+      seeker.seeks = true;
+      arrived = take_in(home, seeker, !seeker.helps);
+      arrived.waits = true;
+    } else {
+      seeker.ended = true;
     }
-    if (w.what == kind::posted && !this->has_room(head)) {
-      key_work* const oldest = this->to_drop(head);
-      return oldest == nullptr ? key_arrival{standing::full} : instead_of(home, *head, *oldest, w);
-    }
-    if (head == nullptr && !this->take_key(w.what == kind::posted)) return this->no_key_left();
-    home.accepted += w.counts();
-    if (head == nullptr) return this->first_of_key(home, w, rests);
-    this->append(*head, w);
-    this->note_queued(w);
-    if (!w.helps || head->where != place::resting) return {standing::in_line};
-    this->wake_up(home, *head);
-    this->begin(*head);
-    return {standing::runner, head};
+    return arrived;
   }
 
   // Effects: does what an arrival leaves to do for who brought the work; `own` is that, if this
@@ -124,7 +121,10 @@ public:
   void settle(const key_arrival& arrived, key_work* own, turn& now) noexcept {
     if (arrived.how == standing::runner) work_through(arrived.head, own, help(), now);
     if (arrived.how == standing::resting) this->call(arrived.call);
-    if (arrived.dropped != nullptr) cancel_now(*arrived.dropped);
+    if (arrived.dropped != nullptr) {
+      cancel_now(*arrived.dropped);
+      withdrawals_.end();
+    }
   }
 
   // Effects: waits until the work is done. Returns: false if that would never be: it is withdrawn.
@@ -139,7 +139,7 @@ public:
   template <class Stop>
   wait_status wait_until(work& w, const std::chrono::steady_clock::time_point* deadline,
                          const Stop& stop) {
-    const listed_wait listed(*this, w, true);
+    const listed_wait listed(*this, w, can_stop<Stop> || deadline != nullptr);
     if (listed.closes_circle() && withdraw(w, false)) return wait_status::overloaded;
     bool stopped = false;
     const auto leave_line = [&]() noexcept {
@@ -154,20 +154,6 @@ public:
     }
     return stopped ? wait_status::cancelled : wait_status::acquired;
   }
-  // Effects: takes the work of a thread out of its line. Returns: false if it is too late for that.
-  bool withdraw(work& w, bool as_cancelled) noexcept {
-    shard& home = home_of(w.hash);
-    const std::lock_guard lock(home.lock);
-    if (w.given || w.has_begun()) return false;
-    this->remove(home, w);
-    if (as_cancelled) {
-      this->seldom_.count_cancelled();
-    } else {
-      home.accepted -= w.counts();
-    }
-    return true;
-  }
-
   // Returns: what has to end before the work begins: the head of its key, if that has begun.
   //          nullptr also if the work itself has begun or will not.
   const key_work* head_before(const work& w) const noexcept {
@@ -178,47 +164,10 @@ public:
     return head != nullptr && head->where == place::running ? head : nullptr;
   }
 
-  // Effects: ends the wait of awaited work that has not begun, or keeps it from being admitted;
-  //          then `status` becomes `why`. What an heir has been told to begin has, for that.
-  // Returns: true if the caller has to wake it.
-  bool end(work& w, wait_status& status, wait_status why) noexcept {
-    shard& home = home_of(w.hash);
-    const std::lock_guard lock(home.lock);
-    if (w.ended || w.where == place::running) return false;
-    status = why;
-    if (w.where == place::nowhere) {
-      w.ended = true;
-      return false;
-    }
-    this->remove(home, w);
-    this->seldom_.count_cancelled();
-    return true;
-  }
-
   // Effects: goes on after the coroutine that has held the key and has ended now.
   void resumed(key_work& head, ending how) noexcept {
     turn now(*this);
     work_through(&head, nullptr, help(), now, how);
-  }
-
-  // Effects: ends what has not begun, of one key or of all.
-  void cancel(const Key& key) noexcept {
-    const std::uint32_t hash = hash_of(key);
-    chain ended;
-    {
-      shard& home = home_of(hash);
-      const std::lock_guard lock(home.lock);
-      key_work* const head = home.keys.find(hash, key, equal_);
-      if (head != nullptr) this->cut(home, *head, ended);
-    }
-    end_all(ended);
-  }
-  void cancel() noexcept {
-    chain ended;
-    each_shard([&](shard& home) {
-      home.keys.for_each([&](key_work& w) { this->cut(home, w, ended); });
-    });
-    end_all(ended);
   }
 
   // Preconditions: closed. Effects: waits until there is no key, and nobody here.
@@ -234,15 +183,43 @@ public:
       }
     }
     crew_.close_gate();
+    expect_withdrawn();
   }
 
 private:
   using typename base::key_step;
   using base::bounds_;
+  using base::cancel_now;
   using base::crew_;
   using base::equal_;
   using base::shards_;
+  using base::withdrawals_;
 
+  key_arrival take_in(shard& home, work& w, bool rests) {
+    key_work* const head = home.keys.find(w.hash, w.key(), equal_);
+    if (w.ended) return {standing::ended};
+    if (head == nullptr && !w.counts()) return {standing::idle};
+    if (w.counts() && (home.closed || !this->open(home, w))) return {standing::closed};
+    if (w.helps && head != nullptr && head->where == place::running &&
+        inside::holds(inside::innermost, head)) {
+      return {standing::deadlock};
+    }
+    if (w.what == kind::posted && !this->has_room(head)) {
+      key_work* const oldest = this->to_drop(head);
+      return oldest == nullptr ? key_arrival{standing::full} : instead_of(home, *head, *oldest, w);
+    }
+    if (head == nullptr && !this->take_key(w.what == kind::posted)) return this->no_key_left();
+    const bool takes_role = w.helps && head != nullptr && head->where == place::resting;
+    if (head == nullptr || takes_role) w.seeks = false;  // it has its turn, or goes on to it
+    home.accepted += w.counts() && !w.seeks;
+    if (head == nullptr) return this->first_of_key(home, w, rests);
+    this->append(*head, w);
+    this->note_queued(w);
+    if (!takes_role) return {standing::in_line};
+    this->wake_up(home, *head);
+    this->begin(*head);
+    return {standing::runner, head};
+  }
   // Effects: the work takes its place in the line, and that of an older one.
   key_arrival instead_of(shard& home, key_work& head, key_work& oldest, work& w) {
     ++home.accepted;
@@ -250,22 +227,13 @@ private:
     this->remove(home, static_cast<work&>(oldest), true);
     this->note_queued(w);
     this->seldom_.count_dropped();
+    withdrawals_.begin();
     key_arrival arrived{standing::in_line};
     arrived.dropped = &oldest;
     return arrived;
   }
 
   // ---- no lock
-
-  static void cancel_now(key_work& w) noexcept {
-    w.perform(w, nullptr, key_work::step::cancel);
-    w.perform(w, nullptr, key_work::step::finish);
-  }
-  static void end_all(const chain& ended) noexcept {
-    trampoline::together([&] {
-      for (key_work* w = ended.first; w != nullptr;) cancel_now(*std::exchange(w, w->next));
-    });
-  }
 
   // Returns: false if the deadline has passed.
   bool wait_in_line(work& w, const std::chrono::steady_clock::time_point* deadline) noexcept {
@@ -311,7 +279,10 @@ private:
   void work_through(key_work* head, key_work* own, std::uint32_t budget, turn& now,
                     ending how = ending::none) noexcept {
     for (bool begun = how != ending::none;; begun = false) {
-      if (!begun) how = this->perform(*head);
+      if (!begun) {
+        this->tell_placed(*head, now.awake);
+        how = this->perform(*head);
+      }
       if (how == ending::suspended) return;  // the coroutine holds the key
       if (head == own) own = nullptr;
       const key_step to = done(*head, how, own == nullptr && budget == 0);
@@ -321,6 +292,25 @@ private:
       if (own == nullptr && budget != 0) --budget;
     }
   }
+};
+
+// This thread has entered the head, and leaves it at the end of this. What it does then for others
+// must not see an exception in flight: so end() first, where one has been caught.
+template <class Lanes, class Work>
+struct key_stay {
+  ~key_stay() {
+    if (!over) lanes.leave(head, how, now);
+  }
+  void end() noexcept {
+    over = true;
+    lanes.leave(head, how, now);
+    now.end();
+  }
+  Lanes& lanes;
+  Work& head;
+  typename Lanes::turn& now;
+  ending how;
+  bool over = false;
 };
 
 }  // namespace interlock::detail

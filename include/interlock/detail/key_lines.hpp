@@ -9,8 +9,10 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <utility>
 
 #include "key_crew.hpp"
+#include "key_room.hpp"
 #include "key_shards.hpp"
 #include "key_waits.hpp"
 
@@ -32,6 +34,7 @@ struct key_arrival {
   key_work* head = nullptr;
   key_crew::claim_result call = key_crew::claim_result::somebody_comes;
   key_work* dropped = nullptr;  // whose place it has taken: the caller ends that
+  bool waits = false;           // not the task is in line, but who waits for a place for it
 };
 
 template <class Key, class Hash, class Equal>
@@ -43,6 +46,7 @@ public:
   using typename base::place;
   using typename base::shard;
   using typename base::work;
+  using seeking = seeking_key_work<Key>;
   using standing = key_arrival::standing;
   using claim_result = key_crew::claim_result;
 
@@ -86,6 +90,8 @@ protected:
             std::uint32_t most_jobs, key_crew::duties duties)
       : options_(options),
         bounds_(bounds),
+        limited_(bounds.posts_per_key != SIZE_MAX || bounds.posts != SIZE_MAX ||
+                 bounds.keys != SIZE_MAX),
         metrics_(options.metrics ? std::make_unique<queue_recorder>() : nullptr),
         crew_(executor, most_jobs, duties) {}
   ~key_lines() = default;
@@ -138,15 +144,51 @@ protected:
     return {standing::resting, nullptr, rest(home, w)};
   }
   void append(key_work& head, key_work& w) noexcept {
-    w.previous = head.last;
-    w.next = nullptr;
-    head.last = head.last->next = &w;
+    key_seekers::append(head, w);
     w.where = place::queued;
     list(head, w, 1);
   }
   static void list(key_work& head, const key_work& w, std::uint32_t one) noexcept {
     (w.what == kind::posted ? head.posts : head.others) += one;
     if (w.helps) head.helpers += one;
+  }
+
+  // ---- who waits for a place
+
+  // Effects: gives the places that there are to those in the line who wait for one, in the order of
+  //          arrival. They are added to the chain, to be told without the lock.
+  void give_places(shard& home, key_work& head, chain& placed) noexcept {
+    if (!limited_) return;
+    key_work* next = key_seekers::first(head);
+    while (next != nullptr) {
+      auto& seeker = static_cast<seeking&>(*std::exchange(next, key_seekers::next(*next)));
+      if (seeker.task.ended) continue;  // a stop takes it away now
+      if (!has_room(&head)) return;
+      key_seekers::replace(head, seeker, seeker.task);
+      list(head, seeker, ~std::uint32_t{0});
+      list(head, seeker.task, 1);
+      seeker.task.where = place::queued;
+      seeker.where = place::nowhere;
+      seeker.ended = true;
+      seeker.became = seeking::state::placed;
+      ++home.accepted;
+      placed.add(seeker);
+    }
+  }
+  // Effects: it is accepted: it has its turn next, or the role.
+  static void seeks_no_more(shard& home, key_work& head, key_work& w) noexcept {
+    if (!w.seeks) return;
+    key_seekers::stop(head, w);
+    ++home.accepted;
+  }
+  // Effects: takes all who wait for a place out of the line: the key is closed.
+  void refuse_seekers(shard& home, key_work& head, chain& refused) noexcept {
+    for (key_work* w = key_seekers::first(head); w != nullptr; w = key_seekers::first(head)) {
+      auto& seeker = static_cast<seeking&>(*w);
+      remove(home, seeker);
+      seeker.became = seeking::state::closed;
+      refused.add(seeker);
+    }
   }
 
   // Returns: what gives way to one more task of the key: the oldest that may be dropped.
@@ -179,6 +221,9 @@ protected:
   void begin(key_work& head) noexcept {
     if (metrics_ != nullptr && head.counts()) metrics_->begins(head);
     start(head);
+    chain placed;
+    give_places(this->home_of(head.hash), head, placed);
+    head.ready = placed.first;  // the caller tells them
   }
   void start(key_work& head) noexcept {
     list(head, head, ~std::uint32_t{0});
@@ -193,6 +238,7 @@ protected:
     head.where = place::nowhere;
     key_work* const next = head.next;
     if (next != nullptr) {
+      seeks_no_more(home, head, *next);
       next->last = head.last;
       next->posts = head.posts;
       next->others = head.others;
@@ -258,6 +304,7 @@ protected:
       key_work* heir = &next;
       while (!heir->helps) heir = heir->next;
       heir->given = true;
+      seeks_no_more(home, next, *heir);
       return {&next, heir};
     }
     if (spent && crew_.works()) return {&next, nullptr, true, rest(home, next)};
@@ -283,28 +330,38 @@ protected:
     key_work* const head = home.keys.find(w.hash, w.key(), equal_);
     list(*head, w, ~std::uint32_t{0});
     w.where = place::nowhere;
-    w.previous->next = w.next;
-    (w.next != nullptr ? w.next->previous : head->last) = w.previous;
+    if (w.seeks) key_seekers::stop(*head, w);
+    key_seekers::unlink(*head, w);
   }
 
-  void cut(shard& home, key_work& head, chain& ended) noexcept {
+  // Effects: ends what has not begun of a key; then those have its places who wait for them.
+  void cut(shard& home, key_work& head, chain& ended, chain& placed) {
+    key_work* stays = nullptr;  // the first that does: the head
+    bool sought = false;        // w, before what was ahead of it was taken away
     for (key_work* w = &head; w != nullptr;) {
       key_work* const next = w->next;
-      if (!w->has_begun() && w->counts() && !w->given) {
+      const bool next_seeks = next != nullptr && next->seeks;
+      if (!w->has_begun() && w->counts() && !w->given && !sought) {
         remove(home, static_cast<work&>(*w));
         this->seldom_.count_cancelled();
         ended.add(*w);
+      } else if (stays == nullptr) {
+        stays = w;
       }
       w = next;
+      sought = next_seeks;
     }
+    if (stays != nullptr) give_places(home, *stays, placed);
   }
 
   using base::equal_;
   const queue_options& options_;
   const key_limits bounds_;
+  const bool limited_;
   const std::unique_ptr<queue_recorder> metrics_;
   std::atomic<std::size_t> places_taken_{0};
   std::atomic<std::size_t> keys_taken_{0};
+  withdrawals withdrawals_;
   key_crew crew_;
 };
 

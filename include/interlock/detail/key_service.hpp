@@ -10,6 +10,7 @@
 
 #include <atomic>
 #include <bit>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
@@ -28,10 +29,13 @@ public:
   using typename base::claim_result;
   using typename base::kind;
   using typename base::place;
+  using typename base::seeking;
   using typename base::shard;
 
   bool by_crew() const noexcept { return crew_.works(); }
   std::uint32_t help() const noexcept { return by_crew() ? 0 : options_.quantum; }
+  // Returns: whether what this thread posts rests, also if its key is idle.
+  bool posts_rest() const noexcept { return by_crew() || key_frame::of(this) != nullptr; }
   const queue_options& options() const noexcept { return options_; }
   // Returns: whether this thread does work of some queue, or is one of those who do it here.
   bool works_here() const noexcept { return inside::innermost != nullptr || crew_.here(); }
@@ -70,6 +74,12 @@ public:
   void lend_a_hand() noexcept {
     while (!by_crew() && crew_.rests() != 0) serve(UINT32_MAX);
   }
+  // Effects: the same, until the deadline; what has begun then is done.
+  void lend_a_hand_until(std::chrono::steady_clock::time_point deadline) noexcept {
+    while (!by_crew() && crew_.rests() != 0 && std::chrono::steady_clock::now() < deadline) {
+      serve(options_.quantum);
+    }
+  }
 
 protected:
   using typename base::key_step;
@@ -88,6 +98,13 @@ protected:
     if (ended.what == kind::awaited) return awake.add(ended);
     ended.perform(ended, nullptr, key_work::step::finish);
   }
+  // Effects: tells those who have a place since the head has begun.
+  static void tell_placed(key_work& head, chain& awake) noexcept {
+    for (key_work* w = std::exchange(head.ready, nullptr); w != nullptr;) {
+      finish(*std::exchange(w, w->next), awake);
+    }
+  }
+
   // ---- what rests
 
   void call(claim_result how) noexcept {
@@ -158,13 +175,14 @@ protected:
     key_work* ended = nullptr;
     for (bool first = true;; first = false) {
       bool was_last = false;
-      const bool leaves = budget == 0 || of_visit == 0 ||
+      const bool leaves = budget == 0 || of_visit == 0 || awake.first != nullptr ||
                           (ended != nullptr && ended->what == kind::awaited);
       const key_step to = next_at_rest(home, ended, how, leaves, of_key, was_last);
       if (was_last) unpark_all(&home.emptied);
       if (ended != nullptr) finish(*ended, awake);
       if (to.heir != nullptr) to.heir->tell(key_work::role);
       if (to.head == nullptr) return;
+      tell_placed(*to.head, awake);
       if (first && crew_.rests() != 0) call_another();
       how = this->perform(*to.head);
       ended = how == ending::suspended ? nullptr : to.head;

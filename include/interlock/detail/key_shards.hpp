@@ -68,21 +68,9 @@ public:
     }
   }
 
-  void close() noexcept {
-    each_shard([](shard& home) { home.closed = true; });
-  }
   bool closed() const noexcept {
     const std::lock_guard lock(shards_.back().lock);
     return shards_.back().closed;
-  }
-  void close(const Key& key) {
-    auto fresh = std::make_unique<closed_key>(closed_key{hash_of(key), key, nullptr});
-    shard& home = home_of(fresh->hash);
-    const std::lock_guard lock(home.lock);
-    if (*place_of(home, fresh->hash, key) == nullptr) {
-      fresh->next = home.closed_keys;
-      home.closed_keys = fresh.release();
-    }
   }
   void reopen(const Key& key) noexcept {
     const std::uint32_t hash = hash_of(key);
@@ -135,6 +123,18 @@ public:
   }
 
 protected:
+  // Effects: notes that the key is closed; f(its shard) in the same section.
+  template <class F>
+  void mark_closed(std::uint32_t hash, const Key& key, F f) {
+    auto fresh = std::make_unique<closed_key>(closed_key{hash, key, nullptr});
+    shard& home = home_of(hash);
+    const std::lock_guard lock(home.lock);
+    f(home);
+    if (*place_of(home, hash, key) == nullptr) {
+      fresh->next = home.closed_keys;
+      home.closed_keys = fresh.release();
+    }
+  }
   // Returns: where the closed key hangs, or the end of the list.
   closed_key** place_of(shard& home, std::uint32_t hash, const Key& key) const {
     closed_key** at = &home.closed_keys;

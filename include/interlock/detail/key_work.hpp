@@ -49,7 +49,9 @@ struct key_work : news_kinds {
   key_work* next = nullptr;      // behind it in the line of the key
   key_work* previous = nullptr;  // queued: before it in the line; head: the next in its bucket
   key_work* last = nullptr;      // head: the newest of the line
-  key_work* ready = nullptr;     // resting: the next that rests in this shard
+  // resting: the next that rests in this shard; last of a line: the first there that seeks a place;
+  // head that begins: those behind it that have one now, to be told
+  key_work* ready = nullptr;
   std::int64_t since = 0;        // when it was queued, in nanoseconds, if somebody wants to know
   std::uint32_t hash = 0;
   std::uint32_t posts = 0;    // head: how many of its line were posted and have not begun
@@ -64,6 +66,7 @@ struct key_work : news_kinds {
   std::uint8_t : 0;
   bool ended : 1 = false;  // it has begun, or will not
   bool given : 1 = false;  // the role, and its thread has not taken note yet
+  bool seeks : 1 = false;  // it is queued, and its task has no place: see key_room.hpp
 
   // Returns: done; role: this thread has it; or waiting: the deadline, if there is one, has passed.
   std::uint32_t wait(const std::chrono::steady_clock::time_point* deadline) noexcept {
@@ -80,6 +83,7 @@ inline constexpr bool key_is_small = sizeof(Key) <= sizeof(void*) &&
 
 template <class Key, bool Small = key_is_small<Key>>
 struct keyed_work : key_work {
+  using key_type = Key;
   keyed_work(kind k, performer p, const Key& key) noexcept : key_work(k, p), key_(&key) {}
   const Key& key() const noexcept { return *key_; }
 
@@ -88,6 +92,7 @@ private:
 };
 template <class Key>
 struct keyed_work<Key, true> : key_work {
+  using key_type = Key;
   keyed_work(kind k, performer p, const Key& key) noexcept : key_work(k, p), key_(key) {}
   const Key& key() const noexcept { return key_; }
 
@@ -150,9 +155,9 @@ struct entered_key_work : keyed_work<Key> {
 template <class Key, class Task>
 struct posted_key_work : private own_key<Key>, keyed_work<Key>, cached_block {
   template <class F>
-  posted_key_work(const Key& key, F&& f)
+  posted_key_work(const Key& key, F&& f, key_work::performer does = &perform_it)
       : own_key<Key>(key),
-        keyed_work<Key>(key_work::kind::posted, &perform_it, own_key<Key>::of(key)),
+        keyed_work<Key>(key_work::kind::posted, does, own_key<Key>::of(key)),
         task(std::forward<F>(f)) {}
   ~posted_key_work() {}  // the task went before
 

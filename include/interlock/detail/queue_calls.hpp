@@ -215,16 +215,7 @@ struct promised_work : work, cached_block {
     const ending how =
         what_to_do == step::cancel ? outcome.cancel() : outcome.run(std::move(*node->task));
     node->task.reset();  // before its end is published
-    try {
-      if constexpr (std::is_void_v<value>) {
-        outcome.take();
-        node->promise.set_value();
-      } else {
-        node->promise.set_value(outcome.take());
-      }
-    } catch (...) {
-      node->promise.set_exception(std::current_exception());
-    }
+    give_to(node->promise, outcome);
     return how;
   }
 
@@ -242,10 +233,7 @@ auto submit_future(queue_lane& lane, F&& f) {
   const post_result room = lane.find_room();
   const post_result how = room == post_result::accepted ? lane.push_placed(std::move(node)) : room;
   if (how == post_result::closed) throw_closed();
-  if (how != post_result::accepted) {
-    throw_error(std::errc::resource_unavailable_try_again,
-                "interlock: the queue is full and takes no task; post_wait() waits for room");
-  }
+  if (how != post_result::accepted) throw_full();
   return future;
 }
 

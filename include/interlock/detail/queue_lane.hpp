@@ -198,36 +198,18 @@ public:
 
   // Effects: with the line locked: the lane stays, and drain() waits, until has_withdrawn(): the
   //          captures of a stopped or dropped task are being destroyed.
-  void will_withdraw() noexcept {
-    // order: relaxed: the lock of the line orders it with the runner, and so with who destroys
-    withdrawing_.fetch_add(1, std::memory_order_relaxed);
-  }
+  void will_withdraw() noexcept { withdrawing_.begin(); }
   // Effects: gives back so many places, too.
   void has_withdrawn(std::uint32_t places) noexcept {
     trampoline::together([this, places] {  // who gets the place goes on when the lane is let go
       places_.give(places);
-      const park_word* const address = &withdrawing_;
-      // order: release [queue_lane.withdrawn] pairs with [queue_lane.expect]: the last touch of the lane
-      withdrawing_.fetch_sub(1, std::memory_order_release);
-      unpark_all(address);
+      withdrawing_.end();
     });
   }
   // Effects: behind the wait for what was accepted. Returns: false if the deadline came first.
   bool expect_withdrawn(
       const std::chrono::steady_clock::time_point* deadline = nullptr) noexcept {
-    bool in_time = true;
-    for (unsigned round = 0;; ++round) {
-      // order: acquire [queue_lane.expect] pairs with [queue_lane.withdrawn]: what it did to the lane is over
-      const std::uint32_t left = withdrawing_.load(std::memory_order_acquire);
-      if (left == 0 || !in_time) return left == 0;
-      if (round < spin_rounds) {
-        spin_hint(round);
-      } else if (deadline == nullptr) {
-        park(withdrawing_, left);
-      } else {
-        in_time = park_until(withdrawing_, left, *deadline);
-      }
-    }
+    return withdrawing_.wait(deadline);
   }
   void drain() {
     base::drain();
@@ -382,7 +364,7 @@ private:
   queue_places places_;
   standing_line standing_;
   withdrawn_numbers withdrawn_;
-  park_word withdrawing_{0};
+  withdrawals withdrawing_;
 };
 
 }  // namespace interlock::detail

@@ -78,6 +78,42 @@ private:
   std::atomic<std::uint64_t> dropped_{0};
 };
 
+// What was taken out of a line, and whose captures are being destroyed.
+class withdrawals {
+public:
+  // Effects: with the line locked, or before that: the queue stays until end().
+  void begin() noexcept {
+    // order: relaxed: the lock of the line orders it with the runner, and so with who destroys
+    now_.fetch_add(1, std::memory_order_relaxed);
+  }
+  // Effects: the last touch of the queue.
+  void end() noexcept {
+    const park_word* const address = &now_;
+    // order: release [withdrawals.end] pairs with [withdrawals.wait]: the last touch of the queue
+    now_.fetch_sub(1, std::memory_order_release);
+    unpark_all(address);
+  }
+  // Effects: waits until there are none. Returns: false if the deadline came first.
+  bool wait(const std::chrono::steady_clock::time_point* deadline) noexcept {
+    bool in_time = true;
+    for (unsigned round = 0;; ++round) {
+      // order: acquire [withdrawals.wait] pairs with [withdrawals.end]: what it did to the queue is over
+      const std::uint32_t left = now_.load(std::memory_order_acquire);
+      if (left == 0 || !in_time) return left == 0;
+      if (round < spin_rounds) {
+        spin_hint(round);
+      } else if (deadline == nullptr) {
+        park(now_, left);
+      } else {
+        in_time = park_until(now_, left, *deadline);
+      }
+    }
+  }
+
+private:
+  park_word now_{0};
+};
+
 class queue_recorder {
 public:
   static std::int64_t now() noexcept {

@@ -48,6 +48,26 @@ run_result<R> ran_with(result<R>& outcome) {
   }
 }
 
+[[noreturn]] inline void throw_full() {
+  throw_error(std::errc::resource_unavailable_try_again,
+              "interlock: the queue is full and takes no task; post_wait() waits for room");
+}
+
+// Effects: gives what has run to a std::promise.
+template <class R, class Promise>
+void give_to(Promise& promise, result<R>& outcome) {
+  try {
+    if constexpr (std::is_void_v<R>) {
+      outcome.take();
+      promise.set_value();
+    } else {
+      promise.set_value(outcome.take());
+    }
+  } catch (...) {
+    promise.set_exception(std::current_exception());
+  }
+}
+
 // Place derives from it and has, both noexcept:
 //   const void* held() const    the lane that f has while it runs, or what stands for its key
 //   void resumed(ending how)    goes on after an awaitable that had suspended; the last touch
