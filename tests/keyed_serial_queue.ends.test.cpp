@@ -16,6 +16,7 @@
 #include <future>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <semaphore>
 #include <stdexcept>
 #include <string>
@@ -1488,6 +1489,93 @@ TEST_CASE("Whoever gets the place of a stopped keyed task may destroy the queue"
   }
   destroys.join();
   CHECK(ran == 1);
+}
+
+// A stop token whose callbacks cannot be made; `meanwhile` runs first.
+struct broken_token {
+  template <class F>
+  struct callback_type {
+    callback_type(const broken_token& of, F) {
+      if (of.meanwhile != nullptr) (*of.meanwhile)();
+      throw std::bad_alloc();
+    }
+    ~callback_type() {}  // NOLINT: as such types have one
+  };
+  static bool stop_requested() noexcept { return false; }
+
+  const std::function<void()>* meanwhile = nullptr;
+};
+
+TEST_CASE("A stop callback that cannot be made is thrown, and leaves nothing in the line of a key") {
+  each_way([](queue_options options) {
+    options.capacity = 2;
+    keyed_serial_queue<int> queue(options);
+    const auto alive = std::make_shared<int>(0);
+    int threw = 0;
+    const auto never = [alive] { ++*alive; };
+    const auto posts = [&]() -> task<void> {
+      try {
+        static_cast<void>(co_await queue.async_post(1, never, broken_token{}));
+      } catch (const std::bad_alloc&) {
+        ++threw;
+      }
+    };
+    {
+      occupied busy(queue, 1);
+      CHECK_THROWS_AS(queue.run(1, never, broken_token{}), std::bad_alloc);
+      CHECK_THROWS_AS(queue.run_until(late(), 1, never, broken_token{}), std::bad_alloc);
+      for (int i = 0; i < 4; ++i) {
+        CHECK_THROWS_AS(static_cast<void>(queue.post(1, never, broken_token{})), std::bad_alloc);
+      }
+      CHECK(queue.post(1, [] {}) == post_result::accepted);
+      CHECK(queue.post(1, [] {}) == post_result::accepted);
+      CHECK_THROWS_AS(static_cast<void>(queue.post_wait(1, never, broken_token{})), std::bad_alloc);
+      interlock::sync_wait(posts());
+      CHECK(queue.post(1, [] {}) == post_result::full);
+      CHECK(queue.depth_approx(1) == 2);
+    }
+    queue.drain();
+    CHECK(threw == 1);
+    CHECK(queue.stats().completed == 3);
+    check_sums(queue);
+    CHECK(*alive == 0);
+    CHECK(alive.use_count() == 2);
+  });
+}
+
+TEST_CASE("What a key gives while a stop callback cannot be made is not lost") {
+  each_way([](queue_options options) {
+    options.capacity = 1;
+    keyed_serial_queue<int> queue(options);
+    {
+      // The task has begun: its result is what counts.
+      occupied busy(queue, 1);
+      std::binary_semaphore ran(0);
+      const std::function<void()> until_it_ran = [&] {
+        busy.release();
+        ran.acquire();
+      };
+      const auto seven = [&ran] {
+        ran.release();
+        return 7;
+      };
+      CHECK(*queue.run(1, seven, broken_token{&until_it_ran}) == 7);
+    }
+    int posted = 0;
+    {
+      // The place has come: the task has it.
+      occupied busy(queue, 1);
+      CHECK(queue.post(1, [] {}) == post_result::accepted);
+      const std::function<void()> until_there_is_room = [&] {
+        busy.release();
+        queue.drain();
+      };
+      CHECK(queue.post_wait(1, [&posted] { ++posted; }, broken_token{&until_there_is_room}) ==
+            post_result::accepted);
+    }
+    CHECK(posted == 1);
+    check_sums(queue);
+  });
 }
 
 TEST_CASE("After close each keyed call says so, and nothing runs") {

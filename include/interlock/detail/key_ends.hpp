@@ -3,8 +3,8 @@
 
 // interlock/detail/key_ends.hpp - work of keys that ends before its turn, and the ends of keys.
 //
-// What is taken out of a line is destroyed without a lock. Who waits for all that was accepted waits
-// for that too: it is counted meanwhile.
+// What is taken out of a line is destroyed without a lock. Who waits for all that was accepted
+// waits for that too: it is counted meanwhile.
 
 #include <chrono>
 #include <cstdint>

@@ -15,6 +15,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <utility>
 
 #include "../wait_status.hpp"
@@ -135,7 +136,7 @@ public:
     return true;
   }
   // Effects: waits until the work is done, or taken out of the line by the stop or the deadline.
-  // Returns: overloaded if it closes a circle, as above.
+  // Returns: overloaded if it closes a circle, as above. Throws: what listening to `stop` throws.
   template <class Stop>
   wait_status wait_until(work& w, const std::chrono::steady_clock::time_point* deadline,
                          const Stop& stop) {
@@ -147,7 +148,12 @@ public:
       stopped = true;
       w.tell(key_work::done);
     };
-    const typename stop_callback_of<Stop, decltype(leave_line)>::type on_stop(stop, leave_line);
+    std::optional<typename stop_callback_of<Stop, decltype(leave_line)>::type> on_stop;
+    try {
+      on_stop.emplace(stop, leave_line);
+    } catch (...) {
+      if (withdraw(w, false)) throw;  // else it has begun, or has its place
+    }
     if (!wait_in_line(w, deadline)) {
       if (withdraw(w, true)) return wait_status::timed_out;
       wait_in_line(w, nullptr);

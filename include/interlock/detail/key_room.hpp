@@ -6,7 +6,7 @@
 // Who finds its key full stands in the line itself, as one who brings a result home does, with a
 // task that is not queued yet. When a place of the key is free, the task of the first of them takes
 // its stand in the line, and it is told. If its turn comes before that, the task runs then. So the
-// order of a key is that of arrival, whoever waited, and to wait takes no memory and no second lock.
+// order of a key is that of arrival, whoever waited; and to wait takes no memory and no other lock.
 //
 // The last of a line knows the first there that seeks a place. The shard is locked.
 
