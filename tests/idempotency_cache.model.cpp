@@ -518,13 +518,15 @@ void evicted(world& w) {
   w.finally([&] { testing::check(runs == (dropped ? 2 : 1), "once for each time it was absent"); });
 }
 
-// Both hold an answer when it is forgotten: the last one frees it.
-void answer_outlives_entry(world& w) {
+// Both hold an answer when it is forgotten, by references, or by pins if it was read before: the
+// last one frees it.
+void answer_outlives_entry(world& w, bool read) {
   crew staff(w);
   auto* const shared = shared_cache::make(2, small());
   auto* const owner = claimed_before(shared);
   owner->complete(1);
   delete owner;
+  if (read) (*shared)->visit(1, pay, [](int) {});
   for (int t = 0; t < 2; ++t) {
     staff.thread([shared, t] {
       const auto got = (*shared)->find(1, pay);
@@ -815,7 +817,8 @@ TEST_CASE("idempotency_cache: two keys and one place", "[.deep]") {
 
 TEST_CASE("idempotency_cache: two send a request, hold its answer and forget it", "[.deep]") {
   proved(answer_of_two_outlives_entry, whole_waits());
-  proved(answer_outlives_entry, whole_waits());
+  proved([](world& w) { answer_outlives_entry(w, false); }, whole_waits());
+  proved([](world& w) { answer_outlives_entry(w, true); }, whole_waits());
 }
 
 TEST_CASE("idempotency_cache: one thread and every change of a record") {

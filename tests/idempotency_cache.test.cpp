@@ -958,6 +958,44 @@ TEST_CASE("a response outlives its entry and the cache") {
   CHECK(*second == std::string(50, 'y'));
 }
 
+TEST_CASE("an answer is destroyed with the last that holds it, on whatever thread") {
+  using cache_t = idempotency_cache<int, std::shared_ptr<int>>;
+  const auto lives = std::make_shared<int>(7);
+  auto cache = std::make_unique<cache_t>();
+  cache->run(1, pay, [&] { return lives; });
+  std::vector<cache_t::response_ptr> held;
+  for (int i = 0; i < 5; ++i) held.push_back(cache->find(1, pay).response);  // some are pins
+  held.push_back(held[1]);
+  held[2] = held[1];
+  held[3] = nullptr;
+  CHECK(cache->find(1, pay).response == held[0]);
+  CHECK(cache->forget(1));
+  cache.reset();
+  CHECK(lives.use_count() == 2);
+  std::thread([late = std::move(held)]() mutable {
+    while (late.size() > 1) late.pop_back();
+    std::thread([last = std::move(late)] {}).join();
+  }).join();
+  CHECK(lives.use_count() == 1);
+}
+
+TEST_CASE("an answer that its reader holds is destroyed in time, not before") {
+  const auto lives = std::make_shared<int>(7);
+  idempotency_cache<int, std::shared_ptr<int>> cache({.capacity = 1});
+  cache.run(1, pay, [&] { return lives; });
+  for (int i = 0; i < 3; ++i) {
+    const auto got = cache.find(1, pay);
+    CHECK(**got == 7);
+  }
+  {
+    const auto got = cache.find(1, pay);
+    for (int other = 2; other < 10; ++other) cache.run(other, pay, [] { return nullptr; });
+    CHECK(lives.use_count() == 2);
+    CHECK(**got == 7);
+  }
+  CHECK(lives.use_count() == 1);
+}
+
 TEST_CASE("the user's code runs outside every lock") {
   struct nosy;
   using cache_t = idempotency_cache<int, std::shared_ptr<nosy>>;

@@ -98,7 +98,7 @@ MORE_LINES = {
     "tracked_async_mutex.hpp": (2820, "async_mutex, and the graph of locks behind it"),
     "async_event.hpp": (1080, "the line of waiters, and the ends that a wait may have"),
     "async_semaphore.hpp": (1210, "the same, and guards"),
-    "idempotency_cache.hpp": (3450, "its table that is read without a lock, what counts on each "
+    "idempotency_cache.hpp": (3620, "its table that is read without a lock, what counts on each "
                                     "processor, and threads and coroutines that join, with ends"),
     "transaction.hpp": (2595, "its log on top of all that a cell is"),
     "keyed_mirror.hpp": (2530, "a mirror's line, and the tables of keys"),

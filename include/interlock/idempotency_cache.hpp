@@ -13,9 +13,10 @@
 // Progress    A hit: no lock, no wait. Joiners block, or suspend. All else: short locks of one
 //             shard, never held while f, a Hash, a constructor or a destructor of yours runs.
 // Cost        visit: stores nothing that another thread reads, but a mark once per round of the
-//             eviction. A handle: two reference counts. A miss: one allocation, of 48 bytes beyond
-//             key and response (40 for keys that are numbers, with seeded_hash); 11 to 22 of
-//             buckets. Shards evict the oldest answers first.
+//             eviction. A handle: two stores for the first two of a thread, else two reference
+//             counts. A miss: one allocation, of 48 bytes beyond key and response (40 for keys
+//             that are numbers, with seeded_hash); 11 to 22 of buckets. Shards evict the oldest
+//             answers first.
 // Lifetime    The cache outlives its runs and tickets. A response lives on with whoever holds it.
 //             What was evicted is destroyed by a later call, when nobody is inside visit any more.
 // Not for     Surviving a crash: it is all in memory. Coroutines that wait for each other's runs.
@@ -48,6 +49,7 @@
 #include "detail/idempotency_table.hpp"
 #include "detail/lookup_key.hpp"
 #include "detail/parking.hpp"
+#include "detail/pins.hpp"
 #include "detail/run_waits.hpp"
 #include "detail/waiter.hpp"
 #include "detail/waiting.hpp"
@@ -71,6 +73,7 @@ class idempotency_cache {
                                           idempotency_statistics>;
   using record = typename table::record;
   using record_ptr = typename table::record_ptr;
+  using held_record = detail::held_node<record>;
   using nanoseconds = std::chrono::nanoseconds;
   template <class View>
   class claim_place;
@@ -112,7 +115,8 @@ public:
     Hash hash{};
   };
 
-  // A share of an answer, which it keeps alive. Null if there is none.
+  // A share of an answer, which it keeps alive. Null if there is none. One that ends on another
+  // thread than found it may take a short lock of that thread's.
   class response_ptr {
   public:
     response_ptr() = default;
@@ -128,9 +132,11 @@ public:
 
   private:
     friend idempotency_cache;
-    explicit response_ptr(record_ptr held) noexcept : held_(std::move(held)) {}
+    [[gnu::always_inline]] explicit response_ptr(held_record held) noexcept
+        : held_(std::move(held)) {}
+    explicit response_ptr(record_ptr held) noexcept : held_(held.release()) {}
 
-    record_ptr held_;
+    held_record held_;
   };
 
   struct result {
@@ -220,9 +226,7 @@ public:
   //          count. f is short: what is evicted meanwhile is not freed before it is done.
   // Returns: replayed if so; absent, in_flight, payload_mismatch, or `failed`.
   template <class K = Key, class F>
-  idempotency_outcome visit(const K& key, fingerprint payload, F&& f) const {
-    return look(key, payload, [&f](record& there) { std::forward<F>(f)(there.response()); });
-  }
+  idempotency_outcome visit(const K& key, fingerprint payload, F&& f) const;
   // Returns: the key's answer, or why there is none, as visit does. Does not throw a failure.
   template <class K = Key>
   [[nodiscard]] result find(const K& key, fingerprint payload) const;
@@ -346,8 +350,7 @@ private:
     return how_.now ? how_.now() : detail::coarse_now();
   }
 
-  template <class K, class See>
-  idempotency_outcome look(const K& key, fingerprint payload, See see) const;
+  struct answers;
   template <class Token, class K, class F>
   result run_by(const time_point* deadline, Token stop, const K& key, fingerprint payload, F&& f);
   template <class Token, class K>
@@ -377,7 +380,7 @@ private:
   void give_up(record& run) noexcept;
   claim_result ended_by(wait_status why, std::uint32_t hash);
   claim_result conclude(idempotency_outcome seen, record_ptr seat, nanoseconds now);
-  static result answer_of(record_ptr done, idempotency_outcome how, nanoseconds now);
+  static nanoseconds age_of(const record& done, nanoseconds now) noexcept;
 
   template <class F>
   static result execute(claim_result claimed, F&& f);

@@ -5,14 +5,17 @@
 #include "testing/front.hpp"
 
 #include <interlock/detail/lookup_chains.hpp>
+#include <interlock/detail/pins.hpp>
 #include <interlock/detail/readers.hpp>
 #include <interlock/detail/unlinked_nodes.hpp>
 
+#include <array>
 #include <cstdint>
 #include <utility>
 
 using interlock::detail::bucket_array;
 using interlock::detail::chains_head;
+using interlock::detail::held_node;
 using interlock::detail::lookup_chains;
 using interlock::detail::reader;
 using interlock::detail::readers;
@@ -372,7 +375,280 @@ void two_end_an_epoch(world& w) {
   });
 }
 
+// What is kept by a pin, or a reference.
+struct kept_box {
+  explicit kept_box(int v) noexcept : value(v) {}
+  void hold() noexcept { holders.fetch_add(1, rlx); }
+  void let_go() noexcept {
+    if (holders.fetch_sub(1, ar) == 1) delete this;
+  }
+  ~kept_box() {
+    if (tells != nullptr) *tells = true;
+  }
+  int value;  // plain
+  bool* tells = nullptr;
+  atomic<int> holders{1};
+  kept_box* newer = nullptr;
+};
+using kept = held_node<kept_box>;
+
+kept* pin(reader& self, kept_box& found) {
+  const reading inside(self);
+  return new kept(found, &self);
+}
+void use(kept* held) {
+  testing::check((*held)->value > 0, "whole");
+  delete held;
+}
+void free_unlinked(unlinked_nodes<kept_box>* gone, kept_box* box) {
+  gone->add(*box);
+  gone->free_unread();
+}
+
+// A reader keeps what it finds beyond its reading.
+enum class keeping { right, late, unasked };
+template <keeping How, bool Again = false>
+void kept_beyond(world& w) {
+  readers::start_anew(2);
+  auto* const cell = new atomic<kept_box*>(new kept_box(1));
+  auto* const gone = new unlinked_nodes<kept_box>;
+  w.thread([cell] {
+    readers::take_place(1);
+    kept_box* late = nullptr;
+    if constexpr (How == keeping::late) {
+      const reading inside(*readers::here());
+      late = cell->load(acq);
+    }
+    const reading* const inside = new reading(*readers::here());
+    auto* const held = new kept(late != nullptr ? *late : *cell->load(acq), readers::here());
+    delete inside;
+    use(held);
+  });
+  w.thread([cell, gone] {
+    readers::take_place(2);
+    if (Again) free_unlinked(gone, new kept_box(3));  // what it saw then is old
+    kept_box* const old = cell->exchange(new kept_box(2), ar);
+    if constexpr (How == keeping::unasked) {
+      const std::uint64_t ended = readers::end_epoch();
+      if (readers::oldest_reader() > ended) old->let_go();
+    } else {
+      free_unlinked(gone, old);
+    }
+  });
+  w.finally([cell, gone] {
+    delete gone;
+    cell->load(rlx)->let_go();
+    delete cell;
+  });
+}
+
+// Pins that are there when what they keep is unlinked end meanwhile: on their own thread, or on
+// another one. `copied`: leaves a reference behind.
+void ends_beside(world& w, std::uint32_t ends_on, bool copied) {
+  readers::start_anew(2);
+  auto* const box = new kept_box(1);
+  auto* const gone = new unlinked_nodes<kept_box>;
+  auto* const held = pin(readers::at(1), *box);
+  w.thread([held, ends_on, copied] {
+    readers::take_place(ends_on);
+    kept* const more = copied ? new kept(*held) : nullptr;
+    use(held);
+    if (more != nullptr) use(more);
+  });
+  w.thread([gone, box] { free_unlinked(gone, box); });
+  w.finally([gone] {
+    testing::check(gone->empty(), "nothing waits for a pin");
+    delete gone;
+  });
+}
+void ends_here(world& w) { ends_beside(w, 1, false); }
+void ends_elsewhere(world& w) { ends_beside(w, 2, false); }
+void ends_and_stays(world& w) { ends_beside(w, 1, true); }
+
+// The slot of a pin that has ended keeps another node, which is unlinked as well, if `both`.
+void pins_again(world& w, bool elsewhere, bool both) {
+  readers::start_anew(2);
+  struct shared {
+    kept_box* const first = new kept_box(1);
+    kept_box* const second = new kept_box(2);
+    atomic<kept_box*> cell{second};
+    unlinked_nodes<kept_box> gone;
+    kept* const held = pin(readers::at(1), *first);
+  };
+  auto* const in = new shared;
+  const auto again = [in] {
+    readers::take_place(1);
+    const reading* const inside = new reading(*readers::here());
+    kept_box* const there = in->cell.load(acq);
+    kept* const held = there != nullptr ? new kept(*there, readers::here()) : nullptr;
+    delete inside;
+    if (held != nullptr) use(held);
+  };
+  if (elsewhere) {
+    w.thread([in] {
+      readers::take_place(2);
+      use(in->held);
+    });
+    w.thread(again);
+  } else {
+    w.thread([in, again] {
+      readers::take_place(1);
+      use(in->held);
+      again();
+    });
+  }
+  w.thread([in, both] {
+    free_unlinked(&in->gone, in->first);
+    if (both) free_unlinked(&in->gone, in->cell.exchange(nullptr, ar));
+  });
+  w.finally([in, both] {
+    if (!both) in->second->let_go();
+    delete in;
+  });
+}
+void pins_another(world& w) { pins_again(w, false, false); }
+void pins_two_that_leave(world& w) { pins_again(w, false, true); }
+void pins_what_ends_elsewhere(world& w) { pins_again(w, true, false); }
+
+// Two take out what one slot keeps, one after the other.
+void two_take_out(world& w) {
+  readers::start_anew(3);
+  struct shared {
+    kept_box* const first = new kept_box(1);
+    kept_box* const second = new kept_box(2);
+    kept* const held = pin(readers::at(1), *first);
+    unlinked_nodes<kept_box> gone[2];
+  };
+  auto* const in = new shared;
+  in->second->hold();
+  w.thread([in] {
+    readers::take_place(1);
+    use(in->held);
+    kept* const held = pin(*readers::here(), *in->second);
+    free_unlinked(&in->gone[1], in->second);
+    use(held);
+  });
+  w.thread([in] { free_unlinked(&in->gone[0], in->first); });
+  w.finally([in] {
+    testing::check(in->second->holders.load(rlx) == 1, "its pin was a reference, and is none");
+    in->second->let_go();
+    delete in;
+  });
+}
+
+// A reader's two pins in one slot are counted, in turn; nobody goes by what was there before.
+void counted_in_turn(world& w) {
+  readers::start_anew(2);
+  struct shared {
+    kept_box* const first = new kept_box(1);
+    kept_box* second = new kept_box(2);
+    bool is_gone = false;
+    kept* held = pin(readers::at(1), *first);
+    unlinked_nodes<kept_box> gone;
+    atomic<int> turn{0};
+  };
+  auto* const in = new shared;
+  in->second->tells = &in->is_gone;
+  w.thread([in] {
+    readers::take_place(1);
+    if (in->turn.load(acq) != 1) return;
+    use(std::exchange(in->held, nullptr));
+    kept* const more = pin(*readers::here(), *in->second);
+    in->turn.store(2, rel);
+    use(more);
+  });
+  w.thread([in] {
+    free_unlinked(&in->gone, in->first);
+    in->turn.store(1, rel);
+    if (in->turn.load(acq) == 2) free_unlinked(&in->gone, std::exchange(in->second, nullptr));
+  });
+  w.finally([in] {
+    if (in->held != nullptr) use(in->held);
+    if (in->second != nullptr) in->second->let_go();
+    testing::check(in->is_gone, "the last one frees it");
+    delete in;
+  });
+}
+
+// A pin becomes a reference once, and its slot forgets that.
+void counted_once(world& w) {
+  readers::start_anew(1);
+  w.thread([] {
+    readers::take_place(1);
+    reader& self = *readers::here();
+    auto* const box = new kept_box(1);
+    box->hold();
+    unlinked_nodes<kept_box> gone;
+    use(pin(self, *box));
+    testing::check(box->holders.load(rlx) == 2, "a pin is no reference");
+    kept* const held = pin(self, *box);
+    free_unlinked(&gone, box);
+    testing::check(box->holders.load(rlx) == 2, "it is, from now on");
+    use(held);
+    testing::check(box->holders.load(rlx) == 1, "and is let go");
+    use(pin(self, *box));
+    testing::check(box->holders.load(rlx) == 1, "the next one is none");
+    box->let_go();
+  });
+  w.finally([] {});
+}
+
+// Two threads keep one node; a third pin has no slot left.
+void kept_by_two(world& w) {
+  readers::start_anew(3);
+  auto* const box = new kept_box(1);
+  auto* const gone = new unlinked_nodes<kept_box>;
+  for (std::uint32_t number = 1; number <= 2; ++number) {
+    auto* const held = pin(readers::at(number), *box);
+    w.thread([held, number] {
+      readers::take_place(number);
+      use(held);
+    });
+  }
+  w.thread([gone, box] { free_unlinked(gone, box); });
+  w.finally([gone] { delete gone; });
+}
+void no_slot_left(world& w) {
+  readers::start_anew(2);
+  auto* const box = new kept_box(1);
+  auto* const gone = new unlinked_nodes<kept_box>;
+  auto* const held = new std::array<kept*, 3>;
+  for (kept*& each : *held) each = pin(readers::at(1), *box);
+  testing::check(box->holders.load(rlx) == 2, "the third one is a reference");
+  w.thread([held] {
+    readers::take_place(1);
+    use((*held)[2]);
+    use((*held)[0]);
+  });
+  w.thread([gone, box] { free_unlinked(gone, box); });
+  w.finally([gone, held] {
+    use((*held)[1]);
+    delete held;
+    delete gone;
+  });
+}
+
 }  // namespace
+
+TEST_CASE("pins: what is kept is not freed, by whatever thread its pin ends") {
+  for (const auto body : {kept_beyond<keeping::right>, kept_beyond<keeping::right, true>, ends_here,
+                          ends_elsewhere, ends_and_stays, pins_another, counted_once,
+                          counted_in_turn}) {
+    proved(body);
+  }
+}
+
+TEST_CASE("pins: two pins of one node, two nodes in one slot", "[.deep]") {
+  for (const auto body : {kept_by_two, no_slot_left, two_take_out, pins_two_that_leave,
+                          pins_what_ends_elsewhere}) {
+    proved(body);
+  }
+}
+
+TEST_CASE("pins: what is pinned behind its reading, or freed without a look, is found") {
+  failing(kept_beyond<keeping::late>);
+  failing(kept_beyond<keeping::unasked>);
+}
 
 TEST_CASE("readers: nothing is freed under a reader") {
   proved(one_reader);
@@ -417,5 +693,7 @@ TEST_CASE("readers: two end an epoch at once") { proved(two_end_an_epoch); }
 TEST_CASE("readers: mutants", "[.mutants]") {
   mutants({frees_in_time, one_reader, one_reader_twice, nested, grows, erased, moved_onto,
            erased_while_moved, erased_in_turn, inserts_in_turn, erases_behind_insertion,
-           erases_in_turn, moves_in_turn<1>, moves_in_turn<2>, clears_in_turn, two_end_an_epoch});
+           erases_in_turn, moves_in_turn<1>, moves_in_turn<2>, clears_in_turn, two_end_an_epoch,
+           kept_beyond<keeping::right>, ends_here, ends_elsewhere, ends_and_stays, pins_another,
+           counted_once, counted_in_turn, pins_what_ends_elsewhere, two_take_out});
 }

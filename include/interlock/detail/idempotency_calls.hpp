@@ -47,15 +47,17 @@ idempotency_cache<K, R, H, E>::idempotency_cache(options how)
 // ---- look-ups -----------------------------------------------------------------------------------
 
 template <class Key, class R, class H, class E>
-template <class K, class See>
-idempotency_outcome idempotency_cache<Key, R, H, E>::look(const K& key, fingerprint payload,
-                                                          See see) const {
+template <class K, class F>
+idempotency_outcome idempotency_cache<Key, R, H, E>::visit(const K& key, fingerprint payload,
+                                                           F&& f) const {
   const auto& seen = view_of(key);
-  return table_.find(ask(key, seen, payload), seen, [see](record& there, phase how) {
+  const auto look = [&f](record& there, phase how) {
     if (how == phase::failed) return idempotency_outcome::failed;
-    see(there);
+    std::forward<F>(f)(there.response());
     return idempotency_outcome::replayed;
-  });
+  };
+  using visits = typename table::template seen_by<decltype(look)>;
+  return table_.find(ask(key, seen, payload), seen, visits{look});
 }
 
 template <class Key, class R, class H, class E>
@@ -66,23 +68,34 @@ bool idempotency_cache<Key, R, H, E>::drop(const K& key, bool force) {
 }
 
 template <class Key, class R, class H, class E>
-inline auto idempotency_cache<Key, R, H, E>::answer_of(record_ptr done, idempotency_outcome how,
-                                                       nanoseconds now) -> result {
-  const std::uint32_t turn = done->word().turn();
-  const auto age = std::max(now - done->at, nanoseconds{});
-  return {response_ptr(std::move(done)), how, turn, age};
+inline auto idempotency_cache<Key, R, H, E>::age_of(const record& done, nanoseconds now) noexcept
+    -> nanoseconds {
+  return std::max(now - done.at, nanoseconds{});
 }
+
+// A hit is built where the caller wants it. A failure is put into `failed`, if that is not null.
+template <class Key, class R, class H, class E>
+struct idempotency_cache<Key, R, H, E>::answers {
+  nanoseconds now;
+  record_ptr* failed;
+
+  [[gnu::always_inline]] result operator()(record& there, phase how, detail::reader* self) const {
+    if (how == phase::failed) [[unlikely]] {
+      if (failed != nullptr) *failed = record_ptr::share(there);
+      return {nullptr, idempotency_outcome::failed};
+    }
+    return {response_ptr(held_record(there, self)), idempotency_outcome::replayed,
+            there.word().turn(), age_of(there, now)};
+  }
+  result operator()(idempotency_outcome why) const noexcept { return {nullptr, why}; }
+};
 
 template <class Key, class R, class H, class E>
 template <class K>
 auto idempotency_cache<Key, R, H, E>::find(const K& key, fingerprint payload) const -> result {
   const auto& seen = view_of(key);
   const request asked = ask(key, seen, payload);
-  record_ptr seat;
-  const idempotency_outcome how = table_.find(asked, seen, seat);
-  if (!seat) return {nullptr, how};
-  if (seat->word().phase() == phase::failed) return {nullptr, idempotency_outcome::failed};
-  return answer_of(std::move(seat), how, asked.now);
+  return table_.find(asked, seen, answers{asked.now, nullptr});
 }
 
 // ---- calls that run f ---------------------------------------------------------------------------
@@ -93,15 +106,16 @@ auto idempotency_cache<Key, R, H, E>::run_by(const time_point* deadline, Token s
                                              fingerprint payload, F&& f) -> result {
   const auto& seen = view_of(key);
   const request asked = ask(key, seen, payload);
-  record_ptr seat;
-  const idempotency_outcome found = table_.find(asked, seen, seat);
-  if (seat && seat->word().phase() == phase::answered) [[likely]] {
-    return answer_of(std::move(seat), found, asked.now);
+  record_ptr failed;
+  result got = table_.find(asked, seen, answers{asked.now, &failed});
+  if (got.response) [[likely]] return got;
+  if (got.outcome == idempotency_outcome::payload_mismatch || failed) [[unlikely]] {
+    got = conclude(got.outcome, std::move(failed), asked.now).answer;
+  } else {
+    got = execute(claim_slowly(deadline, std::move(stop), seen, asked, got.outcome),
+                  std::forward<F>(f));
   }
-  if (found == idempotency_outcome::payload_mismatch || seat) [[unlikely]] {
-    return conclude(found, std::move(seat), asked.now).answer;
-  }
-  return execute(claim_slowly(deadline, std::move(stop), seen, asked, found), std::forward<F>(f));
+  return got;
 }
 
 template <class Key, class R, class H, class E>
@@ -250,7 +264,9 @@ auto idempotency_cache<Key, R, H, E>::conclude(idempotency_outcome seen, record_
   }
   if (seen == idempotency_outcome::joined) table_.tell(idempotency_news::joined, *seat);
   if (seat->word().phase() == phase::failed) std::rethrow_exception(seat->failure());
-  return {{}, answer_of(std::move(seat), seen, now)};
+  const std::uint32_t turn = seat->word().turn();
+  const nanoseconds age = age_of(*seat, now);
+  return {{}, {response_ptr(std::move(seat)), seen, turn, age}};
 }
 
 template <class Key, class R, class H, class E>

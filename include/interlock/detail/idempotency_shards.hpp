@@ -17,6 +17,7 @@
 
 #include "idempotency_shard.hpp"
 #include "lookup_chains.hpp"
+#include "pins.hpp"
 #include "unlinked_nodes.hpp"
 
 namespace interlock::detail {
@@ -120,11 +121,12 @@ private:
       any = any || !gone.empty();
     }
     any = any || out != nullptr;
+    const pins::seen kept;  // an answer may be held for longer than the cache lives
     while (out != nullptr) {
       record& first = *out;
       // order: relaxed: nobody reads
       out = first.next.load(std::memory_order_relaxed);
-      first.let_go();
+      kept.let_go(first);
     }
     return any;
   }

@@ -93,15 +93,15 @@ public:
   idempotency_table& operator=(const idempotency_table&) = delete;
   ~idempotency_table() { shards_.clear(); }
 
-  // Effects: without a lock, finds what is settled and calls seen(record, its phase) -> Outcome,
-  //          which may take a reference.
-  // Returns: what seen has returned; payload_mismatch; `absent` if there is no such key or its
-  //          answer has expired; else in_flight.
+  // Effects: without a lock, finds what is settled and calls seen(record, its phase, self), which
+  //          may keep the record: by a reference, or by a pin if self is not null.
+  // Returns: what that returns; else seen(why): payload_mismatch; `absent` if there is no such key
+  //          or its answer has expired; or in_flight.
   //
   // Here is the way of a hit alone, and no address of what it knows of its caller leaves it: what
   // the processor can still take in decides how many look-ups it does at a time.
   template <class K, class Seen>
-  [[gnu::always_inline]] Outcome find(const request& asked, const K& key, Seen seen) {
+  [[gnu::always_inline]] auto find(const request& asked, const K& key, Seen seen) {
     reader* const self = readers::here();
     if (self == nullptr) [[unlikely]] {
       return find_locked(asked.hash, asked.payload, asked.now, key, Seen(seen));
@@ -111,18 +111,26 @@ public:
     const auto first = chains::find_soon(shards_.head_of(asked.hash), asked.hash, is_it);
     if (first.node != nullptr && is_hit(*first.node, asked)) [[likely]] {
       replays_.add(*self);
-      return seen(*first.node, record_phase::answered);
+      return seen(*first.node, record_phase::answered, self);
     }
     return find_slowly(asked.hash, asked.payload, asked.now, key, Seen(seen), first.node,
                        first.where, first.old);
   }
-  // As above, with a reference to what was found: `replayed`.
+  // For find: calls f for a record, and returns how it went.
+  template <class F>
+  struct seen_by {
+    F f;
+    Outcome operator()(record& there, record_phase phase, reader*) { return f(there, phase); }
+    Outcome operator()(Outcome why) const noexcept { return why; }
+  };
+  // As find, with a reference to what was found: `replayed`.
   template <class K>
   Outcome find(const request& asked, const K& key, record_ptr& seat) {
-    return find(asked, key, [&seat](record& there, record_phase) {
+    const auto keep = [&seat](record& there, record_phase) {
       seat = record_ptr::share(there);
       return Outcome::replayed;
-    });
+    };
+    return find(asked, key, seen_by<decltype(keep)>{keep});
   }
 
   // Effects: finds the key's record or makes one, and puts it into seat, or self into its ring.
@@ -347,15 +355,15 @@ private:
   }
   // Preconditions: inside a reading.
   template <class K, class Seen>
-  [[gnu::noinline]] Outcome find_slowly(std::uint32_t hash, std::uint64_t payload, nanoseconds now,
-                                        const K& key, Seen seen, record* there,
-                                        std::uintptr_t where, std::uintptr_t old) {
+  [[gnu::noinline]] auto find_slowly(std::uint32_t hash, std::uint64_t payload, nanoseconds now,
+                                     const K& key, Seen seen, record* there,
+                                     std::uintptr_t where, std::uintptr_t old) {
     if (there == nullptr) {
       const auto is_it = [&](const Key& each) { return equal_(each, key); };
       const auto found =
           chains::find_for_sure(shards_.head_of(hash), {nullptr, where, old}, hash, is_it);
       if (found.node == nullptr) {
-        return found.for_sure ? Outcome::absent : find_locked(hash, payload, now, key, seen);
+        return found.for_sure ? seen(Outcome::absent) : find_locked(hash, payload, now, key, seen);
       }
       there = found.node;
     }
@@ -367,22 +375,22 @@ private:
   // One of the two ways to a record that somebody else made: without the lock. The word is from a
   // time when the record had the key.
   template <class Seen>
-  Outcome look_at(record& there, record_word word, const request& asked, Seen& seen) {
+  auto look_at(record& there, record_word word, const request& asked, Seen& seen) {
     const bool running = word.running();
-    if (!running && is_expired(there, word, asked.now)) return Outcome::absent;
+    if (!running && is_expired(there, word, asked.now)) return seen(Outcome::absent);
     if (there.payload != asked.payload) [[unlikely]] {
       // order: relaxed: a count
       mismatches_.fetch_add(1, std::memory_order_relaxed);
-      return Outcome::payload_mismatch;
+      return seen(Outcome::payload_mismatch);
     }
-    if (running) return Outcome::in_flight;
+    if (running) return seen(Outcome::in_flight);
     if (!word.has(record_word::was_read)) there.set(record_word::was_read);
     replays_.add_anywhere();
-    return seen(there, word.phase());
+    return seen(there, word.phase(), nullptr);
   }
   template <class K, class Seen>
-  [[gnu::noinline, gnu::cold]] Outcome find_locked(std::uint32_t hash, std::uint64_t payload,
-                                                   nanoseconds now, const K& key, Seen seen) {
+  [[gnu::noinline, gnu::cold]] auto find_locked(std::uint32_t hash, std::uint64_t payload,
+                                                nanoseconds now, const K& key, Seen seen) {
     shard& home = shard_of(hash);
     record_ptr held;  // what is seen is seen without the lock
     record_word word{};
@@ -390,7 +398,7 @@ private:
       const std::lock_guard lock(home.mutex);
       record* const there =
           home.chains.find(hash, [&](const Key& each) { return equal_(each, key); });
-      if (there == nullptr) return Outcome::absent;
+      if (there == nullptr) return seen(Outcome::absent);
       held = record_ptr::share(*there);
       word = there->word();
     }

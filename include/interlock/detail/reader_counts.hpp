@@ -24,7 +24,7 @@ public:
   reader_counts() : count_(std::max(usual, 4U)), places_(new place[count_]) {}
 
   // Effects: adds 1. Preconditions: the record is this thread's.
-  void add(const reader& self) noexcept {
+  [[gnu::always_inline]] void add(const reader& self) noexcept {
     if (self.number >= count_) [[unlikely]] return share(self.number);
     std::atomic<std::uint64_t>& mine = places_[self.number].own;
     // order: relaxed: this thread's own; a record is handed on under a lock

@@ -26,6 +26,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <mutex>
 #include <new>
 
@@ -42,18 +43,27 @@ struct run_mark {
   const run_mark* outer;
 };
 
+// Where a thread keeps something: see pins.hpp.
+struct pin_slot {
+  std::atomic<const void*> node{nullptr};     // null: free
+  std::atomic<const void*> counted{nullptr};  // the node, if this pin has become a reference
+};
+
 struct alignas(64) reader {
   std::atomic<std::uint64_t> since{0};  // the epoch in which its reading began; 0: reads nothing
   std::uint32_t number = 0;             // of this record, from 1 on
-  bool taken = false;                   // by a thread; under readers::mutex_
+  futex_mutex pins_mutex;
   // See run_waits.hpp; under waits_mutex().
   const void* waits_for = nullptr;
   const run_mark* inside = nullptr;  // where it is meanwhile
+  std::array<pin_slot, 2> pins{};
 };
+static_assert(sizeof(reader) == 64);
 
 struct reader_block {
   static constexpr std::uint32_t room = 64;
   std::array<reader, room> records;
+  std::array<bool, room> taken{};  // by threads; under readers::mutex_
   reader_block* more = nullptr;
 };
 
@@ -67,11 +77,16 @@ public:
     reader* const known = mine;
     return known != nullptr ? known : enter();
   }
+  // Returns: the record that it belongs to.
+  static reader& of(const pin_slot& slot) noexcept {
+    const auto at = reinterpret_cast<std::uintptr_t>(&slot);
+    return *reinterpret_cast<reader*>(at / sizeof(reader) * sizeof(reader));
+  }
+  static bool is_here(const reader& self) noexcept { return &self == mine; }
   // Preconditions: the number of a record.
   static reader& at(std::uint32_t number) noexcept {
-    block* home = &first_;
-    for (; number > home->records.size(); number -= block::room) home = home->more;
-    return home->records[number - 1];
+    block& home = block_of(number);
+    return home.records[number - 1];
   }
 
   static std::uint64_t epoch() noexcept {
@@ -121,10 +136,8 @@ public:
   // the one of a number, from 1 on.
   static void start_anew(std::uint32_t count) noexcept {
     for (std::uint32_t i = 0; i < count; ++i) {
+      std::construct_at(&first_.records[i]);
       first_.records[i].number = i + 1;
-      first_.records[i].waits_for = nullptr;
-      // order: relaxed: there is one thread
-      first_.records[i].since.store(0, std::memory_order_relaxed);
     }
     // order: relaxed: there is one thread
     count_.store(count, std::memory_order_relaxed);
@@ -141,7 +154,7 @@ private:
   struct leaver {
     ~leaver() {
       const std::lock_guard lock(mutex_);
-      if (mine != nullptr) mine->taken = false;
+      if (mine != nullptr) taken(mine->number) = false;
       mine = nullptr;
       gone = true;
     }
@@ -158,7 +171,7 @@ private:
     // order: relaxed: written under this lock only
     const std::uint32_t count = count_.load(std::memory_order_relaxed);
     std::uint32_t number = 1;
-    while (number <= count && at(number).taken) ++number;
+    while (number <= count && taken(number)) ++number;
     if (number > count) {
       if (count != 0 && count % block::room == 0) {
         block* const last = &last_block();
@@ -169,7 +182,7 @@ private:
       count_.store(number, std::memory_order_release);
     }
     reader& found = at(number);
-    found.taken = true;
+    taken(number) = true;
     found.number = number;
     return mine = &found;
   }
@@ -185,8 +198,19 @@ private:
       // order: relaxed: as above
       each.since.store(0, std::memory_order_relaxed);
       each.waits_for = nullptr;
-      each.taken = false;
+      each.pins_mutex.unlock();
+      taken(number) = false;
     }
+  }
+  // Effects: the number is that in the block.
+  static block& block_of(std::uint32_t& number) noexcept {
+    block* home = &first_;
+    for (; number > block::room; number -= block::room) home = home->more;
+    return *home;
+  }
+  static bool& taken(std::uint32_t number) noexcept {
+    block& home = block_of(number);
+    return home.taken[number - 1];
   }
   static block& last_block() noexcept {
     block* last = &first_;

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include "lookup_chains.hpp"
+#include "pins.hpp"
 #include "readers.hpp"
 
 namespace interlock::detail {
@@ -100,7 +101,12 @@ private:
   }
   static void release(generation& gone) noexcept {
     const generation all = std::exchange(gone, {});
-    for (Node* each = all.nodes; each != nullptr;) std::exchange(each, each->newer)->let_go();
+    if (all.nodes != nullptr) {
+      const pins::seen kept;
+      for (Node* each = all.nodes; each != nullptr;) {
+        kept.let_go(*std::exchange(each, each->newer));
+      }
+    }
     for (bucket_array* each = all.arrays; each != nullptr;) {
       bucket_array::free(std::exchange(each, each->more));
     }
