@@ -16,7 +16,7 @@
 // Progress    touch: a look-up under the lock of one of 16 shards, which a table that grows holds
 //             for as long as it moves its keys; a handle's touch is wait-free while a write of its
 //             key is due. With an executor that refuses: until it takes jobs again. flush, close:
-//             blocking.
+//             blocking; with a deadline or a stop until then, and a write that has begun.
 // Cost        A key that is due: one allocation, 256 bytes and the key. Clean keys: none, but
 //             for min_interval after a write. options::parallel threads, or an allocation for each
 //             job that an executor is given.
@@ -45,8 +45,8 @@
 #include <utility>
 #include <vector>
 
+#include "detail/mirror_calls.hpp"
 #include "detail/mirror_rows.hpp"
-#include "detail/waiting.hpp"
 #include "mirror_options.hpp"
 #include "mirror_version.hpp"
 
@@ -78,13 +78,14 @@ struct mirror_unconfirmed {
 // key compare with < and grow, and their copies do not throw.
 template <class Key, class Value, class Version = std::uint64_t, class Hash = std::hash<Key>,
           class Equal = std::equal_to<Key>>
-class keyed_mirror {
+class keyed_mirror
+    : detail::mirror_calls<keyed_mirror<Key, Value, Version, Hash, Equal>, Key, Version, true> {
   struct nothing {};
   using rows = detail::mirror_rows<keyed_mirror, Key, Version, nothing, Hash, Equal>;
   using row = typename rows::row;
+  using calls = detail::mirror_calls<keyed_mirror, Key, Version, true>;
   friend rows;
-  template <class... Ends>
-  using waits = detail::waiting<detail::flush_place<rows>, detail::by_trampoline, Ends...>;
+  friend calls;
 
 public:
   using snapshot = mirror_snapshot<Value, Version>;
@@ -122,67 +123,23 @@ public:
   //          key takes memory until the handle is gone.
   [[nodiscard]] handle pin(const Key& key) { return handle(rows_, rows_.pin(key)); }
 
+  // mirror_flush_result flush(key), flush(key, least)
   // Effects: has a write of the key follow, and blocks until the target has confirmed it; with
   //          `least`, what has this version or a newer one.
   // Throws: std::bad_alloc; std::system_error (resource_deadlock_would_occur) on a thread that
   //         sends.
-  [[nodiscard("a flush may have failed")]] mirror_flush_result flush(const Key& key) {
-    return rows_.flush(rows_.asks(key), nullptr);
-  }
-  [[nodiscard("a flush may have failed")]] mirror_flush_result flush(const Key& key,
-                                                                     const Version& least) {
-    return rows_.flush(rows_.asks(key, least), nullptr);
-  }
+  using calls::flush;
+  // mirror_flush_result flush_until(deadline, key), flush_until(deadline, key, least)
   // Effects: the same, but the wait ends at the deadline.
-  [[nodiscard("a flush may have failed")]] mirror_flush_result flush_until(time_point deadline,
-                                                                           const Key& key) {
-    return rows_.flush(rows_.asks(key), &deadline);
-  }
-  [[nodiscard("a flush may have failed")]] mirror_flush_result flush_until(time_point deadline,
-                                                                           const Key& key,
-                                                                           const Version& least) {
-    return rows_.flush(rows_.asks(key, least), &deadline);
-  }
+  using calls::flush_until;
 
-  // Effects: co_await async_flush(key) is flush(key) for coroutines.
+  // co_await async_flush(key), async_flush(key, least), each with a stop token behind it or none
+  // Effects: flush() for coroutines, until a stop is requested, by any thread.
   // Throws: std::bad_alloc, by co_await.
-  [[nodiscard("write co_await")]] auto async_flush(Key key) {
-    return waits<>(rows_.asks(std::move(key)));
-  }
-  [[nodiscard("write co_await")]] auto async_flush(Key key, Version least) {
-    return waits<>(rows_.asks(std::move(key), std::move(least)));
-  }
-  // Effects: the same, until a stop is requested, by any thread.
-  template <detail::stop_token_like Token>
-  [[nodiscard("write co_await")]] auto async_flush(Key key, Token stop) {
-    using stopped = detail::stop_end<Token>;
-    return waits<stopped>(rows_.asks(std::move(key)), {}, stopped{std::move(stop)});
-  }
-  template <detail::stop_token_like Token>
-  [[nodiscard("write co_await")]] auto async_flush(Key key, Version least, Token stop) {
-    using stopped = detail::stop_end<Token>;
-    return waits<stopped>(rows_.asks(std::move(key), std::move(least)), {},
-                          stopped{std::move(stop)});
-  }
+  using calls::async_flush;
+  // co_await async_flush_until(timer, deadline, key), the same with `least`, with a stop token
   // Effects: the same, until the deadline; the timer outlives the wait.
-  template <timer Timer, detail::stop_token_like... Token>
-  [[nodiscard("write co_await")]] auto async_flush_until(Timer& timer,
-                                                         typename Timer::time_point deadline,
-                                                         Key key, Token... stop) {
-    using late = detail::deadline_end<Timer>;
-    return waits<late, detail::stop_end<Token>...>(rows_.asks(std::move(key)), {},
-                                                   late{&timer, deadline},
-                                                   detail::stop_end<Token>{std::move(stop)}...);
-  }
-  template <timer Timer, detail::stop_token_like... Token>
-  [[nodiscard("write co_await")]] auto async_flush_until(Timer& timer,
-                                                         typename Timer::time_point deadline,
-                                                         Key key, Version least, Token... stop) {
-    using late = detail::deadline_end<Timer>;
-    return waits<late, detail::stop_end<Token>...>(
-        rows_.asks(std::move(key), std::move(least)), {}, late{&timer, deadline},
-        detail::stop_end<Token>{std::move(stop)}...);
-  }
+  using calls::async_flush_until;
 
   // Effects: refuses further touches, sends what was touched before, without regard to
   //          min_interval or a wait after a failure, and stops. Idempotent. What no job of an
@@ -200,11 +157,11 @@ public:
     return report();
   }
 
-  [[nodiscard]] mirror_statistics statistics() noexcept { return rows_.statistics(); }
+  using calls::statistics;
   // Returns: how many keys are due or being written, at one moment.
-  [[nodiscard]] std::size_t dirty_keys_approx() noexcept { return rows_.in_line(); }
+  using calls::dirty_keys_approx;
   // Returns: how many keys take memory, at one moment.
-  [[nodiscard]] std::size_t known_keys_approx() noexcept { return rows_.size(); }
+  using calls::known_keys_approx;
 
 private:
   using sender = std::function<detail::mirror_end(row&, std::optional<Version>&)>;

@@ -13,7 +13,8 @@
 //             A batch that was not applied is merged with what came since.
 //             Closing gives back each batch that is not confirmed.
 // Progress    touch: a look-up and the merge under the lock of one of 16 shards. With an executor
-//             that refuses: until it takes jobs again. flush, close, destructor: blocking.
+//             that refuses: until it takes jobs again. flush, close, destructor: blocking; with a
+//             deadline or a stop until then, and a write that has begun.
 // Cost        A key that is due: one allocation, 256 bytes, the key and two updates. Clean
 //             keys: none. options::parallel threads, or an allocation for each job.
 // Lifetime    Outlives its calls. What is due is sent in the destructor. A coroutine that
@@ -40,8 +41,8 @@
 #include <utility>
 #include <vector>
 
+#include "detail/mirror_calls.hpp"
 #include "detail/mirror_rows.hpp"
-#include "detail/waiting.hpp"
 #include "keyed_mirror.hpp"
 #include "mirror_options.hpp"
 #include "mirror_version.hpp"
@@ -61,7 +62,8 @@ struct mirror_unsent {
 // Requirements: Key is copyable; Update can be moved; their destructors run under a lock and do not
 // use the mirror; Hash and Equal as for std::unordered_map.
 template <class Key, class Update, class Hash = std::hash<Key>, class Equal = std::equal_to<Key>>
-class merging_mirror {
+class merging_mirror
+    : detail::mirror_calls<merging_mirror<Key, Update, Hash, Equal>, Key, mirror_version, false> {
   struct batches {
     std::optional<Update> waiting;  // under the lock of the shard
     std::optional<Update> sent;     // of whoever sends: in flight, or nobody knows
@@ -71,9 +73,9 @@ class merging_mirror {
   };
   using rows = detail::mirror_rows<merging_mirror, Key, mirror_version, batches, Hash, Equal>;
   using row = typename rows::row;
+  using calls = detail::mirror_calls<merging_mirror, Key, mirror_version, false>;
   friend rows;
-  template <class... Ends>
-  using waits = detail::waiting<detail::flush_place<rows>, detail::by_trampoline, Ends...>;
+  friend calls;
 
 public:
   using options = keyed_mirror_options<Key>;
@@ -116,38 +118,21 @@ public:
   }
   bool touch(const Key& key, const Update& update) { return touch(key, Update(update)); }
 
+  // mirror_flush_result flush(key)
   // Effects: blocks until the target has confirmed what was touched before.
   // Throws: std::bad_alloc; std::system_error (resource_deadlock_would_occur) on a thread that
   //         sends.
-  [[nodiscard("a flush may have failed")]] mirror_flush_result flush(const Key& key) {
-    return rows_.flush(rows_.asks(key), nullptr);
-  }
+  using calls::flush;
+  // mirror_flush_result flush_until(deadline, key)
   // Effects: the same, but the wait ends at the deadline.
-  [[nodiscard("a flush may have failed")]] mirror_flush_result flush_until(time_point deadline,
-                                                                           const Key& key) {
-    return rows_.flush(rows_.asks(key), &deadline);
-  }
-  // Effects: co_await async_flush(key) is flush(key) for coroutines.
+  using calls::flush_until;
+  // co_await async_flush(key), async_flush(key, stop)
+  // Effects: flush() for coroutines, until a stop is requested, by any thread.
   // Throws: std::bad_alloc, by co_await.
-  [[nodiscard("write co_await")]] auto async_flush(Key key) {
-    return waits<>(rows_.asks(std::move(key)));
-  }
-  // Effects: the same, until a stop is requested, by any thread.
-  template <detail::stop_token_like Token>
-  [[nodiscard("write co_await")]] auto async_flush(Key key, Token stop) {
-    using stopped = detail::stop_end<Token>;
-    return waits<stopped>(rows_.asks(std::move(key)), {}, stopped{std::move(stop)});
-  }
+  using calls::async_flush;
+  // co_await async_flush_until(timer, deadline, key), the same with a stop token
   // Effects: the same, until the deadline; the timer outlives the wait.
-  template <timer Timer, detail::stop_token_like... Token>
-  [[nodiscard("write co_await")]] auto async_flush_until(Timer& timer,
-                                                         typename Timer::time_point deadline,
-                                                         Key key, Token... stop) {
-    using late = detail::deadline_end<Timer>;
-    return waits<late, detail::stop_end<Token>...>(rows_.asks(std::move(key)), {},
-                                                   late{&timer, deadline},
-                                                   detail::stop_end<Token>{std::move(stop)}...);
-  }
+  using calls::async_flush_until;
 
   // Effects: refuses further touches, sends what was touched before, without regard to
   //          min_interval or a wait after a failure, and stops.
@@ -164,11 +149,11 @@ public:
     return give_back();
   }
 
-  [[nodiscard]] mirror_statistics statistics() noexcept { return rows_.statistics(); }
+  using calls::statistics;
   // Returns: how many keys are due or being written, at one moment.
-  [[nodiscard]] std::size_t dirty_keys_approx() noexcept { return rows_.in_line(); }
+  using calls::dirty_keys_approx;
   // Returns: how many keys take memory, at one moment.
-  [[nodiscard]] std::size_t known_keys_approx() noexcept { return rows_.size(); }
+  using calls::known_keys_approx;
 
 private:
   static merge_function valid(merge_function merge) {
