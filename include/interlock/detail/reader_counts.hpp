@@ -21,7 +21,7 @@ namespace interlock::detail {
 
 class reader_counts {
 public:
-  reader_counts() : count_(std::max(usual, 4U)), places_(new place[count_]) {}
+  reader_counts() : count_(std::max(usual, 16U)), places_(new place[count_]) {}
 
   // Effects: adds 1. Preconditions: the record is this thread's.
   [[gnu::always_inline]] void add(const reader& self) noexcept {
@@ -60,9 +60,11 @@ private:
     places_[any & (count_ - 1)].shared.fetch_add(1, std::memory_order_relaxed);
   }
 
-  // Twice the processors. Asked before main: models begin with all that is asked once.
+  // Four for each processor: programs have more threads than that, and one without a place pays as
+  // much for its count as for all else of a hit. Asked before main: models begin with all that is
+  // asked once.
   inline static const std::uint32_t usual =
-      2 * std::bit_ceil(std::clamp(std::thread::hardware_concurrency(), 1U, 128U));
+      4 * std::bit_ceil(std::clamp(std::thread::hardware_concurrency(), 4U, 128U));
 
   const std::uint32_t count_;  // a power of two
   const std::unique_ptr<place[]> places_;
