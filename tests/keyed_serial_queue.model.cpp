@@ -525,6 +525,27 @@ void stopped_post(world& w) {
   w.finally([] {});
 }
 
+// Two drain while captures are being destroyed.
+void withdrawn_beside_drains(world& w) {
+  struct shared_state {
+    interlock::detail::withdrawals all;
+    int destroyed = 0;
+  };
+  auto* const shared = new shared_state;
+  shared->all.begin();
+  w.thread([shared] {
+    shared->destroyed = 1;
+    shared->all.end();
+  });
+  for (int t = 0; t < 2; ++t) {
+    w.thread([shared] {
+      testing::check(shared->all.wait(nullptr), "without a deadline there is an end");
+      testing::check(shared->destroyed == 1, "what was destroyed is seen");
+    });
+  }
+  w.finally([shared] { delete shared; });
+}
+
 // ---- the crew alone -----------------------------------------------------------------------------
 
 // An executor behind which one explored thread does jobs, or drops them.
@@ -821,6 +842,7 @@ TEST_CASE("keyed_serial_queue: threads wait for a place beside an end", "[.deep]
 
 TEST_CASE("keyed_serial_queue: a task is stopped or runs, and its captures go before the queue") {
   proved(stopped_post, whole_waits());
+  proved(withdrawn_beside_drains, whole_waits());
 }
 
 TEST_CASE("keyed_serial_queue: of two who find nobody on the way one asks", "[.deep]") {
@@ -844,7 +866,8 @@ TEST_CASE("keyed_serial_queue: mutants", "[.mutants]") {
   mutants({failures, destroyed_beside_the_runner, [](world& w) { drains(w, false); },
            [](world& w) { few_places(w, 1, true); }, [](world& w) { few_places(w, 2, false); },
            place_comes_back, drains_two_keys, [](world& w) { rests_and_is_cancelled(w, 1); },
-           [](world& w) { leaves_the_line(w, false); }, stopped_post, waits_for_a_place,
+           [](world& w) { leaves_the_line(w, false); }, stopped_post, withdrawn_beside_drains,
+           waits_for_a_place,
            [](world& w) { executed_elsewhere(w, 1); }, comes_to_a_job_that_goes,
            comes_to_a_job_that_searches, comes_as_a_job_is_dropped, comes_to_another_shard},
           how);
