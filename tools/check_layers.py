@@ -111,7 +111,7 @@ MORE_LINES = {
     "when_all.hpp": (1140, "task, and results of two shapes"),
     "with_deadline.hpp": (990, "task, stop tokens and timers together"),
     "snapshot.hpp": (1820, "the turns of transactions on top of all that a cell is"),
-    "keyed_serial_queue.hpp": (4550, "threads and coroutines that wait, for results and for places, "
+    "keyed_serial_queue.hpp": (4600, "threads and coroutines that wait, for results and for places, "
                                      "with ends; who does the work; a pool"),
     "serial_lane.hpp": (1640, "the lane, blocks for tasks, circles of lanes, the options that tasks see"),
     "serial_queue.hpp": (3480, "the lane, its bounds and line, who waits in which way, executors, numbers"),
@@ -141,7 +141,7 @@ MORE_HEADERS = {
     "task.hpp": (10, "stop tokens, and the threads that wait for them"),
     "when_all.hpp": (11, "task and what it needs"),
     "with_deadline.hpp": (11, "task, stop tokens and timers together"),
-    "keyed_serial_queue.hpp": (32, "the same: work, table, lines, places, ends, service, crew, posts, circles, "
+    "keyed_serial_queue.hpp": (33, "the same: work, table, lines, places, ends, service, crew, posts, circles, "
                                    "numbers: a file each"),
     "serial_lane.hpp": (14, "the lane and its word, blocks for tasks, circles of lanes: a file each"),
     "serial_queue.hpp": (26, "the lane, its word, its bounds and line, who waits in which way, executors: a file each"),

@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "key_lines.hpp"
+#include "processor.hpp"
 
 namespace interlock::detail {
 
@@ -211,6 +212,7 @@ protected:
     if (next == nullptr && !leaves && home.ready != nullptr) {
       next = home.ready;
       home.ready = next->ready;
+      if (home.ready != nullptr) fetch(home.ready);
       of_key = options_.quantum;
     }
     if (home.ready != nullptr && !home.marked) {
@@ -223,6 +225,11 @@ protected:
       to.head = next;
     }
     return to;
+  }
+  // Effects: has the node brought here while this thread does the task before it.
+  static void fetch(const key_work* next) noexcept {
+    about_to_write(next);
+    about_to_write(reinterpret_cast<const unsigned char*>(next) + 64);  // the task
   }
   void call_another() noexcept {
     const claim_result how = crew_.claim();
