@@ -448,8 +448,7 @@ TEST_CASE("a thread that writes for an executor that refuses needs no deeper sta
   };
   mirror copy([] { return snapshot{1, 1}; },
               [&](int, int) {
-                const volatile char here = 0;
-                last = reinterpret_cast<std::uintptr_t>(&here);
+                last = reinterpret_cast<std::uintptr_t>(__builtin_frame_address(0));
                 if (writes == 0) first = last;
                 return ++writes <= failures ? mirror_write_result::failed
                                             : mirror_write_result::applied;

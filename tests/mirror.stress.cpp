@@ -3,6 +3,7 @@
 // it sees each regression, and its last value has to be the newest that was touched.
 // The naive forms go through the same target and must be seen to lose there.
 
+#include <interlock/inplace_stop_token.hpp>
 #include <interlock/mirror.hpp>
 #include <interlock/versioned.hpp>
 
@@ -18,6 +19,7 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/detached.hpp"
 #include "support/threads.hpp"
 
 using interlock::mirror;
@@ -390,6 +392,72 @@ TEST_CASE("whatever touch accepted while others close has arrived when close ret
     });
     REQUIRE(unclosed == 0);
     REQUIRE(at_close >= *std::max_element(accepted.begin(), accepted.end()));
+    REQUIRE(store.is_sound());
+  }
+}
+
+namespace {
+
+template <class Mirror>
+support::detached flushes_and_counts(Mirror& copy, interlock::inplace_stop_token stop,
+                                     single_writer_store& store, number mine,
+                                     std::atomic<std::size_t>& answered, std::atomic<int>& wrong) {
+  const auto said = co_await copy.async_flush(stop);
+  if (said == mirror_flush_result::flushed && store.published < mine) ++wrong;
+  ++answered;
+}
+
+}  // namespace
+
+TEST_CASE("flushes end beside an executor that refuses now and then, and nothing is lost") {
+  constexpr std::size_t rounds = 300;
+  pool threads;
+  for (std::size_t round = 0; round < support::rounds(20); ++round) {
+    std::atomic<number> source{0};
+    single_writer_store store;
+    std::atomic<std::uint64_t> asked{0};
+    std::atomic<std::uint64_t> tried{0};
+    std::atomic<std::size_t> answered{0};
+    std::atomic<int> wrong{0};
+    std::deque<interlock::inplace_stop_source> stops(rounds);
+    mirror_options options;
+    options.delay = [](std::size_t) { return std::chrono::microseconds(20); };
+    options.schedule = [&, runs = threads.schedule()](std::chrono::nanoseconds delay, auto job) {
+      if (asked.fetch_add(1) % 16 < 12) throw std::runtime_error("full");
+      runs(delay, std::move(job));
+    };
+    {
+      mirror copy(
+          read_from(source),
+          [&](number value, number of) {
+            return tried.fetch_add(1) % 3 == 0 ? mirror_write_result::failed
+                                               : store.write(value, of);
+          },
+          std::move(options));
+      support::run_threads(4, [&](std::size_t id) {
+        for (std::size_t i = 0; i < rounds; ++i) {
+          const number mine = source.fetch_add(1) + 1;
+          const auto soon = std::chrono::steady_clock::now() + std::chrono::microseconds(i % 40);
+          switch (id) {
+            case 0: copy.touch(); break;
+            case 1:
+              if (copy.flush_until(soon) == mirror_flush_result::flushed &&
+                  store.published < mine) {
+                ++wrong;
+              }
+              break;
+            case 2:
+              flushes_and_counts(copy, stops[i].get_token(), store, mine, answered, wrong);
+              break;
+            default: stops[i].request_stop(), copy.touch();
+          }
+        }
+      });
+      CHECK(copy.close() == mirror_flush_result::flushed);
+    }
+    REQUIRE(answered == rounds);
+    REQUIRE(wrong == 0);
+    REQUIRE(store.value == 4 * rounds);
     REQUIRE(store.is_sound());
   }
 }
