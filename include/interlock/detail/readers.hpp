@@ -194,11 +194,11 @@ private:
     const std::uint32_t count = count_.load(std::memory_order_relaxed);
     for (std::uint32_t number = 1; number <= count; ++number) {
       reader& each = at(number);
+      each.pins_mutex.unlock();  // of this thread's too: another one had it
       if (&each == mine) continue;
       // order: relaxed: as above
       each.since.store(0, std::memory_order_relaxed);
       each.waits_for = nullptr;
-      each.pins_mutex.unlock();
       taken(number) = false;
     }
   }
