@@ -17,6 +17,8 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
+#include <mutex>
+#include <new>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -214,6 +216,43 @@ TEST_CASE("async_run ends its wait by a token or a timer") {
   CHECK(sync_wait(cache.async_run_until(timer, timer.now(), "k", pay, run, stops.get_token()))
             .outcome == cancelled);
   CHECK(sync_wait(cache.async_run_until(timer, timer.now(), "free", pay, run)).outcome == executed);
+}
+
+// A stop token whose callbacks cannot be made; `meanwhile` runs first.
+struct deaf_token {
+  template <class F>
+  struct callback_type {
+    callback_type(const deaf_token& of, F) {
+      if (of.meanwhile != nullptr) (*of.meanwhile)();
+      throw std::bad_alloc();
+    }
+    ~callback_type() {}  // NOLINT: as such types have one
+  };
+  static bool stop_requested() noexcept { return false; }
+
+  const std::function<void()>* meanwhile = nullptr;
+};
+
+TEST_CASE("a joiner that cannot listen to its stop throws that, and leaves nothing behind") {
+  cache_type cache;
+  auto first = cache.claim("k", pay);
+  CHECK_THROWS_AS(cache.run("k", pay, never, deaf_token{}), std::bad_alloc);
+  CHECK_THROWS_AS(cache.claim_until(steady_clock::now() + std::chrono::hours(1), "k", pay, deaf_token{}),
+                  std::bad_alloc);
+  first.owner.complete(1);
+  CHECK(cache.run("k", pay, never).outcome == replayed);
+
+  // Who was woken before that has what it waited for: the answer, or the key.
+  auto second = cache.claim("l", pay);
+  const std::function<void()> answers = [&] { second.owner.complete(2); };
+  const auto told = cache.run("l", pay, never, deaf_token{&answers});
+  CHECK(told.outcome == joined);
+  CHECK(*told == 2);
+  auto third = cache.claim("m", pay);
+  const std::function<void()> gives_up = [&] { third = {}; };
+  const auto taken = cache.run("m", pay, [] { return 3; }, deaf_token{&gives_up});
+  CHECK(taken.outcome == executed);
+  CHECK(taken.attempt == 2);
 }
 
 TEST_CASE("a claim waits until a deadline or a stop, whichever comes first") {
@@ -1155,6 +1194,37 @@ TEST_CASE("a look-up of a thread that a child does not have keeps nothing alive 
   }
   at.store(2);
   reader.join();
+  int status = -1;
+  ::waitpid(child, &status, 0);
+  CHECK(WIFEXITED(status));
+  CHECK(WEXITSTATUS(status) == 0);
+}
+
+// A thread that lets go of what others have pinned has the lock of their records for a moment.
+TEST_CASE("a child lets go of answers, whatever other threads were doing when it was forked") {
+  interlock::detail::reader& here = *interlock::detail::readers::here();
+  std::atomic<int> at{0};
+  std::thread counter([&] {
+    const std::lock_guard lock(here.pins_mutex);
+    at.store(1);
+    while (at.load() == 1) std::this_thread::yield();
+  });
+  while (at.load() != 1) std::this_thread::yield();
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::alarm(20);  // not to wait without an end for a lock that nobody has
+    int alive = 0;
+    {
+      idempotency_cache<int, counted> own({.capacity = 16});
+      own.run(0, pay, [&] { return counted(alive); });
+      static_cast<void>(own.find(0, pay));
+      const auto pinned = own.find(0, pay);
+      for (int i = 1; i < 2'000; ++i) own.run(i, pay, [&] { return counted(alive); });
+    }
+    ::_exit(alive == 0 ? 0 : 1);
+  }
+  at.store(2);
+  counter.join();
   int status = -1;
   ::waitpid(child, &status, 0);
   CHECK(WIFEXITED(status));

@@ -188,7 +188,12 @@ bool idempotency_cache<Key, R, H, E>::wait(const time_point* deadline, const Tok
     if (end(wait_status::cancelled)) node.wake();
   };
   if constexpr (!std::is_same_v<Token, no_stop>) {
-    const typename detail::stop_callback_of<Token, decltype(cancel)>::type armed(stop, cancel);
+    std::optional<typename detail::stop_callback_of<Token, decltype(cancel)>::type> armed;
+    try {
+      armed.emplace(stop, cancel);
+    } catch (...) {
+      if (end(wait_status::cancelled)) throw;  // else it is woken, and perhaps owns the key
+    }
     return wait_by(deadline, node, self, asked, end);
   } else {
     return wait_by(deadline, node, self, asked, end);
