@@ -436,6 +436,45 @@ TEST_CASE("what a late flush leaves behind of other keys is asked for by a touch
   CHECK(written == 3);
 }
 
+TEST_CASE("what a job has taken is written before it writes for an executor that refuses") {
+  bool refuses = false;
+  std::vector<int> tried;  // since it does
+  std::vector<std::function<void()>> line;
+  keyed_mirror<int, int>::options how;
+  how.parallel = 2;
+  how.delay = [](std::size_t) { return std::chrono::nanoseconds(1ms); };
+  how.schedule = [&](std::chrono::nanoseconds, std::function<void()> job) {
+    if (refuses) throw std::runtime_error("full");
+    line.push_back(std::move(job));
+  };
+  auto now = std::chrono::steady_clock::now();
+  how.now = [&] { return now += refuses ? 1ms : 0ms; };
+  keyed_mirror<int, int> rows(
+      [](int) { return snapshot{1, 1}; },
+      [&](int key, int, std::uint64_t) {
+        if (!refuses) return mirror_write_result::failed;
+        tried.push_back(key);
+        return key == 2 && tried.size() < 5 ? mirror_write_result::failed
+                                            : mirror_write_result::applied;
+      },
+      std::move(how));
+  const auto run = [&](std::size_t which) {
+    const auto job = std::move(line[which]);
+    line.erase(line.begin() + static_cast<std::ptrdiff_t>(which));
+    job();
+  };
+  CHECK(rows.touch(1));
+  CHECK(rows.touch(2));
+  for (std::size_t jobs = 2; jobs != 0; --jobs) run(0);  // both fail
+  while (line.size() > 1) run(line.size() - 1);          // but for the wait of the first
+  now += 1s;
+  refuses = true;
+  run(0);  // both are due
+  REQUIRE(tried.size() > 2);
+  CHECK(tried[0] != tried[1]);  // that one fails, and is tried again, does not keep the other
+  CHECK(rows.dirty_keys_approx() == 0);
+}
+
 TEST_CASE("a thread that writes for an executor that refuses needs no deeper stack each time") {
   constexpr int failures = 300;
   int writes = 0;

@@ -244,7 +244,7 @@ private:
   // One send, then the next job if it takes one.
   static void job(link& by, const alarm* rang) noexcept {
     server me;
-    errand todo;
+    errand todo = errand::of(nullptr);  // no hand is lent before what it took is sent
     key* next = nullptr;
     mirror_crew* const crew = enter(by, rang, [&](mirror_crew& here) {
       here.servers_.push_back(me);
