@@ -391,6 +391,39 @@ TEST_CASE("a thread whose task comes next leaves at a stop or a deadline if nobo
   check_sums(queue);
 }
 
+TEST_CASE("a thread that is stopped while it works for others leaves the key to who waits for it") {
+  keyed_serial_queue<int> queue({.quantum = 1});
+  const auto wait_for_depth = [&](std::size_t depth) {
+    while (queue.depth_approx(1) != depth) std::this_thread::yield();
+  };
+  const auto nothing = [] {};
+  occupied first(queue, 1);
+  CHECK(queue.post(1, nothing) == post_result::accepted);  // all that the first one does for others
+  std::binary_semaphore begun{0};
+  std::binary_semaphore go_on{0};
+  CHECK(queue.post(1, [&] { begun.release(), go_on.acquire(); }) == post_result::accepted);
+  inplace_stop_source stops;
+  wait_status how = wait_status::acquired;
+  std::thread stopped([&] { how = queue.run(1, nothing, stops.get_token()).status(); });
+  wait_for_depth(3);
+  CHECK(queue.post(1, nothing) == post_result::accepted);
+  CHECK(queue.post(1, nothing) == post_result::accepted);
+  bool by_itself = false;
+  std::thread other([&] {
+    const auto self = std::this_thread::get_id();
+    queue.run(1, [&] { by_itself = std::this_thread::get_id() == self; });
+  });
+  wait_for_depth(6);
+  first.release();
+  begun.acquire();
+  CHECK(stops.request_stop());
+  go_on.release();
+  stopped.join();
+  other.join();
+  CHECK(how == wait_status::cancelled);
+  CHECK(by_itself);
+}
+
 TEST_CASE("what others get done on a thread whose task has thrown sees no exception in flight") {
   keyed_serial_queue<int> queue;
   int in_task = -1;

@@ -81,7 +81,8 @@ public:
   }
   [[gnu::noinline]] void leave_to_others(key_work& head, ending how, turn& now) noexcept {
     const std::uint32_t budget = help();
-    const key_step to = done(head, how, budget == 0);
+    key_work* own = nullptr;
+    const key_step to = done(head, how, own, budget);
     if (to.mine()) return work_through(to.head, nullptr, budget == 0 ? 0 : budget - 1, now);
     pass_on(to);
   }
@@ -260,15 +261,18 @@ private:
     }
   }
 
-  key_step done(key_work& head, ending how, bool spent) noexcept {
+  // Effects: the head has ended. `own` is forgotten if it was taken out of the line meanwhile: then
+  //          this thread has nothing left to stay for.
+  key_step done(key_work& head, ending how, key_work*& own, std::uint32_t budget) noexcept {
     shard& home = home_of(head.hash);
     bool was_last = false;
     key_step to;
     key_frame::does(nullptr);
     {
       const std::lock_guard lock(home.lock);
+      if (own != nullptr && own->where == place::nowhere) own = nullptr;
       key_work* const next = this->retire(home, head, how, was_last);
-      if (next != nullptr) to = this->decide(home, *next, spent);
+      if (next != nullptr) to = this->decide(home, *next, own == nullptr && budget == 0);
     }
     if (was_last) unpark_all(&home.emptied);
     return to;
@@ -291,7 +295,7 @@ private:
       }
       if (how == ending::suspended) return;  // the coroutine holds the key
       if (head == own) own = nullptr;
-      const key_step to = done(*head, how, own == nullptr && budget == 0);
+      const key_step to = done(*head, how, own, budget);
       this->finish(*head, now.awake);
       if (!to.mine()) return pass_on(to);
       head = to.head;
