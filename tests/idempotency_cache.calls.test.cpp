@@ -237,8 +237,8 @@ TEST_CASE("a joiner that cannot listen to its stop throws that, and leaves nothi
   cache_type cache;
   auto first = cache.claim("k", pay);
   CHECK_THROWS_AS(cache.run("k", pay, never, deaf_token{}), std::bad_alloc);
-  CHECK_THROWS_AS(cache.claim_until(steady_clock::now() + std::chrono::hours(1), "k", pay, deaf_token{}),
-                  std::bad_alloc);
+  const auto late = steady_clock::now() + std::chrono::hours(1);
+  CHECK_THROWS_AS(cache.claim_until(late, "k", pay, deaf_token{}), std::bad_alloc);
   first.owner.complete(1);
   CHECK(cache.run("k", pay, never).outcome == replayed);
 
