@@ -27,6 +27,7 @@
 #include <utility>
 #include <vector>
 
+#include "support/broken_token.hpp"
 #include "support/catch.hpp"
 #include "support/death.hpp"
 #include "support/detached.hpp"
@@ -49,6 +50,7 @@ using support::detached;
 namespace {
 
 using cache_type = idempotency_cache<std::string, int>;
+using support::broken_token;
 constexpr fingerprint pay{17};
 constexpr fingerprint other_payload{18};
 
@@ -218,39 +220,24 @@ TEST_CASE("async_run ends its wait by a token or a timer") {
   CHECK(sync_wait(cache.async_run_until(timer, timer.now(), "free", pay, run)).outcome == executed);
 }
 
-// A stop token whose callbacks cannot be made; `meanwhile` runs first.
-struct deaf_token {
-  template <class F>
-  struct callback_type {
-    callback_type(const deaf_token& of, F) {
-      if (of.meanwhile != nullptr) (*of.meanwhile)();
-      throw std::bad_alloc();
-    }
-    ~callback_type() {}  // NOLINT: as such types have one
-  };
-  static bool stop_requested() noexcept { return false; }
-
-  const std::function<void()>* meanwhile = nullptr;
-};
-
 TEST_CASE("a joiner that cannot listen to its stop throws that, and leaves nothing behind") {
   cache_type cache;
   auto first = cache.claim("k", pay);
-  CHECK_THROWS_AS(cache.run("k", pay, never, deaf_token{}), std::bad_alloc);
+  CHECK_THROWS_AS(cache.run("k", pay, never, broken_token{}), std::bad_alloc);
   const auto late = steady_clock::now() + std::chrono::hours(1);
-  CHECK_THROWS_AS(cache.claim_until(late, "k", pay, deaf_token{}), std::bad_alloc);
+  CHECK_THROWS_AS(cache.claim_until(late, "k", pay, broken_token{}), std::bad_alloc);
   first.owner.complete(1);
   CHECK(cache.run("k", pay, never).outcome == replayed);
 
   // Who was woken before that has what it waited for: the answer, or the key.
   auto second = cache.claim("l", pay);
   const std::function<void()> answers = [&] { second.owner.complete(2); };
-  const auto told = cache.run("l", pay, never, deaf_token{&answers});
+  const auto told = cache.run("l", pay, never, broken_token{&answers});
   CHECK(told.outcome == joined);
   CHECK(*told == 2);
   auto third = cache.claim("m", pay);
   const std::function<void()> gives_up = [&] { third = {}; };
-  const auto taken = cache.run("m", pay, [] { return 3; }, deaf_token{&gives_up});
+  const auto taken = cache.run("m", pay, [] { return 3; }, broken_token{&gives_up});
   CHECK(taken.outcome == executed);
   CHECK(taken.attempt == 2);
 }

@@ -24,11 +24,13 @@
 #include <vector>
 
 #include "support/allocations.hpp"
+#include "support/broken_token.hpp"
 #include "support/catch.hpp"
 #include "support/code_of.hpp"
 #include "support/detached.hpp"
 #include "support/occupied.hpp"
 #include "support/owned.hpp"
+#include "support/slow_capture.hpp"
 #include "support/threads.hpp"
 
 using interlock::inplace_stop_source;
@@ -41,6 +43,7 @@ using interlock::wait_status;
 using support::code_of;
 using support::occupied;
 using namespace std::chrono_literals;
+using support::broken_token;
 
 namespace {
 
@@ -1459,18 +1462,7 @@ TEST_CASE("drain_until of a key or of all gives up at its deadline and leaves no
 }
 
 TEST_CASE("drain of a keyed queue waits until the captures of what has ended early are destroyed") {
-  struct slow {
-    slow(std::binary_semaphore& b, std::binary_semaphore& g) : begun(&b), go(&g) {}
-    slow(slow&& other) noexcept : begun(std::exchange(other.begun, nullptr)), go(other.go) {}
-    ~slow() {
-      if (begun == nullptr) return;
-      begun->release();
-      go->acquire();
-    }
-    void operator()() const {}
-    std::binary_semaphore* begun;
-    std::binary_semaphore* go;
-  };
+  using slow = support::slow_capture;
   for (const std::string by : {"stop", "drop", "cancel", "cancel of all"}) {
     keyed_serial_queue<int> queue({.capacity = 1, .full = interlock::when_full::drop_oldest});
     inplace_stop_source stop;
@@ -1523,21 +1515,6 @@ TEST_CASE("Whoever gets the place of a stopped keyed task may destroy the queue"
   destroys.join();
   CHECK(ran == 1);
 }
-
-// A stop token whose callbacks cannot be made; `meanwhile` runs first.
-struct broken_token {
-  template <class F>
-  struct callback_type {
-    callback_type(const broken_token& of, F) {
-      if (of.meanwhile != nullptr) (*of.meanwhile)();
-      throw std::bad_alloc();
-    }
-    ~callback_type() {}  // NOLINT: as such types have one
-  };
-  static bool stop_requested() noexcept { return false; }
-
-  const std::function<void()>* meanwhile = nullptr;
-};
 
 TEST_CASE("A stop callback that cannot be made is thrown, and leaves nothing in the line of a key") {
   each_way([](queue_options options) {

@@ -28,11 +28,13 @@
 
 #include "support/allocations.hpp"
 #include "support/awaiters.hpp"
+#include "support/broken_token.hpp"
 #include "support/catch.hpp"
 #include "support/death.hpp"
 #include "support/detached.hpp"
 #include "support/occupied.hpp"
 #include "support/owned.hpp"
+#include "support/slow_capture.hpp"
 #include "support/stopping.hpp"
 #include "support/threads.hpp"
 
@@ -48,6 +50,7 @@ using interlock::wait_status;
 using interlock::when_full;
 using support::occupied;
 using namespace std::chrono_literals;
+using support::broken_token;
 
 namespace {
 
@@ -100,21 +103,6 @@ void each_way(F f) {
   spawner threads;
   f(queue_options{.executor = std::ref(threads)});
 }
-
-// A stop token whose callbacks cannot be made; `meanwhile` runs first.
-struct broken_token {
-  template <class F>
-  struct callback_type {
-    callback_type(const broken_token& of, F) {
-      if (of.meanwhile != nullptr) (*of.meanwhile)();
-      throw std::bad_alloc();
-    }
-    ~callback_type() {}  // NOLINT: as such types have one
-  };
-  static bool stop_requested() noexcept { return false; }
-
-  const std::function<void()>* meanwhile = nullptr;
-};
 
 }  // namespace
 
@@ -974,18 +962,7 @@ TEST_CASE("A task whose move throws behind the wait for a place gives the place 
 }
 
 TEST_CASE("drain waits until the captures of what was stopped or dropped are destroyed") {
-  struct slow {
-    slow(std::binary_semaphore& b, std::binary_semaphore& g) : begun(&b), go(&g) {}
-    slow(slow&& other) noexcept : begun(std::exchange(other.begun, nullptr)), go(other.go) {}
-    ~slow() {
-      if (begun == nullptr) return;
-      begun->release();
-      go->acquire();
-    }
-    void operator()() const {}
-    std::binary_semaphore* begun;
-    std::binary_semaphore* go;
-  };
+  using slow = support::slow_capture;
   for (const bool stops : {true, false}) {
     serial_queue queue({.capacity = 1, .full = when_full::drop_oldest});
     inplace_stop_source stop;
