@@ -29,9 +29,11 @@ if(INTERLOCK_INSTALL)
     DESTINATION ${CMAKE_INSTALL_DATADIR}/cmake/interlock)
 
   # The component `testing` is compiled by its user: its sources, and the file that adds the target.
-  # That of `asio` adds its targets too.
+  # Those of the others add their targets too.
   install(FILES ${PROJECT_SOURCE_DIR}/cmake/interlock-testing.cmake
     ${PROJECT_SOURCE_DIR}/cmake/interlock-asio.cmake
+    ${PROJECT_SOURCE_DIR}/cmake/interlock-component.cmake
+    ${PROJECT_SOURCE_DIR}/cmake/interlock-engines.cmake
     DESTINATION ${CMAKE_INSTALL_DATADIR}/interlock/cmake)
   install(DIRECTORY ${PROJECT_SOURCE_DIR}/src/testing
     DESTINATION ${CMAKE_INSTALL_DATADIR}/interlock/src FILES_MATCHING PATTERN "*.hpp" PATTERN "*.cpp")

@@ -4,21 +4,13 @@
 # it needs is there. If not, interlock_asio_missing or interlock_standalone_asio_missing is a sentence
 # that says what to do. The file is the same in the source tree and installed. Both are headers only.
 
+include("${CMAKE_CURRENT_LIST_DIR}/interlock-component.cmake")
+
 function(interlock_add_bridge name headers)
-  if(TARGET interlock::${name})
-    return()
+  if(NOT TARGET interlock::${name})
+    interlock_add_component(${name})
+    target_include_directories(${target} SYSTEM INTERFACE "${headers}")
   endif()
-  get_target_property(found_as_package interlock::interlock IMPORTED)
-  if(found_as_package)
-    add_library(interlock::${name} INTERFACE IMPORTED)
-    set(target interlock::${name})
-  else()
-    add_library(interlock_${name} INTERFACE)
-    add_library(interlock::${name} ALIAS interlock_${name})
-    set(target interlock_${name})
-  endif()
-  target_link_libraries(${target} INTERFACE interlock::interlock)
-  target_include_directories(${target} SYSTEM INTERFACE "${headers}")
 endfunction()
 
 find_package(Boost 1.79 QUIET)
