@@ -16,7 +16,7 @@ Rules
 import difflib
 import re
 
-from source_text import Finding, arguments, contract, finish, headers, name_of, parse
+from source_text import LABELS, Finding, arguments, contract, finish, headers, name_of, parse
 
 CASE = re.compile(r'\b\w*TEST_CASE(?:_METHOD|_SIG)?\s*\(\s*(?:\w+\s*,\s*)?(?P<name>(?:"(?:\\.|[^"\\])*"\s*)+)')
 
@@ -26,9 +26,9 @@ def words(text):
 
 
 def test_names(root):
-    """The names of all tests, and the file of each."""
+    """The names of all tests, and the file of each. A suite for several engines is a header."""
     names = {}
-    for path in sorted((root / "tests").rglob("*.cpp")):
+    for path in sorted((root / "tests").rglob("*.[ch]pp")):
         for case in CASE.finditer(path.read_text()):
             parts = re.findall(r'"((?:\\.|[^"\\])*)"', case["name"])
             names[words("".join(parts))] = name_of(path, root)
@@ -60,13 +60,14 @@ def page(root, names):
         if "Guarantee" not in labels:
             continue
         file = name_of(path, root)
-        out += [f"## [{path.stem}](../{file})", ""]
+        name = file.removeprefix("include/interlock/").removesuffix(".hpp")  # with its folder
+        out += [f"## [{name}](../{file})", ""]
         for _, sentence in sentences(labels["Guarantee"].lines):
             test = names.get(sentence.removesuffix("."))
             out.append(f"- {sentence} ([test](../{test}))" if test else f"- {sentence}")
         out.append("")
-        for name in ("Progress", "Cost", "Lifetime", "Resumes on", "Cancellation", "Not for"):
-            if name in labels:
+        for name in LABELS:
+            if name in labels and name not in ("Problem", "Guarantee", "Example"):
                 out.append(f"**{name}:** {words(' '.join(text for _, text in labels[name].lines))}")
                 out.append("")
     return "\n".join(out)

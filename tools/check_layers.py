@@ -4,25 +4,26 @@
 
 Rules
   unknown-header   a header that the layer table below does not place
-  upward-include   an include of a higher layer (sideways and downward are fine)
+  upward-include   an include of a higher layer (sideways and downward are fine), or of one engine
+                   by another
   cycle            headers that include each other
   include-form     one of our headers included other than by a relative "path"
   missing-include  a quoted include that names no file
   foreign-include  neither ours nor of the C++20 standard library (nor in PLATFORM)
   over-budget      the closure of a header is more than 6 of our headers or 800 lines of code
-                   (but see HALVES, MORE_LINES and MORE_HEADERS)
+                   (but see HALVES, MORE_LINES, MORE_HEADERS and NO_BUDGET)
   too-long         a header well past 300 lines of code
   forbidden-word   what FORBIDDEN lists, with the reason
   preamble         not SPDX, #pragma once, "// interlock/NAME.hpp - what it does"
   no-such-type     no type, concept or function at namespace level is named as the file
-  missing-label    a contract label that is not there (Problem ... Example)
+  missing-label    a contract label that is not there (Problem ... Example); engines have two more
   label-order      the labels are not in the order of tools/source_text.py, or their texts not aligned
 """
 
 import re
 
-from source_text import (LABELS, Finding, arguments, blank, contract, finish, headers, line_of,
-                         parse)
+from source_text import (ASYNC_LABELS, ENGINE_LABELS, LABELS, Finding, arguments, blank, contract,
+                         finish, headers, line_of, parse)
 
 # A header may include its own layer and those before it. A folder stands for all that is in it.
 LAYERS = (
@@ -37,14 +38,17 @@ LAYERS = (
     ("idempotency_cache.hpp", "idempotency_http.hpp", "serial_lane.hpp",
      "serial_queue.hpp", "keyed_serial_queue.hpp", "mirror.hpp",
      "keyed_mirror.hpp", "merging_mirror.hpp", "fill_leases.hpp", "mirror_executor.hpp"),
-    ("asio.hpp", "standalone_asio.hpp", "detail/asio_bridge.hpp", "detail/asio_operation.hpp",
-     "store/", "sqlite/", "redis/", "postgres/"),
+    ("asio.hpp", "standalone_asio.hpp", "detail/asio_bridge.hpp", "detail/asio_operation.hpp"),
     ("interlock.hpp",),
+    ("store/",),
+    ("memory/", "sqlite/", "redis/", "postgres/"),
 )
+ENGINES = LAYERS[-1]
+STORES = ("store/", *ENGINES)
 # testing/ stands beside them all: it knows no primitive, and no primitive knows it.
 APART = "testing/"
 
-# Header -> why a rule does not hold there.
+# Header -> why a rule does not hold there. In some tables a folder stands for all that is in it.
 NO_CONTRACT = {
     "version.hpp": "macros only, read by CMake too",
     "fwd.hpp": "declarations only",
@@ -61,6 +65,7 @@ NO_CONTRACT = {
 # Header -> what it is known by, where that is not its own name.
 KNOWN_BY = {"asio.hpp": "async_lock"}
 NO_BUDGET = {
+    **dict.fromkeys(STORES, "stands on a client library that is larger than all of ours"),
     "standalone_asio.hpp": "that of asio.hpp",
     "interlock.hpp": "the umbrella: includes every type",
 }
@@ -71,6 +76,7 @@ MAY_SAY = {
     "detail/stoppable.hpp": {"stop": "takes std::stop_token where there is one"},
     "detail/parking_portable.hpp": {
         "lock": "parks where there is no futex", "yield": "is the hook that yields"},
+    **dict.fromkeys(STORES, {"lock": "blocks on sockets and files anyway; never spins"}),
 }
 ASIO = {f"{name}.hpp" for name in """any_io_executor associated_allocator
 associated_cancellation_slot associated_executor async_result cancellation_type error
@@ -79,7 +85,13 @@ strand version""".split()}
 # Only one branch of a platform switch is ever compiled, so only the first counts.
 OTHER_BRANCH = {"detail/asymmetric_fence_none.hpp", "detail/parking_portable.hpp", "detail/restartable_none.hpp",
                 "detail/restartable_aarch64.hpp"}
+SOCKETS = {"fcntl.h", "netdb.h", "netinet/in.h", "netinet/tcp.h", "poll.h", "pthread.h", "signal.h",
+           "sys/socket.h", "sys/time.h", "sys/un.h", "unistd.h"}
 PLATFORM = {
+    "store/detail/": {"pthread.h", "sys/random.h", "time.h", "unistd.h"},
+    "sqlite/": {"sqlite3.h"},
+    "redis/": {"hiredis/hiredis.h", "hiredis/hiredis_ssl.h"} | SOCKETS,
+    "postgres/": {"libpq-fe.h"} | SOCKETS,
     "detail/after_fork.hpp": {"pthread.h"},
     "detail/parking_linux.hpp": {"linux/futex.h", "sched.h", "sys/syscall.h", "time.h", "unistd.h"},
     "detail/asymmetric_fence_linux.hpp": {"sched.h", "sys/syscall.h", "unistd.h"},
@@ -197,6 +209,12 @@ def layer_of(name):
     return None
 
 
+def entry(table, name, none):
+    """What a table says of a header: by its name, or by the folders that it is in."""
+    folders = [name[:at + 1] for at in range(len(name)) if name[at] == "/"]
+    return next((table[key] for key in (name, *reversed(folders)) if key in table), none)
+
+
 class Header:
     def __init__(self, path, base, root):
         self.name = path.relative_to(base).as_posix()
@@ -216,7 +234,7 @@ class Header:
         if mark == "<":
             if target.startswith("interlock/"):
                 self.report(line, "include-form", f'<{target}>: use a relative "path"')
-            elif target not in STANDARD | PLATFORM.get(self.name, set()):
+            elif target not in STANDARD | entry(PLATFORM, self.name, set()):
                 self.report(line, "foreign-include", f"<{target}> is not of the standard library")
             return
         found = (path.parent / target).resolve()
@@ -240,6 +258,9 @@ def check_arrows(header):
             header.report(line, "upward-include", f"{APART} stands apart from the primitives")
         elif not apart and other is not None and other > mine:
             header.report(line, "upward-include", f"{target} is of a higher layer")
+        elif (header.name.startswith(ENGINES) and target.startswith(ENGINES)
+              and header.name.split("/")[0] != target.split("/")[0]):
+            header.report(line, "upward-include", f"{target} is of another engine; share it in store/")
 
 
 def check_cycles(tree):
@@ -275,7 +296,7 @@ def closure(tree, name):
 
 def check_text(header):
     for key, pattern, reason in FORBIDDEN:
-        if key in MAY_SAY.get(header.name, {}):
+        if key in entry(MAY_SAY, header.name, {}):
             continue
         for match in re.finditer(pattern, header.code, re.M):
             header.report(line_of(header.code, match.start()), "forbidden-word",
@@ -296,13 +317,16 @@ def check_contract(header):
         header.report(1, "no-such-type", f"nothing here is named {stem}")
     labels = contract(header.text)
     names = [label.name for label in labels]
-    async_ = re.search(r"\bcoroutine_(?:handle|waiter)\b", header.code)
-    optional = ("Resumes on", "Cancellation")
+    needless = set()
+    if not re.search(r"\bcoroutine_(?:handle|waiter)\b", header.code):
+        needless.update(ASYNC_LABELS)
+    if not header.name.startswith((*ENGINES, "store/basic_")):
+        needless.update(ENGINE_LABELS)
     for label in LABELS:
-        if label not in names and (label not in optional or async_):
-            why = " (it has awaitables)" if label in optional else ""
+        if label not in names and label not in needless:
+            why = " (it has awaitables)" if label in ASYNC_LABELS else ""
             header.report(1, "missing-label", label + why)
-    core = [n for n in names if n not in optional]
+    core = [n for n in names if n not in ASYNC_LABELS]
     if core != [n for n in LABELS if n in core]:
         header.report(labels[0].line, "label-order", "order: " + " - ".join(LABELS))
     for label in labels:
@@ -323,7 +347,7 @@ def main():
         if header.name.startswith(APART):
             continue  # a tool with its own rules
         check_text(header)
-        if header.name.startswith("detail/"):
+        if header.name.startswith("detail/") or "/detail/" in header.name:
             continue
         if header.name not in NO_CONTRACT:
             check_contract(header)
@@ -335,7 +359,7 @@ def main():
                   f"{lines:4} lines: {' '.join(sorted(together - {header.name}))}")
         limit = MORE_LINES.get(header.name, (MAX_LINES,))[0]
         most = MORE_HEADERS.get(header.name, (MAX_HEADERS,))[0]
-        if header.name not in NO_BUDGET and (count > most or lines > limit):
+        if not entry(NO_BUDGET, header.name, None) and (count > most or lines > limit):
             header.report(1, "over-budget", f"{count} headers, {lines} lines of code "
                           f"(at most {most} and {limit}): {' '.join(sorted(together))}")
     finish([f for h in tree.values() for f in h.findings], f"{len(tree)} headers")

@@ -7,9 +7,11 @@ import re
 import sys
 from typing import NamedTuple
 
-# In this order; coroutine types add the two after Lifetime.
-LABELS = ("Problem", "Guarantee", "Progress", "Cost", "Lifetime", "Resumes on", "Cancellation",
-          "Not for", "Example")
+# In this order; engine types add the two after Guarantee, coroutine types the two after Lifetime.
+LABELS = ("Problem", "Guarantee", "Outcomes", "Durability", "Progress", "Cost", "Lifetime",
+          "Resumes on", "Cancellation", "Not for", "Example")
+ENGINE_LABELS = ("Outcomes", "Durability")
+ASYNC_LABELS = ("Resumes on", "Cancellation")
 
 TOKEN = re.compile(
     r"""(?P<comment> //[^\n]* | /\*.*?\*/ )

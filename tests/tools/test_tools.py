@@ -95,6 +95,38 @@ CLEAN = {
         "```sh\n./scripts/test  # [not](a-link)\n```\n",
     "docs/counters.md": "# Counters\n\n## One `word` each\n\nBack to [the start](../README.md).\n",
 }
+ENGINE = """\
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// interlock/redis/counter.hpp - a number that many processes change.
+//
+// Problem     Two processes load, add and store: one of them is lost.
+// Guarantee   Every add is counted exactly once. A load returns a value that the counter
+//             really had.
+// Outcomes    applied, refused or unknown.
+// Durability  That of the server.
+// Progress    One round trip.
+// Cost        One round trip.
+// Lifetime    Must outlive every operation on it.
+// Not for     Several numbers at once.
+// Example     none
+
+#include <hiredis/hiredis.h>
+#include <mutex>
+
+#include "../store/client.hpp"
+
+namespace interlock::redis {
+using counter = store::client<int>;
+std::mutex guard;
+}  // namespace interlock::redis
+"""
+REDIS, CLIENT = "include/interlock/redis/counter.hpp", "include/interlock/store/detail/client.hpp"
+ENGINES = {
+    REDIS: ENGINE.replace("store/client", "store/detail/client"),
+    CLIENT: WORD.replace("detail/word", "store/detail/client") + "#include <time.h>\n",
+}
 COUNTER, DETAIL = "include/interlock/counter.hpp", "include/interlock/detail/word.hpp"
 
 
@@ -265,6 +297,58 @@ class Layers(Tree):
         self.assert_found({DETAIL: WORD + "int f();\n" * 340}, "too-long")
         self.assert_clean({DETAIL: WORD + "//\n" * 340})
 
+    def assert_engine_edit_found(self, before, after, *rules, file=REDIS):
+        self.assertIn(before, ENGINES[file])
+        self.assert_found({**ENGINES, file: ENGINES[file].replace(before, after, 1)}, *rules)
+
+    def test_engines(self):
+        self.assert_clean(ENGINES)
+        names = ("a", "b", "c", "d", "e", "f", "g")
+        long = WORD + "int f();\n" * 320
+        files = {f"include/interlock/detail/{n}.hpp": long.replace("word.hpp", f"{n}.hpp") for n in names}
+        after = "#include <mutex>\n"
+        lines = "".join(f'#include "../detail/{n}.hpp"\n' for n in names)
+        self.assert_clean({**ENGINES, **files, REDIS: ENGINES[REDIS].replace(after, after + lines)})
+
+    def test_what_engines_may_include(self):
+        first = "#include <mutex>\n"
+        for line, *rules in (("#include <sqlite3.h>", "foreign-include"),
+                             ("#include <time.h>", "foreign-include"),
+                             ('#include "../sqlite/counter.hpp"', "upward-include")):
+            with self.subTest(line):
+                other = {REDIS.replace("redis", "sqlite"):
+                         ENGINES[REDIS].replace("hiredis/hiredis", "sqlite3").replace("redis", "sqlite")}
+                text = ENGINES[REDIS].replace(first, f"{first}{line}\n")
+                self.assert_found({**ENGINES, **other, REDIS: text}, *rules)
+        self.assert_engine_edit_found("<time.h>", "<poll.h>", "foreign-include", file=CLIENT)
+        include = '#include "../../redis/counter.hpp"\n'
+        self.assert_engine_edit_found("#include", f"{include}#include", "upward-include", "cycle", file=CLIENT)
+        after = "#include <atomic>\n"
+        umbrella = WORD.replace("detail/word", "interlock") + '#include "redis/counter.hpp"\n'
+        self.assert_found({**ENGINES, "include/interlock/interlock.hpp": umbrella}, "upward-include")
+        text = HEADER.replace(after, after + '#include "store/detail/client.hpp"\n')
+        self.assert_found({**ENGINES, COUNTER: text}, "upward-include")
+
+    def test_what_engines_may_say(self):
+        for line in ("std::this_thread::yield();", "std::this_thread::sleep_for(t);", "#define YES 1"):
+            self.assert_engine_edit_found("std::mutex guard;", line, "forbidden-word")
+        self.assert_engine_edit_found("std::mutex guard;", "int f();\n" * 340, "too-long")
+
+    def test_labels_of_engines(self):
+        outcomes, durability = "// Outcomes    applied, refused or unknown.\n", "// Durability  That of the server.\n"
+        self.assert_engine_edit_found(outcomes, "", "missing-label")
+        self.assert_engine_edit_found(durability, "", "missing-label")
+        self.assert_engine_edit_found(outcomes + durability, durability + outcomes, "label-order")
+        base = "include/interlock/store/basic_counter.hpp"
+        text = HEADER.replace("interlock/counter.hpp", "interlock/store/basic_counter.hpp")
+        text = text.replace("class counter", "class basic_counter").replace('"detail/', '"../detail/')
+        self.assert_found({base: text}, "missing-label")
+        text = text.replace("// Progress ", outcomes + durability + "// Progress ", 1)
+        self.assert_clean({base: text})
+        name = "include/interlock/store/errors.hpp"
+        self.assert_clean({name: HEADER.replace("interlock/counter.hpp", "interlock/store/errors.hpp")
+                           .replace("class counter", "class errors").replace('"detail/', '"../detail/')})
+
     def test_table(self):
         result = self.run_tool(CLEAN, "--table")
         self.assertRegex(result.stdout, r"counter\.hpp +\d+ lines, closure 2 headers")
@@ -300,6 +384,17 @@ class Guarantees(Tree):
 
     def test_page(self):
         self.assert_found({"docs/guarantees.md": "# What was guaranteed once\n"}, "page")
+
+    def test_names_on_the_page_tell_engines_apart(self):
+        page = self.run_tool({**CLEAN, **ENGINES}, "--page").stdout
+        self.assertRegex(page, r"(?m)^## \[counter\]\(../include/interlock/counter.hpp\)$")
+        self.assertRegex(page, r"(?m)^## \[redis/counter\]\(../include/interlock/redis/counter.hpp\)$")
+        self.assertRegex(page, r"\n\*\*Outcomes:\*\* applied, refused or unknown\.\n\n"
+                               r"\*\*Durability:\*\* That of the server\.\n\n\*\*Progress:")
+
+    def test_suites_are_headers_too(self):
+        test = "tests/counter.test.cpp"
+        self.assert_clean({test: "int main() {}\n", "tests/engines/counter.hpp": CLEAN[test]})
 
     def test_untested(self):
         self.assert_edit_found("counted exactly once", "counted once", "untested")
