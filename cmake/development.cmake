@@ -4,6 +4,8 @@
 option(INTERLOCK_TESTS "Build the tests" ON)
 option(INTERLOCK_BENCHMARKS "Build the benchmarks" ON)
 option(INTERLOCK_EXAMPLES "Build the examples and the lab" ON)
+set(INTERLOCK_ENGINE_TESTS ON CACHE STRING
+  "Build the tests of engines: ON, OFF, or quick (without those that mostly wait for servers)")
 set(INTERLOCK_SANITIZE "" CACHE STRING "Sanitizers, as for -fsanitize= (address,undefined or thread)")
 
 if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
@@ -26,6 +28,26 @@ if(INTERLOCK_SANITIZE)
     add_compile_options(-Wno-maybe-uninitialized)
   endif()
 endif()
+
+# interlock_skip(NAME LABEL REASON): a test that ends as skipped, and says why.
+function(interlock_skip name label reason)
+  add_test(NAME ${name} COMMAND ${CMAKE_COMMAND} -E echo "skipped: ${reason}")
+  set_tests_properties(${name} PROPERTIES LABELS ${label} SKIP_REGULAR_EXPRESSION "^skipped: ")
+endfunction()
+
+# interlock_missing_engine(RESULT ENGINE...): why one of them cannot be had; empty if all can.
+function(interlock_missing_engine result)
+  set(${result} "" PARENT_SCOPE)
+  foreach(engine IN LISTS ARGN)
+    if(NOT TARGET interlock::${engine})
+      set(reason "${interlock_${engine}_missing}")
+      if(NOT reason)
+        set(reason "INTERLOCK_ENGINES leaves out '${engine}'")
+      endif()
+      set(${result} "${reason}" PARENT_SCOPE)
+    endif()
+  endforeach()
+endfunction()
 
 enable_testing()
 if(INTERLOCK_TESTS)
