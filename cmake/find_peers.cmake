@@ -91,5 +91,15 @@ peer(libatomic "libatomic" "use GCC" "${INTERLOCK_HAS_LIBATOMIC}" atomic)
 peer(atomic_shared_ptr "std::atomic<std::shared_ptr>" "use libstdc++ 12 or newer"
   "${INTERLOCK_HAS_ATOMIC_SHARED_PTR}")
 
+foreach(engine sqlite redis postgres)  # that the family `engines` measures
+  interlock_missing_engine(missing ${engine})
+  set(found false)
+  if(NOT missing)
+    set(found true)
+  endif()
+  set(entry "  {\"name\": \"${engine}\", \"remedy\": \"${missing}\", \"found\": ${found}, ")
+  list(APPEND peer_entries "${entry}\"families\": [\"engines\"]}")
+endforeach()
+
 list(JOIN peer_entries ",\n" peer_entries)
 file(WRITE ${CMAKE_CURRENT_BINARY_DIR}/peers.json "[\n${peer_entries}\n]\n")

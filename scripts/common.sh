@@ -31,6 +31,11 @@ have() {
     libbenchmark-dev) [ -n "$(find /usr/include/benchmark /usr/local/include/benchmark -maxdepth 1 2>/dev/null)" ] ;;
     libboost1.81-dev) have_header boost/asio/recycling_allocator.hpp ;;
     libasio-dev) have_header asio/recycling_allocator.hpp ;;
+    libsqlite3-dev) have_header sqlite3.h ;;
+    libhiredis-dev) have_header hiredis/hiredis.h ;;
+    libpq-dev) have_header postgresql/libpq-fe.h || have_header libpq-fe.h ;;
+    redis-server) command -v redis-server >/dev/null ;;
+    postgresql) command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null ;;
     *) have_package "$1" ;;
   esac
 }
@@ -66,6 +71,20 @@ need() {  # need PACKAGE...: installs those that are missing; no apt call when n
       tail -n 5 "$log" >&2
       stop "could not install ${missing[*]}; the log is build/install.log"
     }
+}
+
+# The client library and the server of each engine. Debian starts a server with its package, which
+# no program of ours asks anything: they start their own, on sockets in temporary folders.
+packages_of() {  # packages_of ENGINE...
+  local engine
+  for engine in "$@"; do
+    case $engine in
+      sqlite) echo libsqlite3-dev ;;
+      redis) echo libhiredis-dev redis-server ;;
+      postgres) echo libpq-dev postgresql ;;
+      *) stop "unknown engine '$engine'; known: sqlite, redis, postgres" ;;
+    esac
+  done
 }
 
 configure_and_build() {  # configure_and_build BUILD_DIR TARGETS CMAKE_ARGUMENT...

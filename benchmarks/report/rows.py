@@ -76,9 +76,12 @@ def ratios(first, second):
 
 
 def missing(name, families, skipped):
-    """Why there is no such figure: None if its family or its peer was left out, else an error."""
-    family, _, who, _ = parts(name)
-    if family not in families or any(who.startswith(peer["name"]) for peer in skipped):
+    """Why there is no such figure: None if its family, its peer or the engine that its job begins
+    with was left out, else an error."""
+    family, job, who, _ = parts(name)
+    if family not in families:
+        return None
+    if any(who.startswith(peer["name"]) or job.startswith(peer["name"] + " ") for peer in skipped):
         return None
     raise ValueError(f"'{name}' was not measured")
 

@@ -64,6 +64,16 @@ class Compare(unittest.TestCase):
             self.compare(goal, measured(ours=[1]))
 
 
+    def test_an_engine_that_is_not_installed_is_left_out(self):
+        goal = {"name": "engines/redis counter/interlock::redis::counter/alone",
+                "yardstick": "engines/redis counter/raw hiredis/alone", "goal": 1.05}
+        nothing = rows.Measured()
+        redis = {"name": "redis", "remedy": "install libhiredis-dev", "families": ["engines"]}
+        self.assertEqual(self.compare(goal, nothing, families=["engines"], skipped=[redis]), [])
+        with self.assertRaises(ValueError):
+            self.compare(goal, nothing, families=["engines"], skipped=[{**redis, "name": "postgres"}])
+
+
 class Report(unittest.TestCase):
     def text(self, now, skipped=()):
         compared = rows.compare([{"name": OURS, "yardstick": BARE, "goal": 1.1}], now, ["counters"],
