@@ -106,6 +106,11 @@ PLATFORM = {
     "detail/restartable_linux.hpp": {"fcntl.h", "sched.h", "sys/rseq.h", "sys/syscall.h", "unistd.h"},
     "asio.hpp": {f"boost/asio/{name}" for name in ASIO},
     "standalone_asio.hpp": {f"asio/{name}" for name in ASIO},
+    "testing/detail/processes.hpp": {"sys/types.h", "time.h"},
+    "testing/detail/sockets.hpp": {"fcntl.h", "netinet/in.h", "poll.h", "sys/socket.h", "sys/un.h", "unistd.h"},
+    "testing/server_process.hpp": {"fcntl.h", "grp.h", "pwd.h", "signal.h", "sys/prctl.h", "sys/stat.h",
+                                   "sys/syscall.h", "sys/wait.h", "unistd.h"},
+    "testing/temporary_folder.hpp": {"stdlib.h", "unistd.h"},
 }
 
 # Header -> (lines that its closure may have, why).
