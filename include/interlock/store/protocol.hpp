@@ -32,6 +32,7 @@
 #include "../idempotency_outcome.hpp"
 #include "../mirror_version.hpp"
 #include "call_options.hpp"
+#include "client_options.hpp"
 #include "guarantees.hpp"
 #include "outcome.hpp"
 
@@ -160,6 +161,7 @@ concept engine =
       { E::engine_name } -> std::convertible_to<const char*>;  // "redis"
       { e.probed() } -> std::convertible_to<probed_guarantees>;
       { e.incarnation() } -> std::convertible_to<std::string>;
+      { e.options() } -> std::convertible_to<const client_options&>;
       // Throws: failure (bad_argument) for a name that is empty or too long.
       { e.object_named(object_kind{}, text) } -> std::same_as<typename E::object>;
       { object.name() } -> std::convertible_to<std::string_view>;
