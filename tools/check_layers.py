@@ -58,6 +58,7 @@ NO_CONTRACT = {
     "store/codec.hpp": "a customisation point, stated sentence by sentence",
     "store/guarantees.hpp": "the names of promises",
     "store/protocol.hpp": "a concept, stated sentence by sentence",
+    "store/boot_clock.hpp": "a clock, stated sentence by sentence",
     "version.hpp": "macros only, read by CMake too",
     "fwd.hpp": "declarations only",
     "wait_status.hpp": "the names of results",
@@ -73,6 +74,7 @@ NO_CONTRACT = {
 # Header -> what it is known by, where that is not its own name.
 KNOWN_BY = {"asio.hpp": "async_lock"}
 NO_BUDGET = {
+    "memory/": "an engine and all its objects: who tests with it waits for no compiler elsewhere",
     "store/protocol.hpp": "the words of every engine at once",
     "standalone_asio.hpp": "that of asio.hpp",
     "interlock.hpp": "the umbrella: includes every type",
@@ -97,6 +99,7 @@ SOCKETS = {"fcntl.h", "netdb.h", "netinet/in.h", "netinet/tcp.h", "poll.h", "pth
            "sys/socket.h", "sys/time.h", "sys/un.h", "unistd.h"}
 PLATFORM = {
     "store/detail/": {"pthread.h", "sys/random.h", "time.h", "unistd.h"},
+    "store/boot_clock.hpp": {"time.h"},
     "sqlite/": {"sqlite3.h"},
     "redis/": {"hiredis/hiredis.h", "hiredis/hiredis_ssl.h"} | SOCKETS,
     "postgres/": {"libpq-fe.h"} | SOCKETS,
