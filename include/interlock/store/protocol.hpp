@@ -216,6 +216,8 @@ concept engine =
       // the
       // same attempt. complete(store, key, owner, attempt, response, keep), release, heartbeat:
       // conflict if the attempt is not the owner's any more. complete again with success: applied.
+      // A released key is free again, whatever the fingerprint, and so is one whose answer was kept
+      // for `keep`; its attempts go on counting. One whose lease ended keeps its fingerprint.
       { e.idempotency_claim(object, text, print, owner, time, call) }
           -> std::same_as<outcome<idempotency_claim>>;
       { e.idempotency_complete(object, text, owner, number, text, time, call) }
