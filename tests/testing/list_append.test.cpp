@@ -178,6 +178,17 @@ TEST_CASE("Each kind of anomaly is found and named") {
     // Also if nobody saw what they wrote.
     has({did({read(1, {}), append(2, 2)}), did({read(2, {}), append(1, 1)})}, "G2", serializable);
   }
+  SECTION("one grave circle after many that are not") {
+    std::vector<entry> all;
+    for (std::uint64_t key = 10; key < 50; key += 2) {
+      all.push_back(did({read(key, {}), append(key + 1, 2)}));
+      all.push_back(did({read(key + 1, {}), append(key, 1)}));
+    }
+    all.push_back(did({append(1, 1), read(2, {2})}));
+    all.push_back(did({append(2, 2), read(1, {1})}));
+    has(all, "G1c", read_committed, {"T40 wrote 1 to key 1 and T41 read it"});
+    CHECK(check_list_append(all).has("G2"));
+  }
   SECTION("an old moment is read") {
     has({did({append(1, 1)}, {0, 1}), did({read(1, {1})}, {1, 2}), did({read(1, {})}, {2, 3})},
         "G-single-realtime", strict_serializable,

@@ -409,7 +409,7 @@ private:
       if (all_[t].op.outcome == append_outcome::unknown) when.back().returned = interval::never;
     }
     graph_.add_real_time(when);
-    for (const dependency_cycle& cycle : graph_.cycles(few * 2)) {
+    for (const dependency_cycle& cycle : graph_.cycles(few)) {
       const isolation breaks = broken_by(cycle);
       std::vector<node> of;
       for (const dependency_edge& one : cycle.edges) of.push_back(one.from);

@@ -142,7 +142,12 @@ public:
         const auto is_explained = [&](node n) { return explained[n]; };
         if (std::any_of(group.begin(), group.end(), is_explained)) continue;
         for (const node n : group) explained[n] = true;
-        if (found.size() < most) found.push_back(gravest(group, real_time));
+        dependency_cycle one = gravest(group, real_time);
+        const auto same = [&](const dependency_cycle& other) {
+          return other.kind == one.kind && other.real_time == one.real_time;
+        };
+        const auto told = std::count_if(found.begin(), found.end(), same);
+        if (static_cast<std::size_t>(told) < most) found.push_back(std::move(one));
       }
     }
     return found;
@@ -420,9 +425,10 @@ public:
     }
   }
 
-  // Returns: a shortest cycle of the gravest kind of each strongly connected component, `most` of
-  //          them; first those without rt, then those of components that have none without.
-  [[nodiscard]] std::vector<dependency_cycle> cycles(std::size_t most = 10) const {
+  // Returns: a shortest cycle of the gravest kind of each strongly connected component, at most so
+  //          many of a kind; first those without rt, then those of components that have none
+  //          without.
+  [[nodiscard]] std::vector<dependency_cycle> cycles(std::size_t most = 5) const {
     return history_detail::cycle_search(transactions_, nodes_, edges_)(most);
   }
 
