@@ -112,6 +112,9 @@ public:
 
   [[nodiscard]] store::probed_guarantees probed() const { return {claims, {}, "memory"}; }
   [[nodiscard]] std::string incarnation() const { return session_->known(); }
+  [[nodiscard]] const store::client_options& options() const noexcept {
+    return session_->options();
+  }
   // Throws: failure (bad_argument, too_large).
   [[nodiscard]] object object_named(store::object_kind kind, text name) const {
     store::detail::require_none(store::detail::bad_name("memory", store::to_string(kind), name));

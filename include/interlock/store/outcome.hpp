@@ -82,12 +82,13 @@ public:
   [[nodiscard]] bool unknown() const noexcept { return held_.index() == 3; }
   [[nodiscard]] explicit operator bool() const noexcept { return applied(); }
 
-  // Returns: the answer. Throws: failure if there is none, with why.
-  [[nodiscard]] T& value() & { return applied() ? *std::get_if<0>(&held_) : none(); }
-  [[nodiscard]] const T& value() const& {
+  // Returns: the answer. Throws: failure if there is none, with why; so hits.add(1).value() alone
+  // is a request whose failure nobody overlooks.
+  T& value() & { return applied() ? *std::get_if<0>(&held_) : none(); }
+  const T& value() const& {
     return applied() ? *std::get_if<0>(&held_) : const_cast<outcome*>(this)->none();
   }
-  [[nodiscard]] T value() && { return std::move(value()); }
+  T value() && { return std::move(value()); }
   [[nodiscard]] T& operator*() & { return value(); }
   [[nodiscard]] const T& operator*() const& { return value(); }
   [[nodiscard]] T* operator->() { return &value(); }
