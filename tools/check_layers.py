@@ -75,7 +75,7 @@ NO_CONTRACT = {
 KNOWN_BY = {"asio.hpp": "async_lock"}
 NO_BUDGET = {
     "memory/": "an engine and all its objects: who tests with it waits for no compiler elsewhere",
-    "store/protocol.hpp": "the words of every engine at once",
+    "store/": "the words of every engine at once, and calls that wait for one",
     "standalone_asio.hpp": "that of asio.hpp",
     "interlock.hpp": "the umbrella: includes every type",
 }
