@@ -113,6 +113,7 @@ PLATFORM = {
     "testing/detail/sockets.hpp": {"fcntl.h", "netinet/in.h", "poll.h", "sys/socket.h", "sys/un.h", "unistd.h"},
     "testing/server_process.hpp": {"fcntl.h", "grp.h", "pwd.h", "signal.h", "sys/prctl.h", "sys/stat.h",
                                    "sys/syscall.h", "sys/wait.h", "unistd.h"},
+    "testing/throwaway_postgres.hpp": {"pwd.h", "signal.h", "sys/shm.h", "unistd.h"},
     "testing/temporary_folder.hpp": {"stdlib.h", "unistd.h"},
 }
 

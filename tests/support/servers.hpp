@@ -4,6 +4,7 @@
 // Whether the servers are there that a test needs. Where they are missing, a test says so and
 // is skipped; with INTERLOCK_REQUIRE_SERVERS=1, as in CI, it fails.
 
+#include <interlock/testing/throwaway_postgres.hpp>
 #include <interlock/testing/throwaway_redis.hpp>
 
 #include <cstdio>
@@ -28,6 +29,10 @@ namespace support {
 
 [[nodiscard]] inline bool need_redis() {
   return need(interlock::testing::throwaway_redis::available(), "redis-server");
+}
+
+[[nodiscard]] inline bool need_postgres() {
+  return need(interlock::testing::throwaway_postgres::available(), "postgresql");
 }
 
 }  // namespace support

@@ -1,17 +1,21 @@
 // SPDX-License-Identifier: BSL-1.0
 // Throwaway servers: what survives their crash, who gets an answer.
 
+#include <interlock/testing/throwaway_postgres.hpp>
 #include <interlock/testing/throwaway_redis.hpp>
 
 #include <chrono>
 #include <filesystem>
+#include <stdexcept>
 #include <string>
+#include <thread>
 
 #include "support/catch.hpp"
 #include "support/servers.hpp"
 
 using namespace std::chrono_literals;
 using interlock::testing::redis_appendonly;
+using interlock::testing::throwaway_postgres;
 using interlock::testing::throwaway_redis;
 
 namespace {
@@ -102,4 +106,88 @@ TEST_CASE("a Redis takes more settings, and says which it does not know") {
     refused = error.what();
   }
   CHECK(refused.find("no-such-setting") != std::string::npos);
+}
+
+// ---- PostgreSQL ---------------------------------------------------------------------------------
+
+TEST_CASE("A throwaway PostgreSQL answers when its constructor returns and is gone with it") {
+  if (!support::need_postgres()) return;
+  for (const bool tcp : {false, true}) {
+    std::string folder;
+    std::vector<pid_t> all;
+    {
+      throwaway_postgres server({.settings = {{"log_line_prefix", "it's %p "}}, .tcp = tcp});
+      CHECK(server.query("SHOW log_line_prefix") == "it's %p \n");
+      CHECK(server.query("SHOW fsync") == "on\n");
+      CHECK(server.url().rfind(tcp ? "postgresql://postgres@127.0.0.1:" : "postgresql:///", 0) ==
+            0);
+      folder = server.process().folder();
+      all = server.process().processes();
+      CHECK(all.size() > 3);
+    }
+    for (const pid_t one : all) CHECK(inside::entry_of(one).gone());
+    CHECK_FALSE(std::filesystem::exists(folder));
+  }
+}
+
+TEST_CASE("What a PostgreSQL committed survives its crash") {
+  if (!support::need_postgres()) return;
+  throwaway_postgres server({.settings = {{"wal_writer_delay", "10s"}}});
+  CHECK(server.query("CREATE TABLE writes (n int)").empty());
+  std::string many = "SET synchronous_commit = off;";
+  for (int i = 0; i < 20; ++i) {
+    CHECK(server.query("INSERT INTO writes VALUES (1)").empty());
+    many += "COMMIT; BEGIN; INSERT INTO writes VALUES (2);";
+  }
+  CHECK(server.query(many + "COMMIT").find("ERROR") == std::string::npos);
+  CHECK(server.query("SELECT count(*) FROM writes") == "40\n");
+  server.crash();
+  server.restart();
+  CHECK(server.query("SELECT count(*) FROM writes WHERE n = 1") == "20\n");
+  // What was acknowledged before it was on the disk, and written out seconds later, is gone.
+  CHECK(server.query("SELECT count(*) < 20 FROM writes WHERE n = 2") == "t\n");
+}
+
+TEST_CASE("The crash of one backend ends all connections and the server recovers by itself") {
+  if (!support::need_postgres()) return;
+  throwaway_postgres server({.fsync = false});
+  const pid_t id = server.process().pid();
+  CHECK(server.query("CREATE TABLE writes AS SELECT 1 AS n").empty());
+  CHECK_FALSE(server.crash_backend());  // there is no client
+  std::string interrupted = "nothing yet";
+  std::thread client([&] { interrupted = server.query("SELECT pg_sleep(1000)", 100s); });
+  const bool crashed = inside::until(20s, [&] { return server.crash_backend(); });
+  client.join();
+  CHECK(crashed);
+  CHECK(interrupted.empty());
+  CHECK(server.query("SELECT n FROM writes") == "1\n");
+  CHECK(server.process().pid() == id);
+}
+
+TEST_CASE("A paused PostgreSQL answers nobody until it is resumed") {
+  if (!support::need_postgres()) return;
+  throwaway_postgres server({.fsync = false});
+  server.pause();
+  CHECK(server.query("SELECT 1", 50ms).empty());
+  server.resume();
+  CHECK(server.query("SELECT 1") == "1\n");
+}
+
+TEST_CASE("A PostgreSQL with a password refuses who has none") {
+  if (!support::need_postgres()) return;
+  throwaway_postgres server({.fsync = false, .password = "open 'sesame'", .tcp = true});
+  CHECK(server.query("SELECT 1").rfind("FATAL", 0) == 0);
+  CHECK(server.url().rfind("postgresql://postgres:open%20%27sesame%27@127.0.0.1:", 0) == 0);
+  CHECK(server.conninfo().find("password='open \\'sesame\\''") != std::string::npos);
+}
+
+TEST_CASE("a PostgreSQL says which setting it does not know") {
+  if (!support::need_postgres()) return;
+  std::string refused;
+  try {
+    throwaway_postgres({.settings = {{"no_such_setting", "1"}}});
+  } catch (const std::runtime_error& error) {
+    refused = error.what();
+  }
+  CHECK(refused.find("no_such_setting") != std::string::npos);
 }

@@ -17,7 +17,8 @@ struct endpoint {
   [[nodiscard]] std::string text() const {
     return path.empty() ? std::string("127.0.0.1:").append(std::to_string(port)) : path;
   }
-  // Returns: the last part of the path.
+  // Of the path: all before the last slash, and what is after it.
+  [[nodiscard]] std::string folder() const { return path.substr(0, path.rfind('/')); }
   [[nodiscard]] std::string name() const { return path.substr(path.rfind('/') + 1); }
   bool operator==(const endpoint&) const = default;
 };

@@ -96,6 +96,8 @@ public:
     how_.environment[name] = std::move(value);
   }
 
+  // Returns: false in a child of fork.
+  [[nodiscard]] bool is_ours() const noexcept { return ::getpid() == owner_; }
   [[nodiscard]] bool running() const;
   [[nodiscard]] pid_t pid() const;  // 0: it never ran
   // Returns: its status as a shell says it, 128 + n for signal n; none if it still runs then.
@@ -156,7 +158,7 @@ private:
 inline server_process::server_process(process_options how) : how_(std::move(how)) {}
 
 inline server_process::~server_process() {
-  if (::getpid() != owner_) {  // a child of fork: the thread and the program are its parent's
+  if (!is_ours()) {  // a child of fork: the thread and the program are its parent's
     if (watcher_.joinable()) watcher_.detach();
     return;
   }

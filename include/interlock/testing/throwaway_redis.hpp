@@ -84,7 +84,6 @@ public:
 private:
   static constexpr const char* program = "redis-server";
 
-  [[nodiscard]] static std::string quoted(const std::string& text);
   void write_configuration() const;
   void await();
 
@@ -142,15 +141,6 @@ inline throwaway_redis::throwaway_redis(redis_options how)
   }
 }
 
-inline std::string throwaway_redis::quoted(const std::string& text) {
-  std::string out = "\"";
-  for (const char one : text) {
-    if (one == '"' || one == '\\') out += '\\';
-    out += one;
-  }
-  return out += "\"";
-}
-
 inline void throwaway_redis::write_configuration() const {
   static constexpr const char* fsyncs[] = {"everysec", "everysec", "always"};
   std::string text = "save \"\"\ndir " + process_.folder() + "\n";
@@ -162,7 +152,8 @@ inline void throwaway_redis::write_configuration() const {
   text += "\n";
   if (!how_.maxmemory.empty()) text += "maxmemory " + how_.maxmemory + "\n";
   text += "maxmemory-policy " + how_.maxmemory_policy + "\n";
-  if (!how_.password.empty()) text += "requirepass " + quoted(how_.password) + "\n";
+  if (!how_.password.empty())
+    text += "requirepass " + server_detail::quoted(how_.password, '"') + "\n";
   for (const std::string& line : how_.settings) text += line + "\n";
   std::ofstream(process_.folder() + "/redis.conf") << text;
 }

@@ -48,11 +48,11 @@ template <class Done>
 struct process_entry {
   pid_t id = 0;
   pid_t parent = 0;
-  char state = 'X';         // as in ps: R, S, D run, T is stopped, Z has ended, X is gone
+  char state = 'X';         // as in ps: R, S, D run, T and t are stopped, Z has ended, X is gone
   std::uint64_t ticks = 0;  // of processor time
 
   [[nodiscard]] bool gone() const noexcept { return state == 'Z' || state == 'X'; }
-  [[nodiscard]] bool stopped() const noexcept { return state == 'T' || gone(); }
+  [[nodiscard]] bool stopped() const noexcept { return state == 'T' || state == 't' || gone(); }
 };
 
 // Returns: its entry; with the state X if there is no such process.

@@ -143,6 +143,16 @@ private:
   return out;
 }
 
+// Returns: the text between quotes, each quote and backslash in it behind a backslash.
+[[nodiscard]] inline std::string quoted(std::string_view text, char quote) {
+  std::string out(1, quote);
+  for (const char one : text) {
+    if (one == quote || one == '\\') out += '\\';
+    out += one;
+  }
+  return out += quote;
+}
+
 // Effects: sends the request, and reads the answer until `complete` or the deadline.
 // Returns: the answer; less or nothing if the connection ended or time did.
 template <class Complete>
