@@ -59,6 +59,7 @@ NO_CONTRACT = {
     "store/guarantees.hpp": "the names of promises",
     "store/protocol.hpp": "a concept, stated sentence by sentence",
     "store/boot_clock.hpp": "a clock, stated sentence by sentence",
+    "sqlite/settings.hpp": "the names of options",
     "version.hpp": "macros only, read by CMake too",
     "fwd.hpp": "declarations only",
     "wait_status.hpp": "the names of results",
@@ -75,6 +76,7 @@ NO_CONTRACT = {
 KNOWN_BY = {"asio.hpp": "async_lock"}
 NO_BUDGET = {
     "memory/": "an engine and all its objects: who tests with it waits for no compiler elsewhere",
+    "sqlite/": "an engine and all its objects, for those who include sqlite3.h anyway",
     "store/": "the words of every engine at once, and calls that wait for one",
     "standalone_asio.hpp": "that of asio.hpp",
     "interlock.hpp": "the umbrella: includes every type",
@@ -100,7 +102,7 @@ SOCKETS = {"fcntl.h", "netdb.h", "netinet/in.h", "netinet/tcp.h", "poll.h", "pth
 PLATFORM = {
     "store/detail/": {"pthread.h", "sys/random.h", "time.h", "unistd.h"},
     "store/boot_clock.hpp": {"time.h"},
-    "sqlite/": {"sqlite3.h"},
+    "sqlite/": {"sqlite3.h", "sys/vfs.h"},
     "redis/": {"hiredis/hiredis.h", "hiredis/hiredis_ssl.h"} | SOCKETS,
     "postgres/": {"libpq-fe.h"} | SOCKETS,
     "detail/after_fork.hpp": {"pthread.h"},

@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// interlock/sqlite/detail/connection.hpp - one handle of SQLite's, with its statements prepared
+// once.
+//
+// Waiting for a lock of another process: SQLite asks the busy handler, which sleeps a jittered time
+// and gives up at the deadline of the call. A connection has one user at a time.
+
+#include <sqlite3.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include "../../store/detail/backoff.hpp"
+#include "../../store/detail/deadline.hpp"
+#include "../../store/operation_id.hpp"
+#include "fault.hpp"
+#include "forked.hpp"
+#include "schema.hpp"
+
+namespace interlock::sqlite::detail {
+
+using store::detail::call_deadline;
+
+class connection {
+public:
+  // Throws: fault.
+  connection(const std::string& address, int flags, const sql_texts& texts,
+             const call_deadline& deadline)
+      : texts_(&texts) {
+    give_until(deadline.at());
+    flags |= SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
+    const int code = sqlite3_open_v2(address.c_str(), &db_, flags, nullptr);
+    if (code != SQLITE_OK) {
+      const fault why = fault_of(db_, code);
+      sqlite3_close(db_);
+      throw why;
+    }
+    sqlite3_busy_handler(db_, &connection::wait_a_little, this);
+  }
+
+  connection(const connection&) = delete;
+  connection& operator=(const connection&) = delete;
+
+  // Effects: closes, but not in a child of fork(): that would end the parent's locks.
+  ~connection() {
+    if (made_in_ != fork_generation()) return;
+    for (sqlite3_stmt* const each : prepared_) sqlite3_finalize(each);
+    sqlite3_close(db_);
+  }
+
+  [[nodiscard]] sqlite3* raw() const noexcept { return db_; }
+
+  // Effects: waits for locks end then.
+  void give_until(call_deadline::time_point then) noexcept {
+    until_ = then;
+    tries_ = 0;
+  }
+  [[nodiscard]] call_deadline::time_point until() const noexcept { return until_; }
+  // Returns: whether another process was waited for since the last look.
+  [[nodiscard]] bool met_others() noexcept { return std::exchange(met_others_, false); }
+
+  [[nodiscard]] sqlite3_stmt* prepared(sql which) {
+    sqlite3_stmt*& place = prepared_[static_cast<std::size_t>(which)];
+    if (place == nullptr) place = prepare((*texts_)[which], SQLITE_PREPARE_PERSISTENT);
+    return place;
+  }
+  // Throws: fault.
+  [[nodiscard]] sqlite3_stmt* prepare(std::string_view text, unsigned flags) {
+    sqlite3_stmt* made = nullptr;
+    const int code =
+        sqlite3_prepare_v3(db_, text.data(), static_cast<int>(text.size()), flags, &made, nullptr);
+    if (code != SQLITE_OK) throw fault_of(db_, code);
+    return made;
+  }
+  // Effects: runs statements that give nothing back. Throws: fault.
+  void execute(const std::string& text) {
+    const int code = sqlite3_exec(db_, text.c_str(), nullptr, nullptr, nullptr);
+    if (code != SQLITE_OK) throw fault_of(db_, code);
+  }
+
+  bool in_scope = false;               // written by transaction_scope
+  call_deadline::time_point looked{};  // when moved() was asked last
+  [[nodiscard]] bool in_transaction() const noexcept { return sqlite3_get_autocommit(db_) == 0; }
+  [[nodiscard]] std::int64_t changes() const noexcept { return sqlite3_changes(db_); }
+  // Returns: whether the file's name leads to another file now, or to none.
+  [[nodiscard]] bool moved() const noexcept {
+    int is = 0;
+    const int code = sqlite3_file_control(db_, "main", SQLITE_FCNTL_HAS_MOVED, &is);
+    return code == SQLITE_OK && is != 0;
+  }
+  // What connection_pool asks of one that was idle.
+  [[nodiscard]] bool healthy(const call_deadline&) const noexcept { return !moved(); }
+
+  // Effects: sleeps a little, since another holds the file. Returns: false if the deadline passed.
+  bool pause() noexcept {
+    using std::chrono::milliseconds;
+    met_others_ = true;
+    const auto now = call_deadline::clock::now();
+    if (now >= until_) return false;
+    const std::uint64_t most = std::min<std::uint64_t>(2 + tries_ / 4, 10);
+    ++tries_;
+    const auto step = milliseconds(1 + store::detail::splitmix::of_this_thread().next() % most);
+    const auto left = std::chrono::ceil<milliseconds>(until_ - now);
+    sqlite3_sleep(static_cast<int>(std::min(step, left).count()));
+    return true;
+  }
+
+private:
+  static int wait_a_little(void* self, int) {
+    return static_cast<connection*>(self)->pause() ? 1 : 0;
+  }
+
+  const sql_texts* texts_;
+  sqlite3* db_ = nullptr;
+  call_deadline::time_point until_{};
+  std::uint64_t tries_ = 0;
+  bool met_others_ = false;
+  unsigned made_in_ = fork_generation();
+  std::array<sqlite3_stmt*, static_cast<std::size_t>(sql::count)> prepared_{};
+};
+
+// The bytes of an id, as they are stored.
+class id_bytes {
+public:
+  explicit id_bytes(const store::unique_id& id) noexcept {
+    for (std::size_t i = 0; i < 8; ++i) {
+      bytes_[i] = static_cast<char>((id.high >> (56 - 8 * i)) & 0xffU);
+      bytes_[8 + i] = static_cast<char>((id.low >> (56 - 8 * i)) & 0xffU);
+    }
+  }
+  operator std::string_view() const noexcept { return {bytes_.data(), bytes_.size()}; }
+
+private:
+  std::array<char, 16> bytes_{};
+};
+
+// One run of a prepared statement. What is bound outlives it.
+class statement {
+public:
+  template <class... Values>
+  statement(connection& on, sql which, const Values&... values)
+      : on_(&on), raw_(on.prepared(which)) {
+    int place = 0;
+    (bind(++place, values), ...);
+  }
+  statement(const statement&) = delete;
+  statement& operator=(const statement&) = delete;
+  ~statement() { sqlite3_reset(raw_); }
+
+  // Returns: whether there is a row. Throws: fault.
+  bool row() {
+    const int code = sqlite3_step(raw_);
+    if (code == SQLITE_ROW) return true;
+    if (code != SQLITE_DONE) fail(code);
+    return false;
+  }
+  // Effects: runs to the end. Throws: fault.
+  void run() {
+    while (row()) {
+    }
+  }
+  // Effects: the same. Returns: how many rows were changed.
+  std::int64_t changed() {
+    run();
+    return on_->changes();
+  }
+
+  [[nodiscard]] bool null(int column) const noexcept {
+    return sqlite3_column_type(raw_, column) == SQLITE_NULL;
+  }
+  [[nodiscard]] std::int64_t integer(int column) const noexcept {
+    return sqlite3_column_int64(raw_, column);
+  }
+  [[nodiscard]] std::uint64_t number(int column) const noexcept {
+    return static_cast<std::uint64_t>(integer(column));
+  }
+  // Returns: bytes, until the next row.
+  [[nodiscard]] std::string_view bytes(int column) const {
+    const void* const data = sqlite3_column_blob(raw_, column);
+    const int size = sqlite3_column_bytes(raw_, column);
+    if (data == nullptr) return {};
+    return {static_cast<const char*>(data), static_cast<std::size_t>(size)};
+  }
+  [[nodiscard]] std::optional<std::string> bytes_if(int column) const {
+    if (null(column)) return std::nullopt;
+    return std::string(bytes(column));
+  }
+
+private:
+  template <class Value>
+  void bind(int place, const Value& value) {
+    int code = SQLITE_OK;
+    if constexpr (std::is_integral_v<Value>) {
+      code = sqlite3_bind_int64(raw_, place, static_cast<std::int64_t>(value));
+    } else if constexpr (std::is_convertible_v<Value, std::string_view>) {
+      const std::string_view bytes = value;
+      code = sqlite3_bind_blob64(raw_, place, bytes.empty() ? "" : bytes.data(), bytes.size(),
+                                 SQLITE_STATIC);
+    } else if constexpr (std::is_same_v<Value, std::nullopt_t>) {
+      code = sqlite3_bind_null(raw_, place);
+    } else {
+      if (value) return bind(place, *value);
+      code = sqlite3_bind_null(raw_, place);
+    }
+    if (code != SQLITE_OK) throw fault_of(on_->raw(), code);
+  }
+
+  [[noreturn]] [[gnu::cold]] void fail(int code) {
+    fault why = fault_of(on_->raw(), code);
+    // A statement of its own is its own commit.
+    why.in_doubt = !on_->in_scope && sqlite3_stmt_readonly(raw_) == 0 && !surely_undone(code);
+    throw why;
+  }
+
+  connection* on_;
+  sqlite3_stmt* raw_;
+};
+
+// Effects: ends the transaction; if that fails, the connection is closed soon, which does.
+inline void roll_back(connection& on) noexcept {
+  try {
+    statement(on, sql::rollback).run();
+  } catch (...) {
+  }
+}
+
+// BEGIN: what is read in the scope is of one moment.
+class reading_scope {
+public:
+  // Throws: fault.
+  explicit reading_scope(connection& on) : on_(&on) { statement(on, sql::begin_reading).run(); }
+  reading_scope(const reading_scope&) = delete;
+  reading_scope& operator=(const reading_scope&) = delete;
+  ~reading_scope() { roll_back(*on_); }
+
+private:
+  connection* on_;
+};
+
+// BEGIN IMMEDIATE; undone at the end of the scope, unless it was committed.
+class transaction_scope {
+public:
+  // Throws: fault.
+  explicit transaction_scope(connection& on) : on_(&on) {
+    statement(on, sql::begin).run();
+    on.in_scope = true;
+  }
+  transaction_scope(const transaction_scope&) = delete;
+  transaction_scope& operator=(const transaction_scope&) = delete;
+  ~transaction_scope() {
+    if (on_->in_transaction()) roll_back(*on_);
+    on_->in_scope = false;
+  }
+
+  // Throws: fault, in doubt where it may have been done.
+  void commit() {
+    try {
+      statement(*on_, sql::commit).run();
+    } catch (fault& why) {
+      why.in_doubt = !surely_undone(why.code);
+      throw;
+    }
+  }
+  // Effects: it is to be committed although the answer is no.
+  void keep() noexcept { kept_ = true; }
+  [[nodiscard]] bool kept() const noexcept { return kept_; }
+
+private:
+  connection* on_;
+  bool kept_ = false;
+};
+
+}  // namespace interlock::sqlite::detail

@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// interlock/sqlite/detail/database.hpp - what the copies of a client share: its file, one
+// connection that writes, some that read.
+//
+// Writers of one client come one after the other, in the order of asking; only writers of other
+// processes are waited for by SQLite's lock. A database in memory has one connection for all.
+
+#include <sqlite3.h>
+
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "../../store/client_options.hpp"
+#include "../../store/detail/connection_pool.hpp"
+#include "../../store/detail/offload.hpp"
+#include "../settings.hpp"
+#include "connection.hpp"
+#include "probe.hpp"
+#include "request.hpp"
+#include "write_turn.hpp"
+
+namespace interlock::sqlite::detail {
+
+class database {
+public:
+  // Throws: store::failure.
+  database(std::string address, store::client_options options, settings how);
+
+  const store::client_options& options() const noexcept { return options_; }
+  const store::probed_guarantees& probed() const noexcept { return probed_; }
+  std::string incarnation() const {
+    const std::lock_guard lock(history_mutex_);
+    return incarnation_;
+  }
+  // Effects: works with whatever data set is there from now on.
+  void accept_history();
+  void close() noexcept;
+  store::detail::offload_threads& threads() noexcept { return threads_; }
+
+  // Returns: the engine's time in microseconds since 1970.
+  std::int64_t now() const {
+    const auto at = how_.clock ? how_.clock() : std::chrono::system_clock::now();
+    return std::chrono::duration_cast<std::chrono::microseconds>(at.time_since_epoch()).count();
+  }
+
+  // Returns: body(connection), which reads.
+  template <class R, class F>
+  R read(const request& by, F body) {
+    return guarded<R>(by, [&]() -> R {
+      const call_deadline deadline(by.call, options_.timeout);
+      if (in_memory_) {
+        writing own(*this, by, deadline);
+        return body(*own);
+      }
+      require_parent(by);
+      for (;;) {  // twice, if the file is another one than it was
+        auto out = readers_.checkout(deadline, by.operation, by.name);
+        if (!out) {
+          return std::move(out)
+              .template without_answer<typename R::value_type, typename R::conflict_type>();
+        }
+        if (stale(**out, deadline)) {
+          out->discard();
+          readers_.suspect_idle();
+          continue;
+        }
+        (*out)->give_until(deadline.at());
+        return body(**out);
+      }
+    });
+  }
+
+  // Returns: body(connection), where each statement that writes is its own transaction.
+  template <class R, class F>
+  R alone(const request& by, F body) {
+    return guarded<R>(by, [&]() -> R {
+      const call_deadline deadline(by.call, options_.timeout);
+      writing own(*this, by, deadline);
+      return own.watch([&] { return body(*own); });
+    });
+  }
+
+  // Returns: body(connection, transaction) in one transaction, which is committed if that applied,
+  //          or if body said transaction.keep().
+  template <class R, class F>
+  R write(const request& by, F body) {
+    return guarded<R>(by, [&]() -> R {
+      const call_deadline deadline(by.call, options_.timeout);
+      writing own(*this, by, deadline);
+      return own.watch([&] {
+        transaction_scope transaction(*own);
+        R result = body(*own, transaction);
+        if (result.applied() || transaction.kept()) transaction.commit();
+        return result;
+      });
+    });
+  }
+
+  // The one that writes, in its turn.
+  class writing {
+  public:
+    // Throws: store::refusal, fault.
+    writing(database& of, const request& by, const call_deadline& deadline) : of_(&of) {
+      of.require_parent(by);
+      if (deadline.hopeless()) {
+        throw by.refuse(store::errc::timed_out, "there was no time left before anything was done",
+                        "give the call a longer timeout");
+      }
+      if (!of.turn_.enter(deadline.at())) {
+        throw by.refuse(store::errc::overloaded, "others of this client wrote until the deadline",
+                        "write less at once, combine, or give the call a longer timeout");
+      }
+      try {
+        of.ready_writer(by, deadline);
+      } catch (...) {
+        of.turn_.leave();
+        throw;
+      }
+    }
+    writing(const writing&) = delete;
+    writing& operator=(const writing&) = delete;
+    ~writing() {
+      if (of_->writer_ != nullptr && of_->writer_->in_transaction()) of_->writer_.reset();
+      of_->turn_.leave();
+    }
+
+    connection& operator*() const noexcept { return *of_->writer_; }
+
+    // Returns: f(). Effects: closes the connection after a fault that may have broken it.
+    template <class F>
+    auto watch(F f) {
+      try {
+        return f();
+      } catch (const fault& why) {
+        const int kind = why.code & 0xff;
+        if ((kind == SQLITE_IOERR || kind == SQLITE_CORRUPT || kind == SQLITE_NOTADB) &&
+            !of_->in_memory_) {
+          of_->writer_.reset();
+        }
+        throw;
+      }
+    }
+
+  private:
+    database* of_;
+  };
+
+private:
+  friend writing;
+
+  template <class R, class F>
+  static R guarded(const request& by, F f) {
+    try {
+      return f();
+    } catch (const store::refusal& why) {
+      return why;
+    } catch (const fault& why) {
+      store::error said = error_of(why, by.operation, by.name);
+      said.object = by.about();
+      if (!why.in_doubt) return store::refusal(std::move(said));
+      said.remedy = "ask again under the same operation id, or look; ";
+      said.remedy += meaning_of(why.code, why.system).remedy;
+      return store::doubt(std::move(said), by.call.id);
+    }
+  }
+
+  void require_parent(const request& by) const {
+    if (made_in_ == fork_generation()) return;
+    throw by.refuse(store::errc::not_connected, "the client was made before fork()",
+                    "make another client in the child");
+  }
+
+  // Returns: whether the file is another one; looks once a second.
+  static bool stale(connection& on, const call_deadline& deadline) noexcept {
+    if (deadline.begun() - on.looked < std::chrono::seconds(1)) return false;
+    on.looked = deadline.begun();
+    return on.moved();
+  }
+
+  void ready_writer(const request& by, const call_deadline& deadline) {
+    if (closed_) throw by.refuse(store::errc::closed, "the client was closed", "make another");
+    if (writer_ != nullptr && !in_memory_ && stale(*writer_, deadline)) writer_.reset();
+    if (writer_ == nullptr) {
+      try {
+        writer_ = connect(deadline, in_memory_);
+      } catch (store::failure& why) {
+        store::error said = why.error();
+        said.operation = by.operation;
+        said.object = by.about();
+        throw store::refusal(std::move(said));
+      }
+    }
+    writer_->give_until(deadline.at());
+  }
+
+  // Throws: store::failure.
+  std::unique_ptr<connection> connect(const call_deadline& deadline, bool create,
+                                      bool* in_memory = nullptr);
+  bool set_up(connection& on);  // returns whether it is in memory
+  std::string find_or_create(connection& on);
+  [[noreturn]] void fail(store::errc code, std::string detail, std::string remedy) const;
+
+  const std::string address_;
+  const store::client_options options_;
+  const settings how_;
+  const sql_texts texts_;
+  const unsigned made_in_ = fork_generation();
+  bool in_memory_ = false;  // written by the constructor
+  store::probed_guarantees probed_;
+
+  mutable std::mutex history_mutex_;
+  std::string incarnation_;  // under history_mutex_; "": the next connection's
+
+  write_turn turn_;
+  std::unique_ptr<connection> writer_;  // of who has the turn
+  bool closed_ = false;                 // the same
+  store::detail::connection_pool<connection> readers_;
+  store::detail::offload_threads threads_;  // last: its calls use all of the above
+};
+
+inline void database::fail(store::errc code, std::string detail, std::string remedy) const {
+  throw store::failure({code, "sqlite", "client", address_, std::move(detail), std::move(remedy)});
+}
+
+inline database::database(std::string address, store::client_options options, settings how)
+    : address_(std::move(address)),
+      options_(std::move(options)),
+      how_(std::move(how)),
+      texts_(options_.prefix),
+      readers_({.engine = "sqlite", .most = options_.connections},
+               [this](const call_deadline& deadline) -> decltype(readers_)::made {
+                 try {
+                   return connect(deadline, false);
+                 } catch (const store::failure& why) {
+                   return why.error();
+                 }
+               }),
+      threads_(options_.threads != 0 ? options_.threads : options_.connections) {
+  using store::errc;
+  store::detail::require_none(store::detail::bad_prefix("sqlite", options_.prefix));
+  if (address_.empty() || address_.find('\0') != std::string::npos) {
+    fail(errc::bad_address, "this is no path", "give a path, a file: URI, or :memory:");
+  }
+  if (sqlite3_libversion_number() < 3037000 || sqlite3_threadsafe() == 0) {
+    fail(errc::engine_failure, std::string("this program runs with SQLite ") + sqlite3_libversion(),
+         "link SQLite 3.37 or newer, built for threads");
+  }
+  const call_deadline deadline(options_.timeout);
+  writer_ = connect(deadline, true, &in_memory_);
+  probed_ = probe(*writer_, in_memory_);
+  if (!options_.require) return;
+  if (const auto in_the_way = probed_.in_the_way_of(*options_.require)) {
+    std::string detail = in_the_way->name;
+    detail += " is ";
+    detail += in_the_way->value;
+    detail += ": ";
+    detail += in_the_way->limits.empty() ? "SQLite promises no more" : in_the_way->limits;
+    fail(errc::guarantee_not_met, std::move(detail),
+         in_the_way->remedy.empty() ? "use an engine that does" : in_the_way->remedy);
+  }
+}
+
+inline std::unique_ptr<connection> database::connect(const call_deadline& deadline, bool create,
+                                                     bool* in_memory) {
+  const int flags = SQLITE_OPEN_READWRITE | (create ? SQLITE_OPEN_CREATE : 0);
+  try {
+    auto made = std::make_unique<connection>(address_, flags, texts_, deadline);
+    made->looked = deadline.begun();
+    const bool memory = set_up(*made);
+    if (in_memory != nullptr) *in_memory = memory;
+    const std::string found = find_or_create(*made);
+    const std::lock_guard lock(history_mutex_);
+    if (incarnation_.empty()) incarnation_ = found;
+    if (incarnation_ != found) {
+      fail(store::errc::history_lost, "the file holds another data set than before",
+           "restore the file, or call accept_history()");
+    }
+    return made;
+  } catch (const fault& why) {
+    store::error said = error_of(why, "client", address_);
+    if (!create && (why.code & 0xff) == SQLITE_CANTOPEN) {
+      said.code = store::errc::not_connected;
+      said.remedy = "put the file back, or call accept_history() to begin another";
+    }
+    throw store::failure(std::move(said));
+  }
+}
+
+inline bool database::set_up(connection& on) {
+  static constexpr std::array modes{"", "WAL", "TRUNCATE", "PERSIST", "DELETE", "MEMORY", "OFF"};
+  static constexpr std::array levels{"OFF", "NORMAL", "FULL", "EXTRA"};
+  const std::string found = asked(on, "PRAGMA journal_mode");
+  const char* const name = sqlite3_db_filename(on.raw(), "main");
+  const bool memory = name == nullptr || *name == '\0' || found == "memory";
+  std::string wanted = "PRAGMA synchronous=";
+  wanted += levels[static_cast<std::size_t>(how_.synchronous)];
+  on.execute(wanted);
+  if (!how_.on_connect.empty()) on.execute(how_.on_connect);
+  if (memory || how_.journal == journal::as_found) return memory;
+  if (sqlite3_db_readonly(on.raw(), "main") == 1) return false;
+  wanted = "PRAGMA journal_mode=";
+  wanted += modes[static_cast<std::size_t>(how_.journal)];
+  for (;;) {  // who changes the mode is not given to the busy handler
+    try {
+      static_cast<void>(asked(on, wanted));
+      return false;
+    } catch (const fault& why) {
+      if ((why.code & 0xff) != SQLITE_BUSY || !on.pause()) throw;
+    }
+  }
+}
+
+inline std::string database::find_or_create(connection& on) {
+  const auto there = [&on] { return statement(on, sql::meta_exists).row(); };
+  if (!there()) {
+    transaction_scope transaction(on);
+    if (!there()) on.execute(texts_.create());
+    transaction.commit();
+  }
+  std::int64_t version = 0;
+  std::string incarnation;
+  try {
+    statement meta(on, sql::meta_load);
+    if (meta.row()) {
+      version = meta.integer(0);
+      incarnation = meta.bytes(1);
+    }
+  } catch (const fault& why) {
+    if ((why.code & 0xff) != SQLITE_ERROR) throw;  // a table of that name without our columns
+  }
+  if (version == schema_version) return incarnation;
+  std::string detail = "the tables of prefix '";
+  detail += options_.prefix;
+  detail += version == 0 ? "' are not of this library" : "' have the schema version ";
+  if (version != 0) detail += std::to_string(version);
+  fail(store::errc::wrong_schema, std::move(detail),
+       "use a newer version of this library, or another prefix");
+}
+
+inline void database::accept_history() {
+  static_cast<void>(turn_.enter(call_deadline::time_point::max()));
+  {
+    const std::lock_guard lock(history_mutex_);
+    incarnation_.clear();
+  }
+  writer_.reset();
+  readers_.suspect_idle();
+  try {
+    writer_ = connect(call_deadline(options_.timeout), true);
+  } catch (...) {
+    turn_.leave();
+    throw;
+  }
+  turn_.leave();
+}
+
+inline void database::close() noexcept {
+  static_cast<void>(turn_.enter(call_deadline::time_point::max()));
+  closed_ = true;
+  writer_.reset();
+  turn_.leave();
+  readers_.close();
+}
+
+}  // namespace interlock::sqlite::detail

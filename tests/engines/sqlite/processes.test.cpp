@@ -1,0 +1,204 @@
+// SPDX-License-Identifier: BSL-1.0
+// Several processes on one file, and what is left of those that are killed.
+
+#include <interlock/sqlite/client.hpp>
+#include <interlock/testing/temporary_folder.hpp>
+
+#include <sqlite3.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <string>
+
+#include "engines/sqlite/children.hpp"
+#include "support/catch.hpp"
+
+namespace sqlite = interlock::sqlite;
+namespace store = interlock::store;
+using interlock::testing::temporary_folder;
+using support::child_process;
+using support::comes_true;
+using support::shared_with_children;
+
+namespace {
+
+constexpr store::client_options patient{.timeout = std::chrono::seconds(20)};
+const sqlite::settings quick{.synchronous = sqlite::synchronous::normal};
+
+sqlite::client::object hits_of(sqlite::client& db) {
+  return db.object_named(store::object_kind::counter, "hits");
+}
+std::int64_t hits_in(const std::string& file) {
+  sqlite::client db(file, patient, quick);
+  return db.counter_load(hits_of(db), {}).value();
+}
+
+struct tally {
+  std::atomic<std::int64_t> asked{0};
+  std::atomic<std::int64_t> acknowledged{0};
+  store::operation_id last{};  // of the request under way
+};
+
+// Effects: runs `write` in a process that is killed after some 200 acknowledged writes.
+template <class F>
+void write_until_killed(tally& seen, F write) {
+  child_process child([&] { write(seen); });
+  const bool wrote = comes_true([&] { return seen.acknowledged.load() >= 200; });
+  child.kill();
+  REQUIRE(wrote);
+}
+
+// The naive form: many writes in a transaction, each acknowledged at once.
+void acknowledge_before_commit(const std::string& file, tally& seen) {
+  sqlite3* db = nullptr;
+  sqlite3_open(file.c_str(), &db);
+  for (;;) {
+    sqlite3_exec(db, "BEGIN IMMEDIATE", nullptr, nullptr, nullptr);
+    for (int i = 0; i < 500; ++i) {
+      ++seen.asked;
+      sqlite3_exec(db, "UPDATE interlock_counter SET value=value+1", nullptr, nullptr, nullptr);
+      ++seen.acknowledged;
+    }
+    sqlite3_exec(db, "COMMIT", nullptr, nullptr, nullptr);
+  }
+}
+
+}  // namespace
+
+TEST_CASE("A writer that is killed loses no acknowledged write of SQLite") {
+  for (int round = 0; round < 5; ++round) {
+    const temporary_folder place;
+    const std::string file = place.path() + "/hits.db";
+    const shared_with_children<tally> seen;
+    write_until_killed(*seen, [&](tally& count) {
+      sqlite::client db(file, patient, quick);
+      const auto hits = hits_of(db);
+      for (;;) {
+        ++count.asked;
+        db.counter_add(hits, 1, {}).value();
+        ++count.acknowledged;
+      }
+    });
+    const std::int64_t left = hits_in(file);
+    CHECK(seen->acknowledged.load() <= left);
+    CHECK(left <= seen->asked.load());
+  }
+  SECTION("but one that acknowledges before it commits does") {
+    std::int64_t lost = 0;
+    for (int round = 0; round < 5; ++round) {
+      const temporary_folder place;
+      const std::string file = place.path() + "/hits.db";
+      {
+        sqlite::client db(file, patient, quick);
+        db.counter_add(hits_of(db), 0, {}).value();
+      }
+      const shared_with_children<tally> seen;
+      write_until_killed(*seen, [&](tally& count) { acknowledge_before_commit(file, count); });
+      lost += seen->acknowledged.load() - hits_in(file);
+    }
+    CHECK(lost > 0);
+  }
+}
+
+TEST_CASE("What a killed writer asked last is done once, if it is asked again under its id") {
+  for (int round = 0; round < 5; ++round) {
+    const temporary_folder place;
+    const std::string file = place.path() + "/hits.db";
+    const shared_with_children<tally> seen;
+    write_until_killed(*seen, [&](tally& count) {
+      sqlite::client db(file, patient, quick);
+      const auto hits = hits_of(db);
+      store::operation_session session;
+      for (;;) {
+        count.last = session.next();
+        ++count.asked;
+        db.counter_add(hits, 1, {.id = count.last}).value();
+        ++count.acknowledged;
+      }
+    });
+    sqlite::client db(file, patient, quick);
+    const auto hits = hits_of(db);
+    const store::operation_id last = seen->last;
+    const auto wanted = static_cast<std::int64_t>(last.sequence);
+    CHECK(db.counter_add(hits, 1, {.id = last}).value() == wanted);
+    CHECK(db.counter_add(hits, 1, {.id = last}).value() == wanted);
+    CHECK(db.counter_load(hits, {}).value() == wanted);
+  }
+}
+
+TEST_CASE("Two processes on one SQLite file lose no update of one another") {
+  const temporary_folder place;
+  const std::string file = place.path() + "/hits.db";
+  constexpr int rounds = 400;
+  const auto both = [&](auto add) {
+    const shared_with_children<std::atomic<int>> ready;
+    const auto count = [&] {
+      sqlite::client db(file, patient, quick);
+      const auto hits = hits_of(db);
+      ++*ready;
+      if (!comes_true([&] { return ready->load() == 2; })) throw store::failure({});
+      for (int i = 0; i < rounds; ++i) add(db, hits);
+    };
+    child_process one(count);
+    child_process other(count);
+    const bool well = one.ended_well();
+    CHECK((other.ended_well() && well));
+  };
+  both([](sqlite::client& db, const auto& hits) { db.counter_add(hits, 1, {}).value(); });
+  CHECK(hits_in(file) == 2 * rounds);
+  SECTION("but a load and a store of each do") {
+    both([](sqlite::client& db, const auto& hits) {
+      const std::int64_t now = db.counter_load(hits, {}).value();
+      db.counter_exchange(hits, now + 1, {}).value();
+    });
+    CHECK(hits_in(file) < 4 * rounds);
+  }
+}
+
+TEST_CASE("A child of fork is refused the SQLite client of its parent, which goes on") {
+  const temporary_folder place;
+  sqlite::client db(place.path() + "/hits.db", patient, quick);
+  const auto hits = hits_of(db);
+  db.counter_add(hits, 1, {}).value();
+  db.counter_load(hits, {}).value();
+  child_process child([&] {
+    const auto add = db.counter_add(hits, 1, {});
+    const auto load = db.counter_load(hits, {});
+    if (!add.refused() || !load.refused()) throw store::failure({});
+    sqlite::client own(place.path() + "/hits.db", patient, quick);
+    own.counter_add(hits_of(own), 1, {}).value();
+    db.close();
+  });
+  CHECK(child.ended_well());
+  CHECK(db.counter_add(hits, 1, {}).value() == 3);
+}
+
+TEST_CASE("A file that another process holds is refused as busy at the deadline") {
+  const temporary_folder place;
+  const std::string file = place.path() + "/hits.db";
+  hits_in(file);
+  const shared_with_children<std::atomic<int>> held;
+  child_process holder([&] {
+    sqlite3* other = nullptr;
+    sqlite3_open(file.c_str(), &other);
+    if (sqlite3_exec(other, "BEGIN IMMEDIATE", nullptr, nullptr, nullptr) == SQLITE_OK) *held = 1;
+    while (held->load() == 1) ::usleep(1000);
+    sqlite3_exec(other, "COMMIT", nullptr, nullptr, nullptr);
+  });
+  REQUIRE(comes_true([&] { return held->load() == 1; }));
+  sqlite::client db(file, patient, quick);
+  const auto hits = hits_of(db);
+  const auto before = std::chrono::steady_clock::now();
+  const auto late = db.counter_add(hits, 1, {.timeout = std::chrono::milliseconds(50)});
+  CHECK(std::chrono::steady_clock::now() - before >= std::chrono::milliseconds(50));
+  REQUIRE(late.refused());
+  CHECK(late.error().code == store::errc::busy);
+  CHECK(late.error().engine == "sqlite");
+  CHECK(late.error().operation == "counter.add");
+  CHECK(late.error().object == "hits");
+  CHECK(late.error().remedy != "");
+  CHECK(db.counter_load(hits, {}).value() == 0);  // readers wait for nobody
+  *held = 2;
+  CHECK(db.counter_add(hits, 1, {}).value() == 1);
+}
