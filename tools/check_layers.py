@@ -58,6 +58,8 @@ NO_CONTRACT = {
     "store/codec.hpp": "a customisation point, stated sentence by sentence",
     "store/guarantees.hpp": "the names of promises",
     "store/protocol.hpp": "a concept, stated sentence by sentence",
+    "store/transaction_options.hpp": "the names of options",
+    "store/sql_rows.hpp": "a result, stated sentence by sentence",
     "store/boot_clock.hpp": "a clock, stated sentence by sentence",
     "sqlite/settings.hpp": "the names of options",
     "version.hpp": "macros only, read by CMake too",
