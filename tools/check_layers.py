@@ -60,6 +60,7 @@ NO_CONTRACT = {
     "store/protocol.hpp": "a concept, stated sentence by sentence",
     "store/transaction_options.hpp": "the names of options",
     "store/sql_rows.hpp": "a result, stated sentence by sentence",
+    "postgres/settings.hpp": "the names of options",
     "store/boot_clock.hpp": "a clock, stated sentence by sentence",
     "sqlite/settings.hpp": "the names of options",
     "version.hpp": "macros only, read by CMake too",
@@ -77,6 +78,7 @@ NO_CONTRACT = {
 # Header -> what it is known by, where that is not its own name.
 KNOWN_BY = {"asio.hpp": "async_lock"}
 NO_BUDGET = {
+    "postgres/": "an engine and all its objects, behind libpq",
     "memory/": "an engine and all its objects: who tests with it waits for no compiler elsewhere",
     "sqlite/": "an engine and all its objects, for those who include sqlite3.h anyway",
     "store/": "the words of every engine at once, and calls that wait for one",
