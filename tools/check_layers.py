@@ -117,6 +117,7 @@ PLATFORM = {
     "standalone_asio.hpp": {f"asio/{name}" for name in ASIO},
     "testing/detail/processes.hpp": {"sys/types.h", "time.h"},
     "testing/detail/sockets.hpp": {"fcntl.h", "netinet/in.h", "poll.h", "sys/socket.h", "sys/un.h", "unistd.h"},
+    "testing/lossy_proxy.hpp": {"fcntl.h", "poll.h", "sys/eventfd.h", "sys/socket.h", "unistd.h"},
     "testing/server_process.hpp": {"fcntl.h", "grp.h", "pwd.h", "signal.h", "sys/prctl.h", "sys/stat.h",
                                    "sys/syscall.h", "sys/wait.h", "unistd.h"},
     "testing/throwaway_postgres.hpp": {"pwd.h", "signal.h", "sys/shm.h", "unistd.h"},

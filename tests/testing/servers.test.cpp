@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // Throwaway servers: what survives their crash, who gets an answer.
 
+#include <interlock/testing/lossy_proxy.hpp>
 #include <interlock/testing/throwaway_postgres.hpp>
 #include <interlock/testing/throwaway_redis.hpp>
 
@@ -14,6 +15,9 @@
 #include "support/servers.hpp"
 
 using namespace std::chrono_literals;
+using interlock::testing::endpoint;
+using interlock::testing::lossy_proxy;
+using interlock::testing::proxy_losses;
 using interlock::testing::redis_appendonly;
 using interlock::testing::throwaway_postgres;
 using interlock::testing::throwaway_redis;
@@ -153,10 +157,15 @@ TEST_CASE("The crash of one backend ends all connections and the server recovers
   throwaway_postgres server({.fsync = false});
   const pid_t id = server.process().pid();
   CHECK(server.query("CREATE TABLE writes AS SELECT 1 AS n").empty());
-  CHECK_FALSE(server.crash_backend());  // there is no client
+  CHECK_FALSE(server.crash_backend(1));  // not one of its own
   std::string interrupted = "nothing yet";
   std::thread client([&] { interrupted = server.query("SELECT pg_sleep(1000)", 100s); });
-  const bool crashed = inside::until(20s, [&] { return server.crash_backend(); });
+  std::string sleeper;
+  (void)inside::until(20s, [&] {
+    sleeper = server.query("SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep'");
+    return !sleeper.empty();
+  });
+  const bool crashed = !sleeper.empty() && server.crash_backend(std::stoi(sleeper));
   client.join();
   CHECK(crashed);
   CHECK(interrupted.empty());
@@ -190,4 +199,129 @@ TEST_CASE("a PostgreSQL says which setting it does not know") {
     refused = error.what();
   }
   CHECK(refused.find("no_such_setting") != std::string::npos);
+}
+
+// ---- the proxy ----------------------------------------------------------------------------------
+
+namespace {
+
+struct tally {
+  int answered = 0, counted = 0;
+  interlock::testing::proxy_counts proxy;
+};
+
+// Increments through a proxy, each on a connection of its own: what clients and server saw.
+tally increments(int wanted, const proxy_losses& how, bool tcp = false) {
+  throwaway_redis server({.tcp = tcp});
+  lossy_proxy proxy(server.where(), how);
+  tally all;
+  for (int i = 0; i < wanted; ++i) {
+    if (!server.command_through(proxy.where(), {"INCR", "hits"}).empty()) ++all.answered;
+  }
+  const std::string answer = server.command({"GET", "hits"});
+  all.counted = answer == "$-1\r\n" ? 0 : std::stoi(answer.substr(answer.find('\n') + 1));
+  all.proxy = proxy.counts();
+  return all;
+}
+
+}  // namespace
+
+TEST_CASE("A proxy without losses passes on every byte in order") {
+  if (!support::need_redis()) return;
+  for (const bool tcp : {false, true}) {
+    throwaway_redis server({.tcp = tcp});
+    lossy_proxy proxy(server.where());
+    CHECK(proxy.where().path.empty() == tcp);
+    std::string much(3'000'000, 'x');
+    for (std::size_t i = 0; i < much.size(); i += 7) much[i] = static_cast<char>('a' + i % 26);
+    CHECK(server.command_through(proxy.where(), {"SET", "much", much}) == "+OK\r\n");
+    CHECK(server.command({"GET", "much"}) == "$3000000\r\n" + much + "\r\n");
+    CHECK(server.command_through(proxy.where(), {"GET", "much"}) == "$3000000\r\n" + much + "\r\n");
+    const auto counts = proxy.counts();
+    CHECK(counts.connections == 2);
+    CHECK(counts.requests_dropped + counts.replies_dropped + counts.resets + counts.delays == 0);
+
+    const tally all = increments(300, {}, tcp);
+    CHECK(all.answered == 300);
+    CHECK(all.counted == 300);
+    CHECK(all.proxy.requests == 300);
+    CHECK(all.proxy.replies == 300);
+  }
+}
+
+TEST_CASE("A request that a proxy drops never reaches the server") {
+  if (!support::need_redis()) return;
+  const tally all = increments(500, {.drop_request = 0.1});
+  CHECK(all.proxy.requests_dropped > 0);
+  CHECK(all.answered == 500 - static_cast<int>(all.proxy.requests_dropped));
+  CHECK(all.counted == all.answered);
+}
+
+TEST_CASE("A reply that a proxy drops belongs to a request that the server has seen") {
+  if (!support::need_redis()) return;
+  const tally all = increments(500, {.drop_reply = 0.1});
+  CHECK(all.proxy.replies_dropped > 0);
+  CHECK(all.answered == 500 - static_cast<int>(all.proxy.replies_dropped));
+  CHECK(all.counted == 500);
+  CHECK(increments(500, {.drop_reply = 0.1}).answered == all.answered);  // the same seed
+  CHECK(increments(500, {.drop_reply = 0.1, .spared = 1}).answered == 500);
+}
+
+TEST_CASE("a proxy resets connections and delays messages") {
+  if (!support::need_redis()) return;
+  const tally resets = increments(300, {.reset = 0.1}, true);
+  CHECK(resets.proxy.resets > 0);
+  CHECK(resets.answered == 300 - static_cast<int>(resets.proxy.resets));
+  CHECK(resets.counted >= resets.answered);
+
+  const auto start = std::chrono::steady_clock::now();
+  const tally late = increments(10, {.delayed = 1, .delay = 5ms});
+  CHECK(std::chrono::steady_clock::now() - start >= 100ms);  // 10 requests and 10 replies
+  CHECK(late.answered == 10);
+  CHECK(late.proxy.delays == 20);
+}
+
+TEST_CASE("After cut nothing passes and nobody connects until heal") {
+  if (!support::need_redis()) return;
+  for (const bool tcp : {false, true}) {
+    throwaway_redis server({.tcp = tcp});
+    lossy_proxy proxy(server.where());
+    const auto hit = [&] { return server.command_through(proxy.where(), {"INCR", "hits"}); };
+    CHECK(hit() == ":1\r\n");
+    const auto open = inside::connect_to(proxy.where());
+    REQUIRE(open);
+    const endpoint before = proxy.where();
+    proxy.cut();
+    CHECK_FALSE(inside::connect_to(proxy.where()));
+    CHECK(hit().empty());
+    char end = 0;
+    CHECK(::recv(open.get(), &end, 1, 0) <= 0);  // the old connection has ended
+    proxy.heal();
+    CHECK(proxy.where() == before);
+    CHECK(hit() == ":2\r\n");
+  }
+}
+
+TEST_CASE("What a silenced proxy holds back is late and not lost") {
+  if (!support::need_redis()) return;
+  throwaway_redis server;
+  lossy_proxy proxy(server.where());
+  proxy.silence();
+  CHECK(server.command_through(proxy.where(), {"INCR", "late"}, 50ms).empty());
+  CHECK(server.command({"GET", "late"}) == "$-1\r\n");
+  proxy.heal();
+  CHECK(inside::until(10s, [&] { return server.command({"GET", "late"}) == "$1\r\n1\r\n"; }));
+  CHECK(server.command_through(proxy.where(), {"PING"}) == "+PONG\r\n");
+}
+
+TEST_CASE("a proxy stands before a PostgreSQL as well") {
+  if (!support::need_postgres()) return;
+  throwaway_postgres server({.fsync = false});
+  lossy_proxy proxy(server.where());
+  CHECK(server.conninfo(proxy.where()).rfind("host=" + proxy.where().folder(), 0) == 0);
+  CHECK(server.conninfo(proxy.where()).find(" port=5432 ") != std::string::npos);
+  const std::string answer =
+      inside::ask(proxy.where(), inside::postgres_startup(), 5s,
+                  [](const std::string& text) { return inside::count_messages(text, 'Z') == 1; });
+  CHECK(inside::count_messages(answer, 'Z') == 1);
 }

@@ -76,7 +76,13 @@ public:
   // Effects: sends a command on a connection of its own, waits for the answer.
   // Returns: the answer as Redis words it, "+PONG\r\n"; less or nothing if it did not come.
   std::string command(const std::vector<std::string>& words,
-                      std::chrono::milliseconds most = std::chrono::milliseconds(5'000)) const;
+                      std::chrono::milliseconds most = std::chrono::milliseconds(5'000)) const {
+    return command_through(where_, words, most);
+  }
+  // The same by way of another place, such as a lossy_proxy.
+  std::string command_through(
+      const endpoint& place, const std::vector<std::string>& words,
+      std::chrono::milliseconds most = std::chrono::milliseconds(5'000)) const;
 
   [[nodiscard]] double cpu_seconds() const { return process_.cpu_seconds(); }
   [[nodiscard]] server_process& process() noexcept { return process_; }
@@ -180,8 +186,9 @@ inline void throwaway_redis::await() {
   throw std::runtime_error(text + ": " + process_.end_of_log());
 }
 
-inline std::string throwaway_redis::command(const std::vector<std::string>& words,
-                                            std::chrono::milliseconds most) const {
+inline std::string throwaway_redis::command_through(const endpoint& place,
+                                                    const std::vector<std::string>& words,
+                                                    std::chrono::milliseconds most) const {
   std::string request;
   std::size_t before = 0;  // the end of the answer to AUTH
   if (!how_.password.empty()) request = server_detail::redis_request({"AUTH", how_.password});
@@ -192,7 +199,7 @@ inline std::string throwaway_redis::command(const std::vector<std::string>& word
     return before != std::string::npos && before < text.size() &&
            server_detail::redis_answer_end(text, before) != std::string::npos;
   };
-  const std::string answer = server_detail::ask(where_, request, most, complete);
+  const std::string answer = server_detail::ask(place, request, most, complete);
   return before < answer.size() ? answer.substr(before) : std::string();
 }
 
