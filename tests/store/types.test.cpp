@@ -274,9 +274,8 @@ TEST_CASE("A store that is repeated under its id is made once") {
   const auto first = cell.load();
   CHECK(*cell.store(10, {.id = id}) == first->version);
   lose_replies(engine, 2);
-  const auto done = store::until_known([&](const store::call_options& call) {
-    return cell.update([](int& n) { ++n; }, 10, call);
-  });
+  const auto done = store::until_known(
+      [&](const store::call_options& call) { return cell.update([](int& n) { ++n; }, 10, call); });
   CHECK(done.applied());
   CHECK(cell.load()->value == 11);
   CHECK(cell.load()->version == *done);

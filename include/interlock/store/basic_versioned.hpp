@@ -39,6 +39,9 @@
 
 namespace interlock::store {
 
+template <class E>
+class basic_transaction;
+
 // E: an engine's client, of which it needs cell_load and cell_put.
 template <encodable T, class E>
 class basic_versioned {
@@ -148,6 +151,9 @@ public:
   }
 
 private:
+  template <class Client>
+  friend class basic_transaction;
+
   // Preconditions: no conflict.
   static outcome<version_type> unconditional(outcome<version_type, cell_state> answer) {
     if (answer) return *answer;

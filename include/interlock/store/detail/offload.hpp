@@ -106,9 +106,21 @@ class [[nodiscard("write co_await")]] offloaded {
     node(node&&) noexcept {}  // not in use yet: GCC 12 moves awaiters
   };
 
+  struct by_reference {
+    Threads* at;
+    template <class Job>
+    void offload(const Job& job) const {
+      at->execute(job);
+    }
+  };
+  static constexpr bool is_client = requires(Threads & t) {
+    t.offload([] {});
+  };
+  using kept = std::conditional_t<is_client, Threads, by_reference>;
+
 public:
-  offloaded(Threads& threads, F f) : threads_(&threads), f_(std::move(f)) {}
-  offloaded(offloaded&& other) noexcept
+  offloaded(Threads & threads, F f) : threads_(keep(threads)), f_(std::move(f)) {}
+  offloaded(offloaded && other) noexcept
       : threads_(other.threads_), f_(std::move(other.f_)) {}  // not awaited yet
   offloaded& operator=(offloaded&&) = delete;
   ~offloaded() {
@@ -118,7 +130,9 @@ public:
         "to resume it; destroy it where the call cannot end meanwhile");
   }
 
-  bool await_ready() const noexcept { return false; }
+  bool await_ready() const noexcept {
+    return false;
+  }
   void await_suspend(std::coroutine_handle<> self) {
     call_ = std::make_shared<offloaded_call<F>>(std::move(f_));
     node_.continuation = self;
@@ -126,12 +140,8 @@ public:
     waits_ = true;
     try {
       const auto job = [call = call_] { call->run(); };
-      if constexpr (requires { threads_->offload(job); }) {
-        Threads kept(*threads_);  // the coroutine may end, with its client, within offload()
-        kept.offload(job);
-      } else {
-        threads_->execute(job);
-      }  // this may be gone now
+      kept threads(threads_);  // the coroutine may end, and its client, within offload()
+      threads.offload(job);
     } catch (...) {
       waits_ = false;
       throw;
@@ -143,7 +153,15 @@ public:
   }
 
 private:
-  Threads* threads_;
+  static kept keep(Threads & threads) {
+    if constexpr (is_client) {
+      return threads;
+    } else {
+      return {&threads};
+    }
+  }
+
+  kept threads_;
   F f_;
   std::shared_ptr<offloaded_call<F>> call_;
   bool waits_ = false;
