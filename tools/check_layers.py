@@ -120,7 +120,7 @@ PLATFORM = {
     "testing/lossy_proxy.hpp": {"fcntl.h", "poll.h", "sys/eventfd.h", "sys/socket.h", "unistd.h"},
     "testing/server_process.hpp": {"fcntl.h", "grp.h", "pwd.h", "signal.h", "sys/prctl.h", "sys/stat.h",
                                    "sys/syscall.h", "sys/wait.h", "unistd.h"},
-    "testing/throwaway_postgres.hpp": {"pwd.h", "signal.h", "sys/shm.h", "unistd.h"},
+    "testing/throwaway_postgres.hpp": {"signal.h", "sys/shm.h", "unistd.h"},
     "testing/temporary_folder.hpp": {"stdlib.h", "unistd.h"},
 }
 

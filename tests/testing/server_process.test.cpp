@@ -4,7 +4,9 @@
 #include <interlock/testing/server_process.hpp>
 #include <interlock/testing/temporary_folder.hpp>
 
+#include <pwd.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -187,10 +189,12 @@ TEST_CASE("a program gets variables, and none of the test's open files") {
 
 TEST_CASE("a program of root runs as another user if asked") {
   server_process program({.user = "nobody"});
-  program.start("sh", {"-c", "id -un; touch mine && echo written"});
+  program.start("sh", {"-c", "id -u; touch mine && echo written"});
   CHECK(program.wait(10s) == 0);
-  const bool root = ::geteuid() == 0;
-  CHECK((program.log() == "nobody\nwritten\n") == root);
+  const passwd* const nobody = ::getpwnam("nobody");
+  REQUIRE(nobody != nullptr);
+  const auto user = ::geteuid() == 0 ? nobody->pw_uid : ::geteuid();
+  CHECK(program.log() == std::to_string(user) + "\nwritten\n");
 }
 
 TEST_CASE("a child of fork leaves the program to its parent") {

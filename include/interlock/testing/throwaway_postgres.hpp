@@ -23,7 +23,6 @@
 //             server.crash();
 //             server.restart();
 
-#include <pwd.h>
 #include <signal.h>
 #include <sys/shm.h>
 #include <unistd.h>
