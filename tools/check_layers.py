@@ -74,6 +74,9 @@ NO_CONTRACT = {
     "executor.hpp": "a concept, stated sentence by sentence",
     "standalone_asio.hpp": "asio.hpp for the other namespace: the contract is there",
     "interlock.hpp": "the umbrella: includes every type, is none",
+    "redis/value.hpp": "the answers of a server",
+    "redis/command_executor.hpp": "a concept, stated sentence by sentence",
+    "redis/settings.hpp": "the names of options",
 }
 # Header -> what it is known by, where that is not its own name.
 KNOWN_BY = {"asio.hpp": "async_lock"}
@@ -84,6 +87,7 @@ NO_BUDGET = {
     "store/": "the words of every engine at once, and calls that wait for one",
     "standalone_asio.hpp": "that of asio.hpp",
     "interlock.hpp": "the umbrella: includes every type",
+    "redis/": "every protocol of an engine, and the pool under them",
 }
 MAY_SAY = {
     "detail/processor.hpp": {"fence": "is the one place for it; no happens-before rests on it"},

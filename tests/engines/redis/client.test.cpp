@@ -1,0 +1,398 @@
+// SPDX-License-Identifier: BSL-1.0
+// redis::client: what it promises, what became of each request, and bad input of every kind.
+
+#include <interlock/redis/client.hpp>
+#include <interlock/testing/throwaway_redis.hpp>
+
+#include <chrono>
+#include <functional>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "support/catch.hpp"
+#include "support/servers.hpp"
+
+namespace redis = interlock::redis;
+namespace store = interlock::store;
+using interlock::testing::redis_appendonly;
+using interlock::testing::throwaway_redis;
+using namespace std::chrono_literals;
+using store::durability;
+using store::errc;
+using store::object_kind;
+using store::operation_id;
+
+namespace {
+
+auto counter_of(const redis::client& c, const char* name = "hits") {
+  return c.object_named(object_kind::counter, name);
+}
+
+// Returns: why the client was not made; nothing if it was.
+std::optional<store::error> refusal_of(const std::string& url, store::client_options options = {}) {
+  try {
+    const redis::client made(url, options);
+    return std::nullopt;
+  } catch (const store::failure& why) {
+    return why.error();
+  }
+}
+errc code_of(const std::string& url, store::client_options options = {}) {
+  const auto why = refusal_of(url, std::move(options));
+  REQUIRE(why);
+  CHECK(why->engine == "redis");
+  CHECK_FALSE(why->remedy.empty());
+  return why->code;
+}
+
+// Returns: whether it came true within a few seconds.
+bool soon(const std::function<bool()>& come_true) {
+  const auto deadline = std::chrono::steady_clock::now() + 10s;
+  while (std::chrono::steady_clock::now() < deadline) {
+    if (come_true()) return true;
+    std::this_thread::sleep_for(5ms);
+  }
+  return false;
+}
+
+}  // namespace
+
+TEST_CASE(
+    "A client probes what its server promises, and assumes the worst of what it may not read") {
+  if (!support::need_redis()) return;
+  struct row {
+    redis_appendonly appendonly;
+    std::string policy;
+    durability keeps;
+    bool keeps_keys;
+  };
+  for (const row& each :
+       {row{redis_appendonly::none, "noeviction", durability::none, true},
+        row{redis_appendonly::everysec, "noeviction", durability::process_crash, true},
+        row{redis_appendonly::always, "noeviction", durability::power_loss, true},
+        row{redis_appendonly::always, "allkeys-lru", durability::power_loss, false},
+        row{redis_appendonly::always, "volatile-ttl", durability::power_loss, false}}) {
+    const throwaway_redis server({.appendonly = each.appendonly, .maxmemory_policy = each.policy});
+    const redis::client c(server.url());
+    const auto probed = c.probed();
+    CHECK(probed.promised.keeps == each.keeps);
+    CHECK(probed.promised.keeps_all_keys == each.keeps_keys);
+    CHECK(probed.promised.linearizable);
+    CHECK(probed.promised.fence == store::fence_kind::monotone_across_data_loss);
+    CHECK(probed.server.rfind("redis ", 0) == 0);
+  }
+
+  // The same server, to somebody who may not read its settings.
+  const throwaway_redis server({.appendonly = redis_appendonly::always});
+  server.command({"ACL", "SETUSER", "guest", "on", ">secret", "~*", "+@all", "-config"});
+  const std::string guest = "unix://guest:secret@" + server.where().path;
+  const auto hidden = redis::client(guest).probed();
+  CHECK(hidden.promised.keeps == durability::none);
+  CHECK_FALSE(hidden.promised.keeps_all_keys);
+}
+
+TEST_CASE(
+    "A server whose settings promise less than is required is refused with the setting to change") {
+  if (!support::need_redis()) return;
+  store::guarantees needed;
+  needed.keeps = durability::power_loss;
+  needed.keeps_all_keys = true;
+  const throwaway_redis server({.maxmemory_policy = "allkeys-lru"});
+  const auto remedy = [&] {
+    const auto why = refusal_of(server.url(), {.require = needed});
+    if (!why) return std::string("none");
+    CHECK(why->code == errc::guarantee_not_met);
+    return why->remedy;
+  };
+  // Each time what it says is done, until nothing is in the way.
+  CHECK(remedy() == "CONFIG SET appendonly yes, and in redis.conf");
+  server.command({"CONFIG", "SET", "appendonly", "yes"});
+  CHECK(remedy() == "CONFIG SET appendfsync always, and in redis.conf");
+  server.command({"CONFIG", "SET", "appendfsync", "always"});
+  CHECK(remedy() == "CONFIG SET maxmemory-policy noeviction, and in redis.conf");
+  server.command({"CONFIG", "SET", "maxmemory-policy", "noeviction"});
+  CHECK(remedy() == "none");
+  needed.keeps = durability::failover;
+  CHECK(remedy() == "require less, or use another engine");
+}
+
+TEST_CASE(
+    "A write that left and was not answered is unknown, and exact when asked again under its id") {
+  if (!support::need_redis()) return;
+  throwaway_redis server;
+  redis::client c(server.url());
+  const auto hits = counter_of(c);
+  REQUIRE(c.counter_add(hits, 1, {}).applied());
+  const auto id = operation_id::fresh();
+
+  server.pause();
+  const auto doubtful = c.counter_add(hits, 5, {id, 60ms});
+  const auto naive = c.counter_add(hits, 100, {{}, 60ms});
+  const auto read = c.counter_load(hits, {{}, 60ms});
+  server.resume();
+
+  REQUIRE(doubtful.unknown());
+  CHECK(doubtful.id() == id);
+  CHECK(doubtful.error().code == errc::timed_out);
+  CHECK(doubtful.error().operation == "counter.add");
+  CHECK(doubtful.error().object == "hits");
+  REQUIRE(read.refused());
+  CHECK(read.error().code == errc::timed_out);
+  REQUIRE(soon([&] { return c.counter_add(hits, 5, {.id = id}).applied(); }));
+  const auto once = c.counter_add(hits, 5, {.id = id});
+  REQUIRE(once.applied());
+  CHECK(once.value() % 100 == 6);
+  // The control: what was asked again without an id counts as often as it was asked.
+  if (naive.unknown()) {
+    REQUIRE(c.counter_add(hits, 100, {}).applied());
+    CHECK(soon([&] { return c.counter_load(hits, {}).value_or(0) == 206; }));
+  }
+}
+
+TEST_CASE("After its data set was lost a client is refused until it accepts that") {
+  if (!support::need_redis()) return;
+  throwaway_redis server;
+  redis::client c(server.url(), {}, {.look_every = 20ms});
+  const auto hits = counter_of(c);
+  const std::string known = c.incarnation();
+  REQUIRE(c.counter_add(hits, 1, {}).applied());
+
+  SECTION("the server was restarted without a file") {
+    server.crash();
+    CHECK(c.counter_add(hits, 1, {}).status() != store::status::applied);
+    server.restart();
+    CHECK(soon([&] {
+      const auto now = c.counter_load(hits, {});
+      return now.refused() && now.error().code == errc::history_lost;
+    }));
+  }
+  SECTION("somebody emptied it, and the connection is still there") {
+    server.command({"FLUSHALL"});
+    CHECK(soon([&] { return c.counter_add(hits, 1, {}).refused(); }));
+    CHECK(c.counter_add(hits, 1, {}).error().code == errc::history_lost);
+  }
+  SECTION("it came back with an older state of the same data set") {
+    server.command({"SAVE"});
+    // A look at the data set, which the snapshot lacks.
+    std::this_thread::sleep_for(30ms);
+    REQUIRE(c.counter_add(hits, 1, {}).applied());
+    server.crash();
+    server.restart();
+    CHECK(soon([&] {
+      const auto now = c.counter_load(hits, {});
+      return now.refused() && now.error().code == errc::history_lost;
+    }));
+    CHECK(c.incarnation() == known);
+  }
+  const auto refused = c.counter_add(hits, 1, {});
+  REQUIRE(refused.refused());
+  CHECK(refused.error().code == errc::history_lost);
+  CHECK(refused.error().remedy.find("accept_history()") != std::string::npos);
+  c.accept_history();
+  CHECK(c.counter_add(hits, 1, {}).applied());
+  std::this_thread::sleep_for(30ms);
+  CHECK(c.counter_add(hits, 1, {}).applied());
+}
+
+TEST_CASE("redis::client: a server that kept its data is the same one after a crash") {
+  if (!support::need_redis()) return;
+  throwaway_redis server({.appendonly = redis_appendonly::always});
+  redis::client c(server.url(), {}, {.look_every = 1ms});
+  const auto hits = counter_of(c);
+  for (int i = 0; i < 20; ++i) REQUIRE(c.counter_add(hits, 1, {}).applied());
+  server.crash();
+  CHECK_FALSE(c.counter_load(hits, {}).applied());
+  server.restart();
+  CHECK(soon([&] { return c.counter_load(hits, {}).value_or(0) == 20; }));
+  CHECK(c.counter_add(hits, 1, {}).value_or(0) == 21);
+}
+
+TEST_CASE("redis::client: an address that cannot be read, or where nobody is") {
+  for (const char* url :
+       {"", "localhost:6379", "http://localhost", "redis://", "redis://:70000", "redis://host:0x1",
+        "redis://host:99999", "redis://host/x", "redis://user@host", "redis://u:%zz@host",
+        "unix://relative", "unix:///path?x=1", "redis://[::1", "rediss://host"}) {
+    CAPTURE(url);
+    CHECK(code_of(url) == errc::bad_address);
+  }
+  CHECK(code_of("unix:///nonexistent/socket") == errc::not_connected);
+  CHECK(code_of("redis://127.0.0.1:1") == errc::not_connected);
+  CHECK(code_of("redis://no-such-host.invalid:1", {.timeout = 500ms}) == errc::bad_address);
+  CHECK(code_of("unix:///nonexistent", {.prefix = "a:b"}) == errc::bad_argument);
+}
+
+TEST_CASE("redis::client: passwords, users and permissions") {
+  if (!support::need_redis()) return;
+  const throwaway_redis server({.password = "s3cret:@/ %"});
+  CHECK_FALSE(refusal_of(server.url()));
+  const std::string path = server.where().path;
+  CHECK(code_of("unix://" + path) == errc::access_denied);
+  CHECK(code_of("unix://:wrong@" + path) == errc::access_denied);
+  CHECK(code_of("unix://nobody:wrong@" + path) == errc::access_denied);
+  CHECK(code_of(server.url() + "?db=9999") == errc::engine_failure);
+
+  server.command({"ACL", "SETUSER", "reader", "on", ">r", "~*", "+@all", "-@write"});
+  CHECK(code_of("unix://reader:r@" + path) == errc::access_denied);
+  server.command({"ACL", "SETUSER", "some", "on", ">s", "~*", "+@all", "-hset"});
+  const auto why = refusal_of("unix://some:s@" + path);
+  REQUIRE(why);
+  CHECK(why->code == errc::access_denied);
+  CHECK(why->detail.find("HSET") != std::string::npos);
+}
+
+TEST_CASE("redis::client: data of another schema is refused") {
+  if (!support::need_redis()) return;
+  const throwaway_redis server;
+  CHECK_FALSE(refusal_of(server.url()));
+  server.command({"SET", "{interlock}:schema", "2"});
+  CHECK(code_of(server.url()) == errc::wrong_schema);
+  CHECK_FALSE(refusal_of(server.url(), {.prefix = "other"}));
+}
+
+TEST_CASE("redis::client: keys of other programs are not taken for its own") {
+  if (!support::need_redis()) return;
+  const throwaway_redis server;
+  redis::client c(server.url());
+  const auto hits = counter_of(c);
+  server.command({"LPUSH", "{interlock}:counter:hits", "x"});
+  for (const auto& now :
+       {c.counter_add(hits, 1, {}), c.counter_load(hits, {}),
+        c.counter_add(hits, 1, {.id = operation_id::fresh()}), c.counter_exchange(hits, 1, {})}) {
+    REQUIRE(now.refused());
+    CHECK(now.error().code == errc::wrong_kind);
+  }
+  server.command({"SET", "{interlock}:counter:text", "many"});
+  const auto text = counter_of(c, "text");
+  for (const auto& now :
+       {c.counter_add(text, 1, {}), c.counter_load(text, {}),
+        c.counter_add(text, 1, {.id = operation_id::fresh()}), c.counter_exchange(text, 1, {})}) {
+    REQUIRE(now.refused());
+    CHECK(now.error().code == errc::bad_value);
+  }
+  server.command({"HSET", "{interlock}:versioned:cell", "v", "not a number"});
+  const auto cell = c.cell_load(c.object_named(object_kind::cell, "cell"), {});
+  REQUIRE(cell.refused());
+  CHECK(cell.error().code == errc::bad_value);
+}
+
+TEST_CASE("redis::client: names, keys and values over the limit") {
+  if (!support::need_redis()) return;
+  const throwaway_redis server;
+  redis::client c(server.url(), {.max_value_bytes = 1000});
+  CHECK_THROWS_AS(counter_of(c, ""), store::failure);
+  CHECK_THROWS_AS(c.object_named(object_kind::cell, std::string(513, 'x')), store::failure);
+  const auto cell = c.object_named(object_kind::cell, std::string(512, 'x'));
+  CHECK(c.cell_put(cell, {}, std::string(1000, 'v'), {}).applied());
+  const auto big = c.cell_put(cell, {}, std::string(1001, 'v'), {});
+  REQUIRE(big.refused());
+  CHECK(big.error().code == errc::too_large);
+  const auto queue = c.object_named(object_kind::queue, "q");
+  CHECK(c.queue_push(queue, "k", std::string(1001, 'v'), {}).error().code == errc::too_large);
+  CHECK(c.queue_push(queue, "", "v", {}).error().code == errc::bad_argument);
+  CHECK(c.queue_push(queue, std::string(513, 'k'), "v", {}).error().code == errc::too_large);
+  CHECK(c.queue_depth(queue, {})->waiting == 0);
+}
+
+TEST_CASE("redis::client: a server that is full, or a replica, refuses writes and says so") {
+  if (!support::need_redis()) return;
+  const throwaway_redis server;
+  redis::client c(server.url());
+  const auto hits = counter_of(c);
+  REQUIRE(c.counter_add(hits, 1, {}).applied());
+  const auto writes = [&](errc expected) {
+    const auto plain = c.counter_add(hits, 1, {});
+    const auto with_id = c.counter_add(hits, 1, {.id = operation_id::fresh()});
+    REQUIRE(plain.refused());
+    CHECK(plain.error().code == expected);
+    REQUIRE(with_id.refused());
+    CHECK(with_id.error().code == expected);
+    CHECK(c.counter_load(hits, {}).value_or(0) == 1);
+  };
+  server.command({"CONFIG", "SET", "maxmemory", "1"});
+  writes(errc::out_of_space);
+  server.command({"CONFIG", "SET", "maxmemory", "0"});
+  server.command({"CONFIG", "SET", "min-replicas-to-write", "1"});
+  writes(errc::guarantee_not_met);
+  server.command({"CONFIG", "SET", "min-replicas-to-write", "0"});
+  server.command({"CONFIG", "SET", "replica-serve-stale-data", "yes"});
+  server.command({"REPLICAOF", "127.0.0.1", "1"});
+  writes(errc::read_only);
+  CHECK_FALSE(redis::client(server.url()).probed().promised.linearizable);
+  server.command({"REPLICAOF", "NO", "ONE"});
+  CHECK(c.counter_add(hits, 1, {}).value_or(0) == 2);
+}
+
+TEST_CASE("redis::client: a script of somebody else is waited for or killed, ours was not begun") {
+  if (!support::need_redis()) return;
+  const throwaway_redis server({.settings = {"busy-reply-threshold 10"}});
+  redis::client c(server.url());
+  const auto hits = counter_of(c);
+  REQUIRE(c.counter_add(hits, 1, {}).applied());
+  std::thread stray([&] { server.command({"EVAL", "while true do end", "0"}); });
+  const bool busy = soon([&] {
+    const auto now = c.counter_load(hits, {{}, 200ms});
+    return now.refused() && now.error().code == errc::busy;
+  });
+  const auto add = c.counter_add(hits, 1, {.id = operation_id::fresh()});
+  server.command({"SCRIPT", "KILL"});
+  stray.join();
+  CHECK(busy);
+  REQUIRE(add.refused());
+  CHECK(add.error().code == errc::busy);
+  CHECK(c.counter_load(hits, {}).value_or(0) == 1);
+}
+
+TEST_CASE("redis::client: the server's scripts may be flushed at any time") {
+  if (!support::need_redis()) return;
+  const throwaway_redis server;
+  redis::client c(server.url());
+  const auto hits = counter_of(c);
+  for (int i = 1; i <= 20; ++i) {
+    if (i % 3 == 0) server.command({"SCRIPT", "FLUSH"});
+    CHECK(c.counter_add(hits, 1, {.id = operation_id::fresh()}).value_or(0) == i);
+  }
+}
+
+TEST_CASE(
+    "redis::client: deadlines hold with a server that stands still, and with no time at all") {
+  if (!support::need_redis()) return;
+  throwaway_redis server;
+  redis::client c(server.url(), {.connections = 1});
+  const auto hits = counter_of(c);
+  REQUIRE(c.counter_add(hits, 1, {}).applied());
+  const auto no_time = c.counter_add(hits, 1, {{}, -1ms});
+  REQUIRE(no_time.refused());
+  CHECK(no_time.error().code == errc::timed_out);
+  server.pause();
+  std::vector<store::status> seen(3);
+  const auto begun = std::chrono::steady_clock::now();
+  std::vector<std::thread> threads;
+  for (std::size_t i = 0; i < seen.size(); ++i) {
+    threads.emplace_back([&, i] { seen[i] = c.counter_add(hits, 1, {{}, 150ms}).status(); });
+  }
+  for (std::thread& each : threads) each.join();
+  const auto took = std::chrono::steady_clock::now() - begun;
+  server.resume();
+  CHECK(took >= 150ms);
+  CHECK(took < 5s);  // not one after the other for ever
+  for (const store::status each : seen) CHECK(each != store::status::applied);
+  CHECK(soon([&] { return c.counter_load(hits, {}).applied(); }));
+}
+
+TEST_CASE(
+    "redis::client: a connection that the server dropped is replaced, and nothing was doubted") {
+  if (!support::need_redis()) return;
+  const throwaway_redis server;
+  redis::client c(server.url());
+  const auto hits = counter_of(c);
+  for (int i = 1; i <= 10; ++i) {
+    server.command({"CLIENT", "KILL", "TYPE", "normal"});
+    CHECK(c.counter_add(hits, 1, {}).value_or(0) == i);
+  }
+  c.close();
+  const auto closed = c.counter_add(hits, 1, {});
+  REQUIRE(closed.refused());
+  CHECK(closed.error().code == errc::closed);
+}
