@@ -50,6 +50,10 @@
 
 namespace interlock::sqlite {
 
+namespace detail {
+struct client_access;  // of transactions
+}
+
 class client {
   using ms = std::chrono::milliseconds;
   using call_options = store::call_options;
@@ -318,6 +322,8 @@ public:
   }
 
 private:
+  friend struct detail::client_access;
+
   void require_fits(const request& by, bytes_or_none bytes) const {
     if (bytes) by.require_size(bytes->size(), db_->options().max_value_bytes);
   }

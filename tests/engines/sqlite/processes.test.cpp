@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: BSL-1.0
 // Several processes on one file, and what is left of those that are killed.
 
+#include <interlock/sqlite/bounded_counter.hpp>
 #include <interlock/sqlite/client.hpp>
+#include <interlock/sqlite/versioned.hpp>
 #include <interlock/testing/temporary_folder.hpp>
 
 #include <sqlite3.h>
@@ -153,6 +155,62 @@ TEST_CASE("Two processes on one SQLite file lose no update of one another") {
       db.counter_exchange(hits, now + 1, {}).value();
     });
     CHECK(hits_in(file) < 4 * rounds);
+  }
+}
+
+TEST_CASE("A bounded counter of SQLite stays within its bounds however many processes use it") {
+  const temporary_folder place;
+  const std::string file = place.path() + "/shop.db";
+  const shared_with_children<std::atomic<int>> sold;
+  const auto sell = [&] {
+    sqlite::client db(file, patient, quick);
+    const sqlite::bounded_counter stock(db, "stock", {.value = 300, .low = 0, .high = 300});
+    for (;;) {
+      const auto left = stock.try_sub(1);
+      if (left.conflicted() && left.conflict().value == 0) return;
+      left.value();
+      ++*sold;
+    }
+  };
+  child_process one(sell);
+  child_process other(sell);
+  const bool well = one.ended_well();
+  CHECK((other.ended_well() && well));
+  CHECK(sold->load() == 300);
+}
+
+TEST_CASE("Updates of one SQLite cell by two processes are both made") {
+  const temporary_folder place;
+  const std::string file = place.path() + "/data.db";
+  constexpr int rounds = 200;
+  const auto change = [&] {
+    sqlite::client db(file, patient, quick);
+    const sqlite::versioned<int> cell(db, "cell");
+    for (int i = 0; i < rounds; ++i) cell.update([](int& n) { ++n; }).value();
+  };
+  child_process one(change);
+  child_process other(change);
+  const bool well = one.ended_well();
+  CHECK((other.ended_well() && well));
+  sqlite::client db(file, patient, quick);
+  CHECK(sqlite::versioned<int>(db, "cell").load().value().value == 2 * rounds);
+}
+
+TEST_CASE(
+    "A version of an SQLite cell is not given again after the cell was erased or the file was "
+    "opened anew") {
+  const temporary_folder place;
+  std::uint64_t last = 0;
+  for (int i = 0; i < 3; ++i) {
+    sqlite::client db(place.path() + "/data.db", patient, quick);
+    const sqlite::versioned<int> cell(db, "cell");
+    const std::uint64_t stored = cell.store(1).value();
+    const std::uint64_t erased = cell.erase().value();
+    CHECK(last < stored);
+    CHECK(stored < erased);
+    CHECK(cell.compare_and_set(stored, 2).conflicted());
+    last = sqlite::versioned<int>(db, "other").store(1).value();
+    CHECK(erased < last);
   }
 }
 

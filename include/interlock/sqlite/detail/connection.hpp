@@ -15,11 +15,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include "../../store/detail/backoff.hpp"
 #include "../../store/detail/deadline.hpp"
@@ -46,7 +46,8 @@ public:
       sqlite3_close(db_);
       throw why;
     }
-    sqlite3_busy_handler(db_, &connection::wait_a_little, this);
+    sqlite3_set_authorizer(db_, &connection::permit, this);
+    handle_busy();
   }
 
   connection(const connection&) = delete;
@@ -56,6 +57,7 @@ public:
   ~connection() {
     if (made_in_ != fork_generation()) return;
     for (sqlite3_stmt* const each : prepared_) sqlite3_finalize(each);
+    for (const user_statement& each : of_users_) sqlite3_finalize(each.made);
     sqlite3_close(db_);
   }
 
@@ -83,13 +85,20 @@ public:
     if (code != SQLITE_OK) throw fault_of(db_, code);
     return made;
   }
+  // Effects: prepares one statement of the user's; the last few stay prepared.
+  // Throws: fault, with SQLITE_MISUSE if the text is not one statement.
+  [[nodiscard]] sqlite3_stmt* prepared_for_user(std::string_view text);
+
+  // Effects: waits for locks as give_until() says; again, after SQL that may have changed that.
+  void handle_busy() noexcept { sqlite3_busy_handler(db_, &connection::wait_a_little, this); }
   // Effects: runs statements that give nothing back. Throws: fault.
   void execute(const std::string& text) {
     const int code = sqlite3_exec(db_, text.c_str(), nullptr, nullptr, nullptr);
     if (code != SQLITE_OK) throw fault_of(db_, code);
   }
 
-  bool in_scope = false;               // written by transaction_scope
+  bool of_user = false;   // written by as_user: what may not be in a transaction is not prepared
+  bool in_scope = false;  // written by transaction_scope
   call_deadline::time_point looked{};  // when moved() was asked last
   [[nodiscard]] bool in_transaction() const noexcept { return sqlite3_get_autocommit(db_) == 0; }
   [[nodiscard]] std::int64_t changes() const noexcept { return sqlite3_changes(db_); }
@@ -121,6 +130,29 @@ private:
     return static_cast<connection*>(self)->pause() ? 1 : 0;
   }
 
+  // Returns: whether SQLite may prepare what does this.
+  static int permit(void* self, int action, const char*, const char* value, const char*,
+                    const char*) {
+    if (!static_cast<connection*>(self)->of_user) return SQLITE_OK;
+    switch (action) {
+      case SQLITE_TRANSACTION:
+      case SQLITE_SAVEPOINT:
+      case SQLITE_ATTACH:
+      case SQLITE_DETACH:
+        return SQLITE_DENY;
+      case SQLITE_PRAGMA:
+        return value == nullptr ? SQLITE_OK : SQLITE_DENY;
+      default:
+        return SQLITE_OK;
+    }
+  }
+
+  struct user_statement {
+    std::string text;
+    sqlite3_stmt* made;
+  };
+  static constexpr std::size_t most_of_users = 16;
+
   const sql_texts* texts_;
   sqlite3* db_ = nullptr;
   call_deadline::time_point until_{};
@@ -128,7 +160,37 @@ private:
   bool met_others_ = false;
   unsigned made_in_ = fork_generation();
   std::array<sqlite3_stmt*, static_cast<std::size_t>(sql::count)> prepared_{};
+  std::vector<user_statement> of_users_;  // the one that was used last is last
 };
+
+inline sqlite3_stmt* connection::prepared_for_user(std::string_view text) {
+  const auto found = std::find_if(of_users_.begin(), of_users_.end(),
+                                  [text](const user_statement& s) { return s.text == text; });
+  if (found != of_users_.end()) {
+    std::rotate(found, found + 1, of_users_.end());
+    return of_users_.back().made;
+  }
+  user_statement one{std::string(text), nullptr};
+  const char* rest = nullptr;
+  const int code = sqlite3_prepare_v3(db_, one.text.c_str(), static_cast<int>(text.size()),
+                                      SQLITE_PREPARE_PERSISTENT, &one.made, &rest);
+  if (code != SQLITE_OK) throw fault_of(db_, code);
+  sqlite3_stmt* second = nullptr;
+  const bool more =
+      *rest != '\0' &&
+      (sqlite3_prepare_v3(db_, rest, -1, 0, &second, nullptr) != SQLITE_OK || second != nullptr);
+  sqlite3_finalize(second);
+  if (one.made == nullptr || more) {
+    sqlite3_finalize(one.made);
+    throw fault{SQLITE_MISUSE, "this is not one statement", 0, false};
+  }
+  if (of_users_.size() == most_of_users) {
+    sqlite3_finalize(of_users_.front().made);
+    of_users_.erase(of_users_.begin());
+  }
+  of_users_.push_back(std::move(one));
+  return of_users_.back().made;
+}
 
 // The bytes of an id, as they are stored.
 class id_bytes {

@@ -9,7 +9,6 @@
 
 #include <sqlite3.h>
 
-#include <array>
 #include <chrono>
 #include <cstdint>
 #include <memory>
@@ -24,6 +23,7 @@
 #include "../../store/detail/offload.hpp"
 #include "../settings.hpp"
 #include "connection.hpp"
+#include "data_file.hpp"
 #include "probe.hpp"
 #include "request.hpp"
 #include "write_turn.hpp"
@@ -48,7 +48,7 @@ public:
 
   // Returns: the engine's time in microseconds since 1970.
   std::int64_t now() const {
-    const auto at = how_.clock ? how_.clock() : std::chrono::system_clock::now();
+    const auto at = file_.how().clock ? file_.how().clock() : std::chrono::system_clock::now();
     return std::chrono::duration_cast<std::chrono::microseconds>(at.time_since_epoch()).count();
   }
 
@@ -115,7 +115,13 @@ public:
         throw by.refuse(store::errc::timed_out, "there was no time left before anything was done",
                         "give the call a longer timeout");
       }
-      if (!of.turn_.enter(deadline.at())) {
+      const write_turn::answer given = of.turn_.enter(deadline.at());
+      if (given == write_turn::answer::yours_already) {
+        throw by.refuse(store::errc::bad_argument,
+                        "this thread is inside a transaction of the file",
+                        "use the transaction itself there");
+      }
+      if (given == write_turn::answer::late) {
         throw by.refuse(store::errc::overloaded, "others of this client wrote until the deadline",
                         "write less at once, combine, or give the call a longer timeout");
       }
@@ -203,16 +209,10 @@ private:
   }
 
   // Throws: store::failure.
-  std::unique_ptr<connection> connect(const call_deadline& deadline, bool create,
-                                      bool* in_memory = nullptr);
-  bool set_up(connection& on);  // returns whether it is in memory
-  std::string find_or_create(connection& on);
-  [[noreturn]] void fail(store::errc code, std::string detail, std::string remedy) const;
+  std::unique_ptr<connection> connect(const call_deadline& deadline, bool create);
 
-  const std::string address_;
   const store::client_options options_;
-  const settings how_;
-  const sql_texts texts_;
+  const data_file file_;
   const unsigned made_in_ = fork_generation();
   bool in_memory_ = false;  // written by the constructor
   store::probed_guarantees probed_;
@@ -227,15 +227,9 @@ private:
   store::detail::offload_threads threads_;  // last: its calls use all of the above
 };
 
-inline void database::fail(store::errc code, std::string detail, std::string remedy) const {
-  throw store::failure({code, "sqlite", "client", address_, std::move(detail), std::move(remedy)});
-}
-
 inline database::database(std::string address, store::client_options options, settings how)
-    : address_(std::move(address)),
-      options_(std::move(options)),
-      how_(std::move(how)),
-      texts_(options_.prefix),
+    : options_(std::move(options)),
+      file_(std::move(address), options_.prefix, std::move(how)),
       readers_({.engine = "sqlite", .most = options_.connections},
                [this](const call_deadline& deadline) -> decltype(readers_)::made {
                  try {
@@ -245,17 +239,11 @@ inline database::database(std::string address, store::client_options options, se
                  }
                }),
       threads_(options_.threads != 0 ? options_.threads : options_.connections) {
-  using store::errc;
-  store::detail::require_none(store::detail::bad_prefix("sqlite", options_.prefix));
-  if (address_.empty() || address_.find('\0') != std::string::npos) {
-    fail(errc::bad_address, "this is no path", "give a path, a file: URI, or :memory:");
-  }
-  if (sqlite3_libversion_number() < 3037000 || sqlite3_threadsafe() == 0) {
-    fail(errc::engine_failure, std::string("this program runs with SQLite ") + sqlite3_libversion(),
-         "link SQLite 3.37 or newer, built for threads");
-  }
   const call_deadline deadline(options_.timeout);
-  writer_ = connect(deadline, true, &in_memory_);
+  data_file::opened first = file_.open(deadline, true);
+  writer_ = std::move(first.connection);
+  incarnation_ = std::move(first.incarnation);
+  in_memory_ = first.in_memory;
   probed_ = probe(*writer_, in_memory_);
   if (!options_.require) return;
   if (const auto in_the_way = probed_.in_the_way_of(*options_.require)) {
@@ -264,86 +252,20 @@ inline database::database(std::string address, store::client_options options, se
     detail += in_the_way->value;
     detail += ": ";
     detail += in_the_way->limits.empty() ? "SQLite promises no more" : in_the_way->limits;
-    fail(errc::guarantee_not_met, std::move(detail),
-         in_the_way->remedy.empty() ? "use an engine that does" : in_the_way->remedy);
+    file_.fail(store::errc::guarantee_not_met, std::move(detail),
+               in_the_way->remedy.empty() ? "use an engine that does" : in_the_way->remedy);
   }
 }
 
-inline std::unique_ptr<connection> database::connect(const call_deadline& deadline, bool create,
-                                                     bool* in_memory) {
-  const int flags = SQLITE_OPEN_READWRITE | (create ? SQLITE_OPEN_CREATE : 0);
-  try {
-    auto made = std::make_unique<connection>(address_, flags, texts_, deadline);
-    made->looked = deadline.begun();
-    const bool memory = set_up(*made);
-    if (in_memory != nullptr) *in_memory = memory;
-    const std::string found = find_or_create(*made);
-    const std::lock_guard lock(history_mutex_);
-    if (incarnation_.empty()) incarnation_ = found;
-    if (incarnation_ != found) {
-      fail(store::errc::history_lost, "the file holds another data set than before",
-           "restore the file, or call accept_history()");
-    }
-    return made;
-  } catch (const fault& why) {
-    store::error said = error_of(why, "client", address_);
-    if (!create && (why.code & 0xff) == SQLITE_CANTOPEN) {
-      said.code = store::errc::not_connected;
-      said.remedy = "put the file back, or call accept_history() to begin another";
-    }
-    throw store::failure(std::move(said));
+inline std::unique_ptr<connection> database::connect(const call_deadline& deadline, bool create) {
+  data_file::opened found = file_.open(deadline, create);
+  const std::lock_guard lock(history_mutex_);
+  if (incarnation_.empty()) incarnation_ = found.incarnation;
+  if (incarnation_ != found.incarnation) {
+    file_.fail(store::errc::history_lost, "the file holds another data set than before",
+               "restore the file, or call accept_history()");
   }
-}
-
-inline bool database::set_up(connection& on) {
-  static constexpr std::array modes{"", "WAL", "TRUNCATE", "PERSIST", "DELETE", "MEMORY", "OFF"};
-  static constexpr std::array levels{"OFF", "NORMAL", "FULL", "EXTRA"};
-  const std::string found = asked(on, "PRAGMA journal_mode");
-  const char* const name = sqlite3_db_filename(on.raw(), "main");
-  const bool memory = name == nullptr || *name == '\0' || found == "memory";
-  std::string wanted = "PRAGMA synchronous=";
-  wanted += levels[static_cast<std::size_t>(how_.synchronous)];
-  on.execute(wanted);
-  if (!how_.on_connect.empty()) on.execute(how_.on_connect);
-  if (memory || how_.journal == journal::as_found) return memory;
-  if (sqlite3_db_readonly(on.raw(), "main") == 1) return false;
-  wanted = "PRAGMA journal_mode=";
-  wanted += modes[static_cast<std::size_t>(how_.journal)];
-  for (;;) {  // who changes the mode is not given to the busy handler
-    try {
-      static_cast<void>(asked(on, wanted));
-      return false;
-    } catch (const fault& why) {
-      if ((why.code & 0xff) != SQLITE_BUSY || !on.pause()) throw;
-    }
-  }
-}
-
-inline std::string database::find_or_create(connection& on) {
-  const auto there = [&on] { return statement(on, sql::meta_exists).row(); };
-  if (!there()) {
-    transaction_scope transaction(on);
-    if (!there()) on.execute(texts_.create());
-    transaction.commit();
-  }
-  std::int64_t version = 0;
-  std::string incarnation;
-  try {
-    statement meta(on, sql::meta_load);
-    if (meta.row()) {
-      version = meta.integer(0);
-      incarnation = meta.bytes(1);
-    }
-  } catch (const fault& why) {
-    if ((why.code & 0xff) != SQLITE_ERROR) throw;  // a table of that name without our columns
-  }
-  if (version == schema_version) return incarnation;
-  std::string detail = "the tables of prefix '";
-  detail += options_.prefix;
-  detail += version == 0 ? "' are not of this library" : "' have the schema version ";
-  if (version != 0) detail += std::to_string(version);
-  fail(store::errc::wrong_schema, std::move(detail),
-       "use a newer version of this library, or another prefix");
+  return std::move(found.connection);
 }
 
 inline void database::accept_history() {

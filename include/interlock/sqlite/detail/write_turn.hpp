@@ -6,29 +6,37 @@
 
 #include <chrono>
 #include <condition_variable>
+#include <cstdint>
 #include <mutex>
+#include <thread>
 
 namespace interlock::sqlite::detail {
 
 class write_turn {
 public:
-  // Returns: false if the deadline came before the turn.
-  [[nodiscard]] bool enter(std::chrono::steady_clock::time_point until) {
+  enum class answer : std::uint8_t { given, late, yours_already };
+
+  // Returns: late, if the deadline came before the turn; yours_already, if this thread has it.
+  [[nodiscard]] answer enter(std::chrono::steady_clock::time_point until) {
+    const std::thread::id self_id = std::this_thread::get_id();
     std::unique_lock lock(mutex_);
     if (!taken_) {
       taken_ = true;
-      return true;
+      owner_ = self_id;
+      return answer::given;
     }
+    if (owner_ == self_id) return answer::yours_already;
     waiter self;
+    self.id = self_id;
     self.before = last_;
     (last_ != nullptr ? last_->next : first_) = &self;
     last_ = &self;
     while (!self.given) {
       if (self.wake.wait_until(lock, until) != std::cv_status::timeout || self.given) continue;
       unlink(self);
-      return false;
+      return answer::late;
     }
-    return true;
+    return answer::given;
   }
 
   // Effects: gives the turn to who has waited longest.
@@ -41,12 +49,14 @@ public:
     waiter& chosen = *first_;
     unlink(chosen);
     chosen.given = true;
+    owner_ = chosen.id;
     chosen.wake.notify_one();  // under the lock: it goes as soon as it may
   }
 
 private:
   struct waiter {
     std::condition_variable wake;
+    std::thread::id id;
     bool given = false;
     waiter* before = nullptr;
     waiter* next = nullptr;
@@ -59,6 +69,7 @@ private:
 
   std::mutex mutex_;  // protects all below
   bool taken_ = false;
+  std::thread::id owner_;  // if it is taken
   waiter* first_ = nullptr;
   waiter* last_ = nullptr;
 };

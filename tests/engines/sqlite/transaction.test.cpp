@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: BSL-1.0
+// Transactions of SQLite: all or nothing, with tables of the user's own.
+
+#include <interlock/sqlite/bounded_counter.hpp>
+#include <interlock/sqlite/counter.hpp>
+#include <interlock/sqlite/transaction.hpp>
+#include <interlock/sqlite/versioned.hpp>
+#include <interlock/testing/temporary_folder.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include "support/catch.hpp"
+#include "support/threads.hpp"
+
+namespace sqlite = interlock::sqlite;
+namespace store = interlock::store;
+using interlock::testing::temporary_folder;
+using sqlite::counter;
+using bounded = sqlite::bounded_counter;
+using cell = sqlite::versioned<int>;
+
+namespace {
+
+struct bank {
+  temporary_folder place;
+  sqlite::client db{place.path() + "/bank.db",
+                    {.timeout = std::chrono::seconds(20)},
+                    {.synchronous = sqlite::synchronous::normal}};
+  cell one{db, "one"};
+  cell other{db, "other"};
+  counter sold{db, "sold"};
+
+  int value(const cell& of) { return of.load().value().value.value_or(0); }
+};
+
+template <class F>
+store::errc refusal_of(F f) {
+  try {
+    f();
+  } catch (const store::failure& why) {
+    return why.error().code;
+  }
+  return store::errc::engine_failure;
+}
+
+}  // namespace
+
+TEST_CASE("All that a transaction of SQLite does is done or none of it") {
+  bank b;
+  b.one.store(100).value();
+  sqlite::atomically(b.db, [&](sqlite::transaction& t) {
+    t.prefetch(b.one, b.other);
+    t.write(b.one, *t.read(b.one) - 30);
+    t.write(b.other, t.read(b.other).value_or(0) + 30);
+    CHECK(t.read(b.one) == 70);
+    t.add(b.sold, 1);
+    t.execute("CREATE TABLE orders(item TEXT, price REAL, note BLOB)");
+    t.execute("INSERT INTO orders VALUES(?, ?, ?)", "lamp", 2.5, nullptr);
+  }).value();
+  CHECK(b.value(b.one) == 70);
+  CHECK(b.value(b.other) == 30);
+  CHECK(b.sold.load().value() == 1);
+  CHECK(b.one.load().value().version == b.other.load().value().version);
+
+  const auto rows = sqlite::atomically(b.db, [&](sqlite::transaction& t) {
+    t.erase(b.other);
+    CHECK(t.load(b.sold) == 1);
+    CHECK(t.execute("UPDATE orders SET price=price*2").changed() == 1);
+    return t.execute("SELECT item, price, note, 7 FROM orders");
+  });
+  REQUIRE(rows.value().size() == 1);
+  CHECK(rows->get<std::string>(0, 0) == "lamp");
+  CHECK(rows->get<double>(0, 1) == 5.0);
+  CHECK(!rows->at(0, 2));
+  CHECK(rows->get<int>(0, 3) == 7);
+  CHECK(!b.other.load().value().value);
+
+  SECTION("a bound in the way is told and the rest goes on") {
+    const bounded stock(b.db, "stock", {.value = 1, .low = 0, .high = 5});
+    sqlite::atomically(b.db, [&](sqlite::transaction& t) {
+      CHECK(t.add(stock, -1).value() == 0);
+      const auto empty = t.add(stock, -1);
+      CHECK((empty.conflicted() && empty.conflict().value == 0));
+      t.add(b.sold, 1);
+    }).value();
+    CHECK(stock.load().value() == 0);
+    CHECK(b.sold.load().value() == 2);
+  }
+  SECTION("a step that the engine refuses undoes the rest, even if the body goes on") {
+    const auto undone = sqlite::atomically(b.db, [&](sqlite::transaction& t) {
+      t.add(b.sold, 5);
+      try {
+        t.add(b.sold, INT64_MAX);
+      } catch (...) {
+      }
+    });
+    REQUIRE(undone.refused());
+    CHECK(undone.error().code == store::errc::bad_argument);
+    CHECK(undone.error().operation == "transaction.add");
+    CHECK(undone.error().object == "sold");
+    CHECK(b.sold.load().value() == 1);
+  }
+}
+
+TEST_CASE("A transaction of SQLite sees what no other writer changes until it ends") {
+  bank b;
+  constexpr int each = 50;
+  support::run_threads(4, [&](std::size_t) {
+    for (int i = 0; i < each; ++i) {
+      sqlite::atomically(b.db, [&](sqlite::transaction& t) {
+        const int seen = t.read(b.one).value_or(0);
+        t.write(b.one, seen + 1);
+      }).value();
+    }
+  });
+  CHECK(b.value(b.one) == 4 * each);
+  SECTION("but a load and a store do not") {
+    const int before = b.value(b.one);
+    support::run_threads(4, [&](std::size_t) {
+      for (int i = 0; i < each; ++i) {
+        b.one.store(b.one.load().value().value.value_or(0) + 1).value();
+      }
+    });
+    CHECK(b.value(b.one) < before + 4 * each);
+  }
+}
+
+TEST_CASE("An exception out of the body undoes a transaction of SQLite and goes on") {
+  bank b;
+  const auto body = [&](sqlite::transaction& t) {
+    t.write(b.one, 5);
+    t.add(b.sold, 1);
+    throw std::runtime_error("no");
+  };
+  CHECK_THROWS_AS(sqlite::atomically(b.db, body), std::runtime_error);
+  CHECK(b.value(b.one) == 0);
+  CHECK(b.sold.load().value() == 0);
+  CHECK(b.sold.add(1).value() == 1);
+}
+
+TEST_CASE("A statement that would end a transaction of SQLite is refused") {
+  bank b;
+  for (const char* const sql :
+       {"COMMIT", "ROLLBACK", "END", "BEGIN", "SAVEPOINT s", "ATTACH ':memory:' AS more",
+        "PRAGMA busy_timeout=0", "PRAGMA foreign_keys=ON", "SELECT 1; COMMIT", "", "SELECT ?"}) {
+    CAPTURE(sql);
+    const auto done = sqlite::atomically(b.db, [&](sqlite::transaction& t) {
+      t.add(b.sold, 1);
+      CHECK(refusal_of([&] { t.execute(sql); }) == store::errc::bad_argument);
+    });
+    CHECK(done.applied());
+  }
+  CHECK(b.sold.load().value() == 11);
+  SECTION("one that undoes it is noticed") {
+    const auto undone = sqlite::atomically(b.db, [&](sqlite::transaction& t) {
+      t.add(b.sold, 1);
+      t.execute("CREATE TABLE one(x INTEGER PRIMARY KEY)");
+      t.execute("INSERT INTO one VALUES(1)");
+      t.execute("INSERT OR ROLLBACK INTO one VALUES(1)");
+    });
+    CHECK(undone.refused());
+    CHECK(b.sold.load().value() == 11);
+  }
+  SECTION("a constraint that is not met is told, and the transaction may go on") {
+    sqlite::atomically(b.db, [&](sqlite::transaction& t) {
+      t.execute("CREATE TABLE one(x INTEGER PRIMARY KEY)");
+      t.execute("INSERT INTO one VALUES(?)", std::int64_t{1});
+      CHECK(refusal_of([&] { t.execute("INSERT INTO one VALUES(1)"); }) ==
+            store::errc::bad_argument);
+      CHECK(refusal_of([&] { t.execute("SELECT nothing"); }) == store::errc::bad_argument);
+      t.add(b.sold, 1);
+    }).value();
+    CHECK(b.sold.load().value() == 12);
+  }
+}
+
+TEST_CASE("A transaction of SQLite that is repeated under its id is made once") {
+  bank b;
+  const auto id = store::operation_id::fresh();
+  for (int i = 0; i < 3; ++i) {
+    const auto sum = sqlite::atomically(
+        b.db, [&](sqlite::transaction& t) { return t.add(b.sold, 2); }, {.id = id});
+    CHECK(sum.value() == 2);
+  }
+  CHECK(b.sold.load().value() == 2);
+  for (int i = 0; i < 2; ++i) {
+    const auto none = sqlite::atomically(b.db, [&](sqlite::transaction& t) { t.add(b.sold, 2); },
+                                         {.id = {id.session, 2}});
+    CHECK(none.applied());
+  }
+  CHECK(b.sold.load().value() == 4);
+  const auto old =
+      sqlite::atomically(b.db, [&](sqlite::transaction& t) { t.add(b.sold, 2); }, {.id = id});
+  REQUIRE(old.refused());
+  CHECK(old.error().code == store::errc::expired);
+}
+
+TEST_CASE("The client of a transaction of SQLite is refused inside its body") {
+  bank b;
+  sqlite::atomically(b.db, [&](sqlite::transaction& t) {
+    t.add(b.sold, 1);
+    const auto inside = b.sold.add(1);
+    CHECK(inside.refused());
+    CHECK(inside.error().code == store::errc::bad_argument);
+    CHECK(b.sold.load().value() == 0);  // a reader sees what was committed
+  }).value();
+  CHECK(b.sold.load().value() == 1);
+  SECTION("and so is an object of another client") {
+    sqlite::client elsewhere(":memory:");
+    const counter foreign(elsewhere, "sold");
+    const auto mixed = sqlite::atomically(b.db, [&](sqlite::transaction& t) { t.add(foreign, 1); });
+    REQUIRE(mixed.refused());
+    CHECK(mixed.error().code == store::errc::bad_argument);
+    CHECK(foreign.load().value() == 0);
+  }
+}
+
+TEST_CASE("A transaction of SQLite that takes too long is undone and refused") {
+  bank b;
+  const store::transaction_options brief{.timeout = std::chrono::milliseconds(30)};
+  const auto endless = sqlite::atomically(
+      b.db,
+      [&](sqlite::transaction& t) {
+        t.add(b.sold, 1);
+        t.execute(
+            "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x+1 FROM n) "
+            "SELECT max(x) FROM n");
+      },
+      brief);
+  REQUIRE(endless.refused());
+  CHECK(endless.error().code == store::errc::timed_out);
+  CHECK(b.sold.load().value() == 0);
+}
