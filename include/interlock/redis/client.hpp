@@ -42,6 +42,8 @@
 
 namespace interlock::redis {
 
+class batch;
+
 class client : public basic_client<detail::pooled> {
 public:
   // `url`: redis://[user:password@]host:port[/db], rediss:// for TLS, unix:///path[?db=n].
@@ -56,6 +58,8 @@ public:
   void close() noexcept { state_->executor.close(); }
 
 private:
+  friend class batch;
+
   client(std::string_view url, const store::client_options& options, const settings& how,
          const std::shared_ptr<detail::history>& known)
       : basic_client(detail::pooled(url, options, how, known), options, known, how.look_every) {}

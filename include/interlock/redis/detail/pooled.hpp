@@ -26,6 +26,25 @@
 
 namespace interlock::redis::detail {
 
+// Effects: appends what waits until the replicas have all writes before it.
+inline void append_wait(std::string& request, std::size_t replicas, const call_deadline& deadline) {
+  const decimal count(replicas);
+  const decimal time(deadline.rest().timeout.count());
+  const std::array<std::string_view, 3> wait{"WAIT", count, time};
+  append_command(request, wait);
+}
+// Returns: whether the answer to that says that enough of them had it.
+[[nodiscard]] inline bool waited(const reply& answer, std::size_t replicas) noexcept {
+  return answer.kind() == value_kind::integer &&
+         answer.integer() >= static_cast<std::int64_t>(replicas);
+}
+[[nodiscard]] inline reply too_few_replicas(std::size_t replicas) {
+  std::string why = "fewer replicas than ";
+  why += std::to_string(replicas);
+  why += " had the write by the deadline";
+  return reply(value::unanswered(std::move(why), errc::timed_out));
+}
+
 class pooled {
 public:
   using pool = store::detail::connection_pool<connection>;
@@ -78,6 +97,7 @@ public:
     return store::refusal(error_of(why.code(), operation, "", std::string(why.text())));
   }
 
+  [[nodiscard]] std::size_t replicas() const noexcept { return state_->wishes.replicas; }
   void close() noexcept { state_->connections.close(); }
 
 private:
@@ -144,24 +164,15 @@ inline reply pooled::execute_on_replicas(connection& on, std::span<const std::st
   std::string& request = on.request();
   append_command(request, command);
   const std::size_t first = request.size();
-  const decimal count(replicas);
-  const decimal time(std::max<std::chrono::milliseconds::rep>(deadline.remaining().count(), 1));
-  const std::array<std::string_view, 3> wait{"WAIT", count, time};
-  append_command(request, wait);
+  append_wait(request, replicas, deadline);
   if (on.send(request, deadline) < first) {
     return reply(value::not_sent(on.why(), on.code()));
   }
   reply answer = on.read(deadline);
   if (on.broken()) return answer;
-  const reply waited = on.read(deadline);
-  if (answer.kind() == value_kind::error) return answer;
-  const bool enough = waited.kind() == value_kind::integer &&
-                      waited.integer() >= static_cast<std::int64_t>(replicas);
-  if (enough) return answer;
-  std::string why = "fewer replicas than ";
-  why += count;
-  why += " had the write by the deadline";
-  return reply(value::unanswered(std::move(why), errc::timed_out));
+  const reply last = on.read(deadline);
+  if (answer.kind() == value_kind::error || waited(last, replicas)) return answer;
+  return too_few_replicas(replicas);
 }
 
 inline pooled::pool::made pooled::make(const shared& all, const call_deadline& deadline) {

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// interlock/redis/detail/recorder.hpp - an executor that notes the command of a protocol for later,
+// and gives the protocol its answer when that is there.
+
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include "pooled.hpp"
+
+namespace interlock::redis::detail {
+
+class recorder {
+public:
+  explicit recorder(pooled executor) : executor_(std::move(executor)) {}
+
+  // Effects: the next command is appended to `request`; its outcome means nothing.
+  void record(std::string& request) noexcept { request_ = &request; }
+  // Effects: the next command gets this answer. Another one, such as the script in place of its
+  //          hash, or a read that was not answered, is sent by itself.
+  void replay(reply answer) {
+    request_ = nullptr;
+    answer_.emplace(std::move(answer));
+  }
+
+  [[nodiscard]] reply execute(std::span<const std::string_view> command,
+                              const call_deadline& deadline, bool writes) {
+    if (request_ != nullptr) {
+      append_command(*request_, command);
+      return reply(value::not_sent({}, errc::cancelled));
+    }
+    if (!answer_) return executor_.execute(command, deadline, writes);
+    reply answer = *std::move(answer_);
+    answer_.reset();
+    return answer;
+  }
+
+private:
+  pooled executor_;
+  std::string* request_ = nullptr;
+  std::optional<reply> answer_;
+};
+
+}  // namespace interlock::redis::detail
