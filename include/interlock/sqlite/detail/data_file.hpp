@@ -77,7 +77,8 @@ inline data_file::opened data_file::open(const call_deadline& deadline, bool cre
     std::string incarnation = find_or_create(*made);
     return {std::move(made), std::move(incarnation), memory};
   } catch (const fault& why) {
-    store::error said = error_of(why, "client", address_);
+    store::error said = error_of(why, "client", {});
+    said.object = address_;
     if (!create && (why.code & 0xff) == SQLITE_CANTOPEN) {
       said.code = store::errc::not_connected;
       said.remedy = "put the file back, or call accept_history() to begin another";

@@ -55,6 +55,7 @@ struct request {
   // The following throw store::refusal.
   void require_key() const {
     if (auto bad = store::detail::bad_name("sqlite", operation, key, "key")) {
+      bad->object = about();
       throw store::refusal(*std::move(bad));
     }
   }
