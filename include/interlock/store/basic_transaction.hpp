@@ -40,6 +40,7 @@
 
 #include "basic_versioned.hpp"
 #include "detail/cell_log.hpp"
+#include "detail/changed.hpp"
 #include "transaction_options.hpp"
 
 namespace interlock::store {
@@ -82,7 +83,7 @@ public:
   // Effects: writes what f makes of what is read; f as for versioned::update.
   template <class T, class F>
   void update(const basic_versioned<T, E>& cell, F&& f) {
-    const std::optional<T> next = basic_versioned<T, E>::changed(f, read(cell));
+    const std::optional<T> next = detail::changed<T>(f, read(cell));
     if (next) {
       write(cell, *next);
     } else {

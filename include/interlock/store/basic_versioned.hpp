@@ -36,6 +36,7 @@
 #include "codec.hpp"
 #include "detail/backoff.hpp"
 #include "detail/bound_object.hpp"
+#include "detail/changed.hpp"
 
 namespace interlock::store {
 
@@ -200,7 +201,7 @@ auto basic_versioned<T, E>::update(F&& f, std::size_t attempts, const call_optio
     if (attempt > 0 && !detail::pause(pace, limit.at())) break;
     outcome<snapshot> seen = load(limit.rest());
     if (!seen) return std::move(seen).template without_answer<version_type>();
-    const std::optional<T> next = changed(f, std::move(seen->value));
+    const std::optional<T> next = detail::changed<T>(f, std::move(seen->value));
     std::optional<std::string> bytes;
     if (next) bytes = codec<T>::encode(*next);
     auto answer = client().cell_put(object(), seen->version, bytes, limit.rest(call.id));

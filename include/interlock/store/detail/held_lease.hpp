@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// interlock/store/detail/held_lease.hpp - a lease that this process holds: what the engine knows it
+// by, who renews it, and what its holder may ask for.
+//
+// `Lease` is server_lease or observed_lease. Requests about one lease go out one at a time: a fence
+// that is raised while a renewal is under way would make the renewal fail.
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <utility>
+
+#include "../call_options.hpp"
+#include "../outcome.hpp"
+#include "../until_known.hpp"
+#include "lease_keeper.hpp"
+
+namespace interlock::store::detail {
+
+template <class Lease>
+class held_lease {
+public:
+  using time_point = boot_clock::time_point;
+  using hold = typename Lease::hold;
+
+  held_lease(Lease calls, hold held, std::chrono::milliseconds lease)
+      : calls_(std::move(calls)), held_(std::move(held)), fence_(held_.fence), lease_(lease) {}
+
+  // Returns: the renewing half of `self`. It keeps `self` until the lease is ended.
+  static kept_lease::ask renews(const std::shared_ptr<held_lease>& self) {
+    return [self](std::chrono::milliseconds left) {
+      const auto said = self->renew({{}, self->within(left)});
+      if (said) return renewal::confirmed;
+      const bool gone =
+          said.conflicted() || (said.refused() && said.error().code == errc::history_lost);
+      return gone ? renewal::gone : renewal::no_word;
+    };
+  }
+
+  [[nodiscard]] const Lease& calls() const noexcept { return calls_; }
+  [[nodiscard]] std::uint64_t fence() const {
+    const std::lock_guard lock(facts_);
+    return fence_;
+  }
+  [[nodiscard]] const unique_id& owner() const noexcept { return held_.owner; }
+
+  outcome<nothing> renew(const call_options& call) {
+    const std::lock_guard lock(talk_);
+    return calls_.renew(held_, lease_, call);
+  }
+  outcome<nothing> release(const call_options& call) {
+    const std::lock_guard lock(talk_);
+    return calls_.release(held_, call);
+  }
+  // Effects: asks again under one id while the answer is unknown and there is time.
+  outcome<std::uint64_t> raise(std::uint64_t above, const call_options& call) {
+    const auto limit = calls_.at().deadline(call).remaining();
+    const std::lock_guard lock(talk_);
+    outcome<nothing> said = until_known(
+        [&](const call_options& each) { return calls_.raise(held_, above, each); },
+        {.limit = limit, .timeout = call.timeout, .id = call.id, .conflict_is_final = true});
+    if (!said) return std::move(said).template without_answer<std::uint64_t>();
+    const std::lock_guard known(facts_);
+    return fence_ = held_.fence;
+  }
+
+private:
+  // Returns: a timeout for a renewal: half of what is left, so that there is time for another.
+  [[nodiscard]] std::chrono::milliseconds within(std::chrono::milliseconds left) const {
+    const auto usual = calls_.at().client().options().timeout;
+    return std::max(std::min(usual, left / 2), std::chrono::milliseconds(1));
+  }
+
+  const Lease calls_;
+  std::mutex talk_;  // one request at a time; protects held_ but for the owner
+  hold held_;
+  mutable std::mutex facts_;  // for a look at the fence while a request is under way
+  std::uint64_t fence_;
+  const std::chrono::milliseconds lease_;
+};
+
+}  // namespace interlock::store::detail

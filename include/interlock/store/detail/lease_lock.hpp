@@ -1,0 +1,192 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// interlock/store/detail/lease_lock.hpp - how the mutexes of stores are locked: ask, wait, ask
+// again.
+//
+// Each acquisition has a fresh owner. A request whose answer is unknown is asked again with that
+// owner, which either gets what it has or gets it anew. Who meets a holder asks again after the
+// poll interval, of which up to a half is taken off at random, so that nobody comes in step; a
+// growing pause would leave the lock to newcomers.
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <coroutine>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "../../inplace_stop_token.hpp"
+#include "../../task.hpp"
+#include "../lease_guard.hpp"
+#include "../lock_options.hpp"
+#include "../protocol.hpp"
+#include "backoff.hpp"
+#include "deadline.hpp"
+#include "held_lease.hpp"
+#include "lease_keeper.hpp"
+#include "local_clock.hpp"
+
+namespace interlock::store::detail {
+
+template <class Lease>
+class lease_lock {
+public:
+  using guard = lease_guard<Lease>;
+  using result = outcome<guard, lease_busy>;
+  using time_point = boot_clock::time_point;
+
+  explicit lease_lock(Lease calls)
+      : calls_(std::move(calls)),
+        clock_(clock_of(calls_.at().client())),
+        keeper_(lease_keeper::of_process()) {}
+
+  [[nodiscard]] const Lease& calls() const noexcept { return calls_; }
+  [[nodiscard]] time_point now() const { return clock_->now(); }
+  // Returns: when a wait that begins now ends.
+  [[nodiscard]] time_point limit(std::chrono::milliseconds wait) const {
+    return now() + std::min<std::chrono::milliseconds>(wait, std::chrono::hours(24 * 365));
+  }
+
+  result lock(const lock_options& how, time_point until, inplace_stop_token stop) const {
+    if (auto wrong = bad(how)) return *std::move(wrong);
+    const unique_id owner = unique_id::fresh();
+    sleeper rest(stop);
+    for (;;) {
+      if (stop.stop_requested()) return cancelled();
+      result said = ask(owner, how, until);
+      if (!again(said, until)) return said;
+      rest.until(*clock_, next(said, how, until));
+    }
+  }
+
+  // As lock, with no thread that waits while another holds it.
+  task<result> async_lock(lock_options how, time_point until, inplace_stop_token stop) const {
+    if (auto wrong = bad(how)) co_return *std::move(wrong);
+    const lease_lock self = *this;
+    const unique_id owner = unique_id::fresh();
+    for (;;) {
+      if (stop.stop_requested()) co_return self.cancelled();
+      auto request = self.request(owner, how, until);  // named: GCC 12 destroys a capture twice
+      result said = co_await request;
+      if (!self.again(said, until)) co_return said;
+      later wakes{self, self.next(said, how, until)};
+      auto pause = self.wait_for(wakes);
+      co_await pause;
+    }
+  }
+
+private:
+  // A thread that waits, and that a stop wakes.
+  class sleeper {
+    struct wake {
+      void operator()() const noexcept {
+        const std::lock_guard lock(self->guard_);
+        self->woken_ = true;
+        self->bell_.notify_all();
+      }
+      sleeper* self;
+    };
+
+  public:
+    explicit sleeper(inplace_stop_token stop) : callback_(stop, wake{this}) {}
+    void until(const local_clock& clock, time_point then) {
+      std::unique_lock lock(guard_);
+      clock.wait_until(lock, bell_, then, [this] { return woken_; });
+    }
+
+  private:
+    std::mutex guard_;
+    std::condition_variable bell_;
+    bool woken_ = false;
+    inplace_stop_callback<wake> callback_;
+  };
+
+  // What offloaded() takes for threads: those of the client, at that time.
+  struct later {
+    template <class F>
+    void execute(const F& job) {
+      lock.keeper_->at(lock.clock_, then, [client = lock.calls_.at().client(), job]() mutable {
+        try {
+          client.offload(job);
+        } catch (...) {
+          job();  // here, then
+        }
+      });
+    }
+    const lease_lock& lock;
+    time_point then;
+  };
+
+  // Awaitables. They have copies: a call outlives a coroutine that is destroyed.
+  auto request(const unique_id& owner, const lock_options& how, time_point until) const {
+    return calls_.at().async({}, [self = *this, owner, how, until](const call_options&) {
+      return self.ask(owner, how, until);
+    });
+  }
+  static auto wait_for(later& wakes) {
+    return offloaded(wakes, [] { return nothing{}; });
+  }
+
+  [[nodiscard]] std::optional<refusal> bad(const lock_options& how) const {
+    using namespace std::chrono_literals;
+    if (how.lease >= 10ms && how.lease <= 24h && how.poll >= 1ms) return std::nullopt;
+    return refusal(failed(errc::bad_argument, "the lease or the poll interval cannot be kept",
+                          "give a lease of 10 ms to 24 hours, and a poll of 1 ms at least"));
+  }
+  [[nodiscard]] error failed(errc code, std::string detail, std::string remedy) const {
+    return calls_.at().failed(code, "mutex.lock", std::move(detail), std::move(remedy));
+  }
+  [[nodiscard]] refusal cancelled() const {
+    return refusal(failed(errc::cancelled, "the stop was requested", ""));
+  }
+
+  // Effects: asks the engine once; while its answer is unknown, again, for one timeout in all.
+  result ask(const unique_id& owner, const lock_options& how, time_point until) const {
+    const auto usual = calls_.at().client().options().timeout;
+    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - now());
+    const call_deadline within(left.count() > 0 ? std::min(usual, left) : usual);
+    backoff pace(std::chrono::milliseconds(1), std::chrono::milliseconds(50));
+    for (;;) {
+      const time_point sent = now();
+      auto said = calls_.acquire(owner, how.lease, within.rest());
+      if (said) return taken(*std::move(said), sent, how);
+      if (!said.unknown() || !detail::pause(pace, within.at())) {
+        return std::move(said).template without_answer<guard>();
+      }
+    }
+  }
+  // Returns: a guard; refused, if the answer came so late that the lease is as good as over.
+  result taken(typename Lease::hold got, time_point sent, const lock_options& how) const {
+    using held = held_lease<Lease>;
+    const auto mine = std::make_shared<held>(calls_, std::move(got), how.lease);
+    auto kept = std::make_shared<kept_lease>(clock_, how.lease, sent,
+                                             how.renew ? held::renews(mine) : kept_lease::ask());
+    guard fresh(keeper_, mine, std::move(kept));
+    if (fresh) return fresh;
+    static_cast<void>(fresh.unlock());
+    return refusal(failed(errc::lease_lost, "the lease was over before its answer came",
+                          "give it a longer lease"));
+  }
+  [[nodiscard]] bool again(const result& said, time_point until) const {
+    return said.conflicted() && now() < until;
+  }
+  [[nodiscard]] time_point next(const result& said, const lock_options& how,
+                                time_point until) const {
+    using std::chrono::nanoseconds;
+    const nanoseconds most = std::min<nanoseconds>(how.poll, said.conflict().remaining);
+    const auto half = static_cast<std::uint64_t>(
+        std::max<nanoseconds>(most, std::chrono::milliseconds(1)).count() / 2);
+    const auto jitter = splitmix::of_this_thread().next() % (half + 1);
+    return std::min(until, now() + nanoseconds(static_cast<std::int64_t>(half + jitter)));
+  }
+
+  Lease calls_;
+  std::shared_ptr<const local_clock> clock_;
+  std::shared_ptr<lease_keeper> keeper_;
+};
+
+}  // namespace interlock::store::detail

@@ -1,0 +1,438 @@
+// SPDX-License-Identifier: BSL-1.0
+// Locks with a lease, and the resources that notice when one was lost: over the engine in memory,
+// with time that is told.
+
+#include <interlock/memory/fenced.hpp>
+#include <interlock/memory/mutex.hpp>
+#include <interlock/memory/observed_mutex.hpp>
+#include <interlock/task.hpp>
+
+#include "support/catch.hpp"
+#include "support/eventually.hpp"
+
+#include <chrono>
+#include <cstdint>
+#include <future>
+#include <memory>
+#include <optional>
+#include <random>
+#include <thread>
+#include <utility>
+#include <vector>
+
+namespace memory = interlock::memory;
+namespace store = interlock::store;
+using namespace std::chrono_literals;
+using interlock::inplace_stop_callback;
+using interlock::inplace_stop_source;
+using store::errc;
+using support::eventually;
+
+namespace {
+
+// Two processes, as it were, beside one engine; all live by one clock.
+struct two_clients {
+  std::shared_ptr<memory::manual_clock> time = std::make_shared<memory::manual_clock>();
+  memory::client one{{}, {.clock = time}};
+  memory::client two = one.beside();
+};
+
+memory::faults drops(std::string_view operation) {
+  return memory::faults([operation](const memory::request& r) {
+    return r.operation == operation && !r.done ? memory::fault::drop() : memory::fault::none();
+  });
+}
+// Loses the replies of the first n requests.
+memory::faults loses_replies(std::uint64_t n) {
+  return memory::faults([n](const memory::request& r) {
+    return r.number <= n && r.done ? memory::fault::lose_reply() : memory::fault::none();
+  });
+}
+
+const store::lock_options short_lease{.lease = 3s};
+const store::lock_options unrenewed{.lease = 3s, .renew = false};
+
+}  // namespace
+
+TEST_CASE("Of the clients that lock a mutex one holds it while its lease is renewed") {
+  two_clients c;
+  const memory::mutex mine(c.one, "door");
+  const memory::mutex other(c.two, "door");
+  {
+    const auto guard = mine.lock(short_lease).value();
+    for (int i = 0; i < 10; ++i) {
+      const auto asked = c.one.requests();
+      c.time->advance(1100ms);
+      REQUIRE(eventually([&] { return c.one.requests() > asked; }));
+      const auto deadline = c.time->now();
+      REQUIRE(eventually([&] { return guard.deadline() > deadline + 2s; }));
+      CHECK(other.try_lock().conflicted());
+    }
+    CHECK(guard);
+    CHECK_FALSE(guard.lost().stop_requested());
+  }
+  CHECK(other.try_lock().applied());  // released, by the destructor
+
+  // The control: without renewal, it is another's after its lease.
+  const auto guard = mine.lock(unrenewed).value();
+  c.time->advance(2s);
+  CHECK(other.try_lock().conflict().remaining == 1s);
+  c.time->advance(1s);
+  CHECK(other.try_lock().applied());
+  CHECK_FALSE(guard);
+}
+
+TEST_CASE("Each holder has a larger fence than the holders before") {
+  two_clients c;
+  const memory::mutex mine(c.one, "door");
+  const memory::mutex other(c.two, "door");
+  std::uint64_t last = 0;
+  store::unique_id owner{};
+  for (int i = 0; i < 20; ++i) {
+    auto guard = (i % 2 == 0 ? mine : other).lock(unrenewed).value();
+    CHECK(guard.fence() > last);
+    CHECK(guard.owner() != owner);
+    last = guard.fence();
+    owner = guard.owner();
+    if (i % 3 == 0) {
+      c.time->advance(4s);  // it is lost
+      CHECK((i % 2 == 0 ? other : mine).try_lock(unrenewed)->fence() > last);
+      CHECK(guard.unlock().conflicted());
+      last += 1;
+    }
+  }
+}
+
+TEST_CASE("A holder is told before his lease ends when no renewal was confirmed") {
+  two_clients c;
+  c.one.inject(drops("mutex.renew"));
+  const memory::mutex mine(c.one, "door");
+  const memory::mutex other(c.two, "door");
+  auto guard = mine.lock(short_lease).value();
+  std::promise<void> told;
+  const inplace_stop_callback bell(guard.lost(), [&] { told.set_value(); });
+  c.time->advance(2900ms);
+  CHECK(told.get_future().wait_for(20s) == std::future_status::ready);
+  CHECK(guard.lost().stop_requested());
+  CHECK_FALSE(guard);
+  CHECK(guard.deadline() > c.time->now());
+  CHECK(other.try_lock().conflicted());  // nobody else has it yet
+}
+
+TEST_CASE("A holder is told as soon as the engine says that the lock is gone") {
+  two_clients c;
+  const memory::mutex mine(c.one, "door");
+  auto guard = mine.lock(short_lease).value();
+  c.one.lose_history();
+  c.time->advance(1100ms);
+  CHECK(eventually([&] { return guard.lost().stop_requested(); }));
+
+  c.one.accept_history();
+  const memory::mutex other(c.two, "door");
+  auto slow = mine.lock(unrenewed).value();
+  c.time->advance(3s);
+  c.two.accept_history();
+  const auto next = other.lock().value();
+  CHECK(slow.renew().conflicted());
+  CHECK(slow.lost().stop_requested());
+  CHECK(next.fence() > slow.fence());
+}
+
+TEST_CASE("A lock whose answer was lost is given to the same owner when it asks again") {
+  two_clients c;
+  c.one.inject(loses_replies(2));
+  const memory::mutex mine(c.one, "door");
+  const memory::mutex other(c.two, "door");
+  auto guard = mine.lock(short_lease).value();
+  CHECK(guard.fence() == 1);
+  CHECK(other.try_lock().conflicted());
+  CHECK(guard.unlock().applied());
+
+  // The control: one who asks with another owner each time waits for his own lease to end.
+  const auto lock = c.one.object_named(store::object_kind::mutex, "naive");
+  CHECK(c.two.lease_acquire(lock, store::unique_id::fresh(), 3s, {}).applied());  // answer lost
+  CHECK(c.two.lease_acquire(lock, store::unique_id::fresh(), 3s, {}).conflicted());
+}
+
+TEST_CASE("A callback that blocks holds up no renewal") {
+  two_clients c;
+  memory::client third = c.one.beside();
+  c.one.inject(drops("mutex.renew"));
+  std::promise<void> over;
+  const std::shared_future<void> end = over.get_future().share();
+  third.inject(memory::faults([end](const memory::request& r) {  // an engine that hangs
+    if (r.operation == "mutex.renew" && !r.done) end.wait();
+    return memory::fault::none();
+  }));
+  std::atomic<int> blocked{0};
+  {
+    const auto lost = memory::mutex(c.one, "a").lock(short_lease).value();
+    const auto hung = memory::mutex(third, "b").lock(short_lease).value();
+    const inplace_stop_callback one(lost.lost(), [&] { ++blocked, end.wait(); });
+    const inplace_stop_callback two(hung.lost(), [&] { ++blocked, end.wait(); });
+    const auto guard = memory::mutex(c.two, "c").lock(short_lease).value();
+    for (int i = 0; i < 6; ++i) {
+      const auto now = c.time->now();
+      c.time->advance(1100ms);
+      REQUIRE(eventually([&] { return guard.deadline() > now + 4s; }));
+    }
+    CHECK(guard);
+    CHECK(eventually([&] { return blocked == 2; }));
+    over.set_value();
+  }
+}
+
+TEST_CASE("A wait for a lock ends with its time or its stop") {
+  two_clients c;
+  memory::client real;  // by the machine's clock
+  const memory::mutex mine(real, "door");
+  auto guard = mine.lock().value();
+  CHECK(mine.try_lock().conflicted());
+  CHECK(mine.lock({.wait = 20ms}).conflict().remaining > 1s);
+  CHECK(mine.lock_until(std::chrono::steady_clock::now() + 20ms).conflicted());
+  CHECK(mine.lock_until(std::chrono::steady_clock::now() - 20ms).conflicted());
+  inplace_stop_source stop;
+  std::thread stopper([&] {
+    std::this_thread::sleep_for(10ms);
+    stop.request_stop();
+  });
+  const auto stopped = mine.lock({.poll = 1h}, stop.get_token());  // the stop wakes it
+  stopper.join();
+  CHECK(stopped.error().code == errc::cancelled);
+  CHECK(mine.lock(stop.get_token()).error().code == errc::cancelled);
+  CHECK(mine.lock({.lease = 1ms}).error().code == errc::bad_argument);
+
+  std::optional<memory::mutex::guard> waited;
+  std::thread waiter([&] { waited.emplace(mine.lock().value()); });
+  CHECK(guard.unlock().applied());
+  waiter.join();
+  CHECK(*waited);
+}
+
+TEST_CASE("A coroutine waits for a lock without a thread") {
+  memory::client engine({.threads = 1});  // which the holder needs to unlock
+  const memory::mutex door(engine, "door");
+  const auto held = [&]() -> interlock::task<int> {
+    auto first = co_await door.async_try_lock();
+    auto busy = co_await door.async_try_lock();
+    auto late = co_await door.async_lock({.wait = 30ms});
+    auto mine = std::move(first).value();
+    auto said = co_await mine.async_unlock();
+    auto second = co_await door.async_lock();
+    inplace_stop_source stop;
+    stop.request_stop();
+    auto stopped = co_await door.async_lock(stop.get_token());
+    co_return busy.conflicted() + late.conflicted() + said.applied() + second.applied() +
+        stopped.refused();
+  };
+  CHECK(interlock::sync_wait(held()) == 5);
+}
+
+TEST_CASE("An observed mutex has one holder whatever is done to the clock of the engine") {
+  two_clients c;
+  const memory::observed_mutex mine(c.one, "door");
+  const memory::observed_mutex other(c.two, "door");
+  auto guard = mine.lock(unrenewed).value();
+  CHECK(other.try_lock().conflicted());
+  c.one.shift_clock(10min);
+  CHECK(other.try_lock().conflicted());
+  CHECK(guard.renew().applied());
+  c.one.shift_clock(-20min);
+  CHECK(other.try_lock().conflicted());
+  CHECK(guard.unlock().applied());
+  CHECK(other.try_lock().applied());
+
+  // The control: a lease by the engine's clock goes to the next at once.
+  const memory::mutex by_server(c.one, "door");
+  const auto first = by_server.lock(unrenewed).value();
+  c.one.shift_clock(10min);
+  const auto second = memory::mutex(c.two, "door").try_lock();
+  CHECK(second.applied());
+  CHECK(first);  // both have it
+}
+
+TEST_CASE("A lease is taken over by who saw it unrenewed for all its time by his own clock") {
+  two_clients c;
+  const memory::observed_mutex mine(c.one, "door");
+  const memory::observed_mutex other(c.two, "door");
+  auto guard = mine.lock(unrenewed).value();
+  c.time->advance(2s);  // nobody has looked
+  CHECK(other.try_lock().conflict().remaining == 3030ms);
+  c.time->advance(2s);
+  CHECK(guard.renew().applied());
+  c.time->advance(1100ms);
+  CHECK(other.try_lock().conflicted());  // a new beat
+  c.time->advance(3s);
+  CHECK(other.try_lock().conflict().remaining == 30ms);
+  c.time->advance(30ms);
+  const auto next = other.try_lock();
+  REQUIRE(next.applied());
+  CHECK(next->fence() > guard.fence());
+  CHECK(guard.renew().conflicted());
+  CHECK(guard.lost().stop_requested());
+}
+
+TEST_CASE("Each holder of an observed mutex has a larger fence than the holders before") {
+  two_clients c;
+  c.one.inject(memory::faults::seeded(7, {.drop = 50, .lose_reply = 200}));
+  const memory::observed_mutex mine(c.one, "door");
+  std::uint64_t last = 0;
+  int locked = 0;
+  for (int i = 0; i < 50; ++i) {
+    auto said = mine.lock({.lease = 3s, .renew = false, .wait = 0ms});
+    if (said) {
+      ++locked;
+      CHECK(said->fence() > last);
+      last = said->fence();
+      static_cast<void>(said->renew());
+      static_cast<void>(said->unlock());
+    }
+    c.time->advance(4s);
+  }
+  CHECK(locked > 10);
+}
+
+TEST_CASE("No write of a former holder takes effect once a later holder has opened the resource") {
+  two_clients c;
+  const memory::mutex mine(c.one, "door");
+  const memory::fenced<int> stock(c.one, "stock");
+  auto former = mine.lock(unrenewed).value();
+  const auto seen = stock.open(former).value();
+  CHECK(stock.write(seen, 5).applied());
+  c.time->advance(3s);
+  auto later = memory::mutex(c.two, "door").lock().value();
+  const memory::fenced<int> theirs(c.two, "stock");
+  const auto opened = theirs.open(later).value();
+  CHECK(opened.value == 5);
+  CHECK(stock.write(seen, 6).conflict().watermark == later.fence());
+  CHECK(stock.open({former.fence(), former.owner()}).conflicted());
+  CHECK(theirs.write(opened, 7).applied());
+  CHECK(theirs.modify(later, [](int& n) { ++n; }).value() == 8);
+  CHECK(stock.modify(former, [](int& n) { ++n; }).conflicted());
+}
+
+namespace {
+
+// A resource that checks the fence when it is written and at no other time.
+struct checked_at_write {
+  int value = 0;
+  std::uint64_t watermark = 0;
+  int read() const { return value; }
+  bool write(std::uint64_t fence, int next) {
+    if (fence < watermark) return false;
+    watermark = fence;
+    value = next;
+    return true;
+  }
+};
+
+// Holders whose leases end at any moment, and who go on all the same. Returns: updates lost.
+template <class Open, class Write>
+int lost_updates(std::uint64_t seed, Open open, Write write) {
+  struct holder {
+    std::uint64_t fence = 0;
+    int seen = -1;
+  };
+  std::mt19937_64 random(seed);
+  std::vector<holder> holders(3);
+  std::uint64_t fences = 0;
+  int accepted = 0;
+  int last = 0;
+  for (int step = 0; step < 60; ++step) {
+    holder& of = holders[random() % holders.size()];
+    if (of.fence == 0) {
+      of.fence = ++fences;  // the lease of the one before has ended
+    } else if (of.seen < 0) {
+      of.seen = open(of.fence);
+      if (of.seen < 0) of = {};
+    } else {
+      if (write(of.fence, of.seen + 1)) {
+        ++accepted;
+        last = of.seen + 1;
+      }
+      of = {};
+    }
+  }
+  return accepted - last;
+}
+
+}  // namespace
+
+TEST_CASE("No update is lost that holders make between open and write") {
+  int lost = 0;
+  int lost_without = 0;
+  for (std::uint64_t seed = 0; seed < 100; ++seed) {
+    memory::client engine;
+    const memory::fenced<int> resource(engine, "stock");
+    std::vector<memory::fenced<int>::opened> held(100);
+    const store::unique_id owner = {1, 2};
+    lost += lost_updates(
+        seed,
+        [&](std::uint64_t fence) {
+          auto said = resource.open({fence, owner});
+          if (!said) return -1;
+          held[fence] = *said;
+          return said->value.value_or(0);
+        },
+        [&](std::uint64_t fence, int next) { return resource.write(held[fence], next).applied(); });
+    checked_at_write naive;
+    lost_without += lost_updates(
+        seed, [&](std::uint64_t) { return naive.read(); },
+        [&](std::uint64_t fence, int next) { return naive.write(fence, next); });
+  }
+  CHECK(lost == 0);
+  CHECK(lost_without > 0);  // the control
+}
+
+TEST_CASE("Two holders with equal fences are told apart by their owners") {
+  memory::client engine;  // as behind a lock that went back and gave a fence twice
+  const memory::fenced<int> stock(engine, "stock");
+  const auto a = store::unique_id::fresh();
+  const auto b = store::unique_id::fresh();
+  const auto opened = stock.open({5, a}).value();
+  CHECK(stock.open({5, a}).applied());
+  CHECK(stock.open({5, b}).conflicted());
+  CHECK(stock.write({{}, {5, b}}, 1).conflicted());
+  CHECK(stock.write(opened, 1).applied());
+}
+
+TEST_CASE("A lock whose fence fell behind its resource is raised above it and opens it") {
+  two_clients c;
+  const memory::fenced<int> stock(c.one, "stock");
+  CHECK(stock.open({1000, store::unique_id::fresh()}).applied());
+  for (const bool lossy : {false, true}) {
+    if (lossy)
+      c.one.inject(memory::faults([](const memory::request& r) {
+        return r.operation == "mutex.raise" && r.done && r.number % 3 != 0
+                   ? memory::fault::lose_reply()
+                   : memory::fault::none();
+      }));
+    const memory::mutex door(c.one, lossy ? "other" : "door");
+    auto guard = door.lock(unrenewed).value();
+    CHECK(guard.fence() == 1);
+    CHECK(stock.open({guard.fence(), guard.owner()}).conflicted());
+    const auto opened = stock.open(guard);
+    REQUIRE(opened.applied());
+    CHECK(opened->by.fence == guard.fence());
+    CHECK(guard.fence() > 1000);
+    CHECK(guard.renew().applied());
+    CHECK(guard.unlock().applied());
+  }
+  const memory::observed_mutex seen(c.one, "door");
+  auto guard = seen.lock(unrenewed).value();
+  CHECK(guard.raise(guard.fence()).value() > 1);
+  CHECK(guard.raise(1'000'000).error().code == errc::bad_argument);
+  CHECK(guard.unlock().applied());
+}
+
+TEST_CASE("A fenced value that does not decode is refused and a name is checked") {
+  memory::client engine;
+  const memory::fenced<std::string> text(engine, "stock");
+  const auto owner = store::unique_id::fresh();
+  CHECK(text.write(text.open({1, owner}).value(), "many").applied());
+  CHECK(memory::fenced<int>(engine, "stock").open({1, owner}).error().code == errc::bad_value);
+  CHECK_THROWS_AS(memory::mutex(engine, ""), store::failure);
+  CHECK_THROWS_AS(memory::observed_mutex(engine, ""), store::failure);
+  CHECK_THROWS_AS(memory::observed_mutex(engine, std::string(500, 'x')), store::failure);
+  CHECK(memory::observed_mutex(engine, "door").name() == "door");
+}

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// Waits for what another thread is about to do.
+
+#include <chrono>
+#include <thread>
+
+namespace support {
+
+// Returns: whether the condition came true within 20 seconds. It is asked every millisecond.
+template <class Condition>
+[[nodiscard]] bool eventually(Condition condition) {
+  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+  while (!condition()) {
+    if (std::chrono::steady_clock::now() > until) return condition();
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return true;
+}
+
+}  // namespace support
