@@ -44,6 +44,9 @@
 #include "settings.hpp"
 
 namespace interlock::postgres {
+namespace detail {
+struct transaction_run;
+}
 
 class client {
   using call_options = store::call_options;
@@ -178,6 +181,7 @@ public:
 
 private:
   friend class transaction;
+  friend struct detail::transaction_run;
   using statement = detail::statement;
 
   // One call: its deadline, and what it is about.
@@ -185,7 +189,7 @@ private:
     asking(const client& by, const char* operation, const object& at, const call_options& call)
         : session(*by.session_),
           deadline(call, session.options().timeout),
-          what{operation, at.name(), call, deadline} {}
+          what{operation, at.name(), call, deadline, true} {}
     // Returns: that the statement gave no row, though an earlier try under the same id did it: then
     //          its answer; or why that could not be found out.
     [[nodiscard]] std::optional<detail::answer> earlier(store::object_kind kind) const;

@@ -119,10 +119,8 @@ inline auto client::bounded_add(const object& at, std::int64_t n, const call_opt
     detail::parameters given;
     given.bytes(at.name()).number(n);
     detail::answer came = asks.session.write(asks.what, statement::bounded_add, given);
-    // A sum that does not fit 64 bits is past each bound.
-    const bool past = !came.ok() && !came.unknown() && came.code() == store::errc::bad_argument;
-    if (!came.ok() && !past) return came;
-    if (came.ok() && came.any()) return came.number();
+    if (!came.ok()) return came;
+    if (came.any()) return came.number();
     if (auto before = asks.earlier(store::object_kind::bounded_counter)) {
       if (!before->ok()) return *before;
       return before->number();

@@ -95,7 +95,7 @@ public:
 
   // Effects: runs statement `index` of the set, prepared on its first use here.
   [[nodiscard]] reply run(const statement_set& set, std::size_t index, const parameters& given,
-                          const call_deadline& deadline) {
+                          const call_deadline& deadline, bool first = false) {
     if (set.prepare && !prepared_[index]) {
       reply ready = prepare(set, index, deadline);
       if (ready.what != fate::answered) return ready;
@@ -106,7 +106,7 @@ public:
                             given.lengths(), parameters::formats(), 1) == 0) {
       return unsent();
     }
-    return receive(deadline);
+    return receive(deadline, first);
   }
   // Effects: runs a text with parameters.
   [[nodiscard]] reply run(const char* sql, const parameters& given, const call_deadline& deadline) {
@@ -129,10 +129,16 @@ public:
   // Returns: true now and then, when it is time to delete what is old.
   [[nodiscard]] bool time_to_prune() noexcept { return (++changes_ & 511U) == 0; }
 
-  // Effects: reads until the server is ready for the next request.
-  [[nodiscard]] reply receive(const call_deadline& deadline);
+  [[nodiscard]] bool prepared(std::size_t index) const noexcept { return prepared_[index]; }
+  void note_prepared(std::size_t index) noexcept { prepared_[index] = true; }
+  void forget_notices() noexcept { unreplicated_ = false; }
+
+  // Effects: reads until the server is ready for the next request. `first`: the call has just
+  // begun.
+  [[nodiscard]] reply receive(const call_deadline& deadline, bool first = false);
   // Returns: whether an answer, or the end of them (null), can be taken without blocking.
-  [[nodiscard]] bool await(const call_deadline& deadline) noexcept;
+  // `left`: milliseconds that the first wait may take.
+  [[nodiscard]] bool await(const call_deadline& deadline, std::int64_t left) noexcept;
 
 private:
   [[nodiscard]] reply unsent() {
@@ -174,9 +180,7 @@ private:
   return ::poll(&entry, 1, static_cast<int>(std::min<std::int64_t>(left, INT_MAX))) != 0;
 }
 
-inline bool connection::await(const call_deadline& deadline) noexcept {
-  using std::chrono::ceil, std::chrono::milliseconds;
-  std::int64_t left = ceil<milliseconds>(deadline.at() - deadline.begun()).count();
+inline bool connection::await(const call_deadline& deadline, std::int64_t left) noexcept {
   for (;;) {
     const int unsent_bytes = PQflush(pg_);
     if (unsent_bytes < 0 || (unsent_bytes == 0 && PQisBusy(pg_) == 0)) return true;
@@ -191,10 +195,13 @@ inline bool connection::await(const call_deadline& deadline) noexcept {
   }
 }
 
-inline reply connection::receive(const call_deadline& deadline) {
+inline reply connection::receive(const call_deadline& deadline, bool first) {
+  using std::chrono::ceil, std::chrono::milliseconds;
+  const std::int64_t left = first ? ceil<milliseconds>(deadline.at() - deadline.begun()).count()
+                                  : deadline.remaining().count();
   reply all{fate::unanswered, {}};
   for (;;) {
-    if (!await(deadline)) return {fate::late, {}};
+    if (!await(deadline, left)) return {fate::late, {}};
     result next(PQgetResult(pg_));
     if (next == nullptr) return all;
     const ExecStatusType status = PQresultStatus(next.get());

@@ -47,6 +47,7 @@ struct request {
   std::string_view object;
   const call_options& call;
   const call_deadline& deadline;
+  mutable bool first = true;  // nothing was sent yet: no look at the clock is needed
 };
 
 // What came of a request: rows, or why there are none, which any outcome takes.
@@ -198,7 +199,8 @@ inline answer session::run(const request& asked, std::size_t index, const parame
     auto got = pool_.checkout(asked.deadline, asked.operation, asked.object);
     if (!got.applied()) return refusal(got.error());
     connection& at = **got;
-    reply came = at.run(statements_, index, given, asked.deadline);
+    reply came =
+        at.run(statements_, index, given, asked.deadline, std::exchange(asked.first, false));
     if (came.what == fate::answered && !at.unreplicated()) {
       if (index >= statement_count && at.time_to_prune()) prune(at, asked.deadline);
       if (!at.usable()) got->discard();

@@ -57,6 +57,10 @@ enum class statement : std::uint8_t {
   queue_depth,
   mirror_get,
   operation_find,
+  run_record,
+  run_find,
+  run_claim,
+  run_complete,
   prune_operations,
   prune_idempotency,
   prune_keys,
@@ -82,8 +86,8 @@ inline constexpr std::array<statement_text, statement_count> statement_texts{{
      "previous = c.value, value = excluded.value returning previous as answer",
      2},
     {"",
-     "update @bounded_counter set value = value + $2 where name = $1 and value + $2 between low "
-     "and high returning value as answer",
+     "update @bounded_counter set value = value + $2::int8 where name = $1 and value::numeric + "
+     "$2::int8 between low and high returning value as answer",
      2},
     {"",
      "insert into @cell as c (name, version, bytes) values ($1, nextval('@version'), $2) on "
@@ -216,6 +220,25 @@ inline constexpr std::array<statement_text, statement_count> statement_texts{{
     {"",
      "select sequence, answer from @operation where kind = $2::int8 and object = $1 and session "
      "= $3"},
+    // A transaction as a whole is an object without a name, of kind 100.
+    {"",
+     "insert into @operation as o (kind, object, session, sequence, response) values (100, '', $1, "
+     "$2, $3) on conflict (kind, object, session) do update set sequence = excluded.sequence, "
+     "response = excluded.response, at = excluded.at where o.sequence < excluded.sequence "
+     "returning 1"},
+    {"",
+     "select sequence, response from @operation where kind = 100 and object = '' and session = $1"},
+    // Claim, effect and answer in one transaction: nobody else ever sees a key that is claimed.
+    {"",
+     "insert into @idempotency as i (name, key, print, until, attempt, done) values ($1, $2, $3, "
+     "clock_timestamp(), 1, true) on conflict (name, key) do update set print = excluded.print, "
+     "owner = null, until = excluded.until, attempt = i.attempt + 1, done = true, response = null, "
+     "expires = null where case when i.done then i.expires <= clock_timestamp() when i.owner is "
+     "null then true else i.print = excluded.print and i.until <= clock_timestamp() end returning "
+     "attempt"},
+    {"",
+     "update @idempotency set response = $3, expires = clock_timestamp() + $4::int8 * interval '1 "
+     "ms' where name = $1 and key = $2"},
     {"",
      "delete from @operation where ctid = any (array(select ctid from @operation tablesample "
      "system (least(100, 6400.0 * 8192 / greatest(8192, pg_relation_size('@operation')))) where "
