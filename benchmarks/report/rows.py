@@ -7,7 +7,7 @@ no situation is a figure of its own, FAMILY/JOB/WHO.
 import statistics
 
 SITUATIONS = ["alone", "2 threads", "oversubscribed", "beside a writer", "that writer",
-              "among writers"]
+              "among writers", "elapsed", "client CPU", "64 callers"]
 OURS = "interlock::"
 ENOUGH_WINDOWS = 20  # as in support/timing.hpp
 UNITS = {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9}
