@@ -5,6 +5,7 @@
 
 #include <interlock/store/basic_counter.hpp>
 #include <interlock/store/basic_versioned.hpp>
+#include <interlock/store/combining_counter.hpp>
 
 #include <cstdint>
 #include <string>
@@ -45,6 +46,18 @@ struct our_store {
   using client = decltype(Place::make());
   store::basic_versioned<std::string, client> cell{Place::make(), "cell"};
   void operator()() { benchmark::DoNotOptimize(cell.store(payload).value()); }
+};
+
+// Of many callers, each its own request.
+template <class Place>
+struct our_add_of_many : our_counter<Place> {
+  void operator()(unsigned) { this->hits.add(1).value(); }
+};
+
+template <class Place>
+struct our_combined_add : our_counter<Place> {
+  store::combining_counter<decltype(our_counter<Place>::hits)> combined{this->hits};
+  void operator()(unsigned) { combined.add(1).value(); }
 };
 
 }  // namespace engines

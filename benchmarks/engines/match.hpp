@@ -62,7 +62,8 @@ public:
   // Effects: one more contender, its figures registered.
   template <class Contender>
   match& enter(const std::string& who) {
-    state_->parties.push_back({who, [] {
+    state_->parties.push_back({who,
+                               [] {
                                  const auto own = std::make_shared<apart<Contender>>();
                                  return work([own](int calls) {
                                    for (int i = 0; i < calls; ++i) own->contender();
@@ -134,8 +135,8 @@ private:
     void run() {
       int calls = 1 << 20;
       for (party& one : parties) calls = std::min(calls, warm_up(one));
-      const auto end = clock::now() + std::chrono::milliseconds(quick ? 2 : 60) *
-                                          static_cast<int>(parties.size());
+      const auto end = clock::now() +
+                       std::chrono::milliseconds(quick ? 2 : 60) * static_cast<int>(parties.size());
       std::size_t first = 0;
       do {
         for (std::size_t i = 0; i < parties.size(); ++i) {

@@ -3,7 +3,8 @@
 // off, so that what the client adds can be seen beside the server's time. Raw contenders call
 // PQexecPrepared on statements that are prepared once.
 
-#include <interlock/postgres/client.hpp>
+#include <interlock/postgres/counter.hpp>
+#include <interlock/postgres/versioned.hpp>
 #include <interlock/testing/throwaway_postgres.hpp>
 
 #include <libpq-fe.h>
@@ -32,6 +33,13 @@ struct place {
   static postgres::client make() { return postgres::client(server().conninfo()); }
 };
 
+struct durable_place {
+  static postgres::client make() {
+    static const throwaway_postgres one;
+    return postgres::client(one.conninfo(), {.connections = 64});
+  }
+};
+
 class raw_connection {
 public:
   using rows = std::unique_ptr<PGresult, void (*)(PGresult*)>;
@@ -49,8 +57,7 @@ public:
   }
   rows run(const char* name, int count, const char* const* values, const int* lengths) {
     static constexpr std::array<int, 3> binary{1, 1, 1};
-    return check(
-        PQexecPrepared(pg_.get(), name, count, values, lengths, binary.data(), 1));
+    return check(PQexecPrepared(pg_.get(), name, count, values, lengths, binary.data(), 1));
   }
 
   static std::int64_t number(const rows& in) {
@@ -138,6 +145,10 @@ const bench::contenders here([] {
       .enter<our_add<place>>("interlock::postgres::counter")
       .enter<our_add_once<place>>("interlock::postgres::counter, operation ids")
       .enter<raw_update>("libpq, the row is there");
+  const std::string many =
+      "engines/postgres counter add of many, durable/interlock::postgres::counter";
+  bench::add_callers<our_add_of_many<durable_place>>(many);
+  bench::add_callers<our_combined_add<durable_place>>(many + ", combined");
   bench::match("engines/postgres counter load", "libpq")
       .enter<raw_load>("libpq")
       .enter<our_load<place>>("interlock::postgres::counter");

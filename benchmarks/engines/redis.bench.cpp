@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: BSL-1.0
-// A Redis on a socket in a folder, without a file of its own: the figures are those of the client
-// and the round trip. Raw contenders use hiredis as its documentation shows.
+// A Redis on a socket in a folder. Where nothing is said of durability it has no file, so that the
+// figures are those of the client and the round trip; durable jobs are appendfsync always. Raw
+// contenders use hiredis as its documentation shows.
 
 #include <hiredis/hiredis.h>
 
-#include <interlock/redis/client.hpp>
+#include <interlock/redis/batch.hpp>
 #include <interlock/testing/throwaway_redis.hpp>
 
 #include <memory>
@@ -25,6 +26,13 @@ const interlock::testing::throwaway_redis& server() {
 
 struct place {
   static redis::client make() { return redis::client(server().url()); }
+};
+struct durable_place {
+  static redis::client make() {
+    static const interlock::testing::throwaway_redis one(
+        {.appendonly = interlock::testing::redis_appendonly::always});
+    return redis::client(one.url(), {.connections = 64});
+  }
 };
 
 class raw_connection {
@@ -90,12 +98,37 @@ struct raw_set : raw_connection {
   void operator()() { ask("SET %s %b", "cell", payload.data(), payload.size()); }
 };
 
+constexpr int pipelined = 128;
+
+struct raw_adds : raw_connection {
+  void operator()() {
+    for (int i = 0; i < pipelined; ++i) append("INCRBY %s %d", "hits", 1);
+    for (int i = 0; i < pipelined; ++i) benchmark::DoNotOptimize(next()->integer);
+  }
+};
+
+struct our_adds : our_counter<place> {
+  redis::batch many{hits.client()};
+  void operator()() {
+    redis::batch::place<redis::batch::number> last{};
+    for (int i = 0; i < pipelined; ++i) last = many.add(hits, 1);
+    many.run();
+    benchmark::DoNotOptimize(many[last].value());
+  }
+};
+
 const bench::contenders here([] {
   bench::match("engines/redis counter add", "hiredis")
       .enter<raw_add>("hiredis")
       .enter<raw_add_formatted>("hiredis, formatted before")
       .enter<our_add<place>>("interlock::redis::counter")
       .enter<our_add_once<place>>("interlock::redis::counter, operation ids");
+  bench::match("engines/redis counter add, 128 in a batch", "hiredis, pipelined", pipelined)
+      .enter<raw_adds>("hiredis, pipelined")
+      .enter<our_adds>("interlock::redis::batch");
+  const std::string many = "engines/redis counter add of many, durable/interlock::redis::counter";
+  bench::add_callers<our_add_of_many<durable_place>>(many);
+  bench::add_callers<our_combined_add<durable_place>>(many + ", combined");
   bench::match("engines/redis counter load", "hiredis")
       .enter<raw_load>("hiredis")
       .enter<our_load<place>>("interlock::redis::counter");

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 // A file of SQLite's, in WAL mode. NORMAL leaves out the flush of the disk, so that what the client
-// adds can be seen; durable jobs are FULL. A raw contender does what a careful program does by hand:
-// prepared statements, one immediate transaction for what belongs together.
+// adds can be seen; durable jobs are FULL. A raw contender does what a careful program does by
+// hand: prepared statements, one immediate transaction for what belongs together.
 
-#include <interlock/sqlite/client.hpp>
+#include <interlock/sqlite/counter.hpp>
+#include <interlock/sqlite/versioned.hpp>
 #include <interlock/testing/temporary_folder.hpp>
 
 #include <sqlite3.h>
@@ -42,14 +43,15 @@ public:
                           nullptr));
     execute("PRAGMA journal_mode=WAL");
     execute(std::string("PRAGMA synchronous=") + synchronous);
-    execute("CREATE TABLE IF NOT EXISTS counter(name BLOB PRIMARY KEY NOT NULL, value INTEGER NOT "
-            "NULL) STRICT, WITHOUT ROWID;"
-            "CREATE TABLE IF NOT EXISTS cell(name BLOB PRIMARY KEY NOT NULL, version INTEGER NOT "
-            "NULL, bytes BLOB) STRICT;"
-            "CREATE TABLE IF NOT EXISTS last(one INTEGER PRIMARY KEY, version INTEGER NOT NULL);"
-            "INSERT OR IGNORE INTO counter VALUES(CAST('hits' AS BLOB), 0);"
-            "INSERT OR IGNORE INTO cell VALUES(CAST('cell' AS BLOB), 0, NULL);"
-            "INSERT OR IGNORE INTO last VALUES(1, 0);");
+    execute(
+        "CREATE TABLE IF NOT EXISTS counter(name BLOB PRIMARY KEY NOT NULL, value INTEGER NOT "
+        "NULL) STRICT, WITHOUT ROWID;"
+        "CREATE TABLE IF NOT EXISTS cell(name BLOB PRIMARY KEY NOT NULL, version INTEGER NOT "
+        "NULL, bytes BLOB) STRICT;"
+        "CREATE TABLE IF NOT EXISTS last(one INTEGER PRIMARY KEY, version INTEGER NOT NULL);"
+        "INSERT OR IGNORE INTO counter VALUES(CAST('hits' AS BLOB), 0);"
+        "INSERT OR IGNORE INTO cell VALUES(CAST('cell' AS BLOB), 0, NULL);"
+        "INSERT OR IGNORE INTO last VALUES(1, 0);");
   }
   raw_file(const raw_file&) = delete;
   raw_file& operator=(const raw_file&) = delete;
@@ -158,6 +160,9 @@ const bench::contenders here([] {
   bench::match("engines/sqlite counter add, durable", "sqlite3")
       .enter<raw_durable_add>("sqlite3")
       .enter<our_add<durable_file>>("interlock::sqlite::counter");
+  const std::string many = "engines/sqlite counter add of many, durable/interlock::sqlite::counter";
+  bench::add_callers<our_add_of_many<durable_file>>(many);
+  bench::add_callers<our_combined_add<durable_file>>(many + ", combined");
   bench::match("engines/sqlite counter load", "sqlite3")
       .enter<raw_load>("sqlite3")
       .enter<our_load<fast_file>>("interlock::sqlite::counter");
