@@ -5,12 +5,14 @@
 
 #include <cstdio>
 #include <exception>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include "engine.hpp"
 #include "explained.hpp"
 #include "explorer.hpp"
 #include "json.hpp"
@@ -35,9 +37,15 @@ void print(std::FILE* stream, const std::string& text) {
   }
 }
 
+// Returns: the command, with no address of a server, which may hold a password.
 std::string command(const std::vector<std::string_view>& arguments) {
   std::string out = "lab";
-  for (const std::string_view each : arguments) out.append(" ").append(each);
+  bool secret = false;
+  for (const std::string_view each : arguments) {
+    const bool with_value = each.substr(0, 6) == "--url=";
+    out.append(" ").append(secret ? "URL" : with_value ? "--url=URL" : each);
+    secret = each == "--url";
+  }
   return out;
 }
 
@@ -50,8 +58,10 @@ lab::machine machine_of(const lab::options& wanted,
                         const std::vector<std::string_view>& arguments) {
   lab::machine out = lab::this_machine();
   out.facts.emplace_back("Command", command(arguments));
-  const bool explored = !lab::find_explorer().empty();
-  out.facts.emplace_back("Explorer", explored ? "interlock::testing, RC11" : "not built");
+  if (wanted.on == nullptr) {
+    const bool explored = !lab::find_explorer().empty();
+    out.facts.emplace_back("Explorer", explored ? "interlock::testing, RC11" : "not built");
+  }
   if (wanted.what == lab::options::command::explain) return out;
   out.facts.emplace_back("Threads in a round", std::to_string(wanted.base.threads));
   out.facts.emplace_back("First seed", std::to_string(wanted.base.seed));
@@ -67,10 +77,16 @@ void add_explored(lab::run_result& run, const std::vector<const lab::scenario*>&
 }
 
 lab::run_result on_real_threads(const lab::options& wanted) {
+  std::unique_ptr<lab::opened_engine> server;
+  if (wanted.on != nullptr) server = wanted.on->open(wanted.url, wanted.base.threads);
   lab::progress bar;
   lab::run_result found = lab::run(wanted.scenarios, wanted.base, wanted.seconds,
                                    [&](double done, std::string_view at) { bar.show(done, at); });
   bar.clear();
+  if (server != nullptr) {
+    found.engine = server->description();
+    return found;
+  }
   try {
     add_explored(found, wanted.scenarios, lab::find_explorer());
   } catch (const lab::explorer_error& error) {
@@ -103,10 +119,13 @@ exit_status run(const lab::options& wanted, const std::vector<std::string_view>&
   std::FILE* const screen = json_to_stdout ? stderr : stdout;
   const lab::look look = lab::look_of(screen);
   print(screen, explain ? lab::explained(found, look) : lab::table(found, look));
+  if (!found.engine.empty()) print(screen, "on " + found.engine + "\n");
   if (json) json->write(lab::json(found));
   if (json_to_stdout) print(stdout, lab::json(found));
   if (html) {
-    html->write(lab::report(found, machine_of(wanted, arguments)));
+    lab::machine machine = machine_of(wanted, arguments);
+    if (!found.engine.empty()) machine.facts.emplace_back("Engine", found.engine);
+    html->write(lab::report(found, machine));
     print(screen, "Report with pictures: " + html->path() + "\n");
   }
 
@@ -116,7 +135,7 @@ exit_status run(const lab::options& wanted, const std::vector<std::string_view>&
 }
 
 exit_status obey(const std::vector<std::string_view>& arguments) {
-  const lab::options wanted = lab::parse(arguments, lab::scenarios());
+  const lab::options wanted = lab::parse(arguments, lab::scenarios(), lab::engines());
   switch (wanted.what) {
     case lab::options::command::help:
       print(stdout, lab::help());
@@ -134,11 +153,21 @@ exit_status obey(const std::vector<std::string_view>& arguments) {
   return run(wanted, arguments);
 }
 
+int work_for(std::string_view name) {
+  for (const lab::engine& each : lab::engines()) {
+    if (each.name == name && each.built()) return each.work();
+  }
+  throw lab::usage_error("--work-for is the lab's own option; --help lists yours");
+}
+
 }  // namespace
 
 int main(int count, char** values) {
   try {
-    return obey({values + (count > 0 ? 1 : 0), values + count});
+    const std::vector<std::string_view> arguments(values + (count > 0 ? 1 : 0), values + count);
+    // As a process that a lab has started, for a story with several: see engines/worker.hpp.
+    if (arguments.size() == 2 && arguments[0] == "--work-for") return work_for(arguments[1]);
+    return obey(arguments);
   } catch (const lab::usage_error& error) {
     std::fprintf(stderr, "lab: %s\n", error.what());
     return usage;

@@ -59,13 +59,30 @@ std::string nearest(std::string_view typed, const Names& names) {
   return out;
 }
 
-const scenario* find(std::string_view typed, const std::vector<scenario>& known) {
+// Returns: the element of that name, or nullptr.
+template <class Named>
+const Named* named(std::string_view name, const std::vector<Named>& all) {
+  const auto found =
+      std::find_if(all.begin(), all.end(), [&](const Named& n) { return n.name == name; });
+  return found == all.end() ? nullptr : &*found;
+}
+
+template <class Named>
+std::vector<std::string_view> names_of(const std::vector<Named>& all) {
   std::vector<std::string_view> names;
-  for (const scenario& each : known) {
-    if (each.name == typed) return &each;
-    names.push_back(each.name);
+  for (const Named& each : all) names.push_back(each.name);
+  return names;
+}
+
+// Returns: the scenario of that name among those that run on `on`, or in this process if that is
+//          null.
+const scenario* find(std::string_view typed, const std::vector<scenario>& known, const engine* on,
+                     const std::vector<scenario>& in_process) {
+  if (const scenario* const found = named(typed, known)) return found;
+  if (on != nullptr && named(typed, in_process) != nullptr) {
+    throw usage_error("scenario " + in_quotes(typed) + " needs no engine; run it without --engine");
   }
-  const std::string guess = nearest(typed, names);
+  const std::string guess = nearest(typed, names_of(known));
   throw usage_error("unknown scenario " + in_quotes(typed) + "; " +
                     (guess.empty() ? "" : guess + "? ") + "--list names them all");
 }
@@ -93,26 +110,36 @@ double positive_number(std::string_view option, std::string_view text) {
   return value;
 }
 
-[[noreturn]] void no_engine(std::string_view name) {
-  if (name == "redis" || name == "postgres" || name == "sqlite") {
-    throw usage_error("engine " + in_quotes(name) +
-                      " is not in this build; the in-process scenarios run without --engine");
+const engine* find_engine(std::string_view typed, const std::vector<engine>& known) {
+  const engine* const found = named(typed, known);
+  if (found == nullptr) {
+    const std::string guess = nearest(typed, names_of(known));
+    std::string all;
+    for (const engine& each : known) all.append(all.empty() ? "" : ", ").append(each.name);
+    throw usage_error("unknown engine " + in_quotes(typed) + "; " +
+                      (guess.empty() ? "" : guess + "? ") + "there are " + all +
+                      ", and the scenarios that run without --engine");
   }
-  throw usage_error("unknown engine " + in_quotes(name) +
-                    "; the in-process scenarios run without --engine");
+  if (!found->built()) {
+    throw usage_error("engine " + in_quotes(typed) + " is not in this build; install " +
+                      std::string(found->library) +
+                      " and build again, or run the scenarios without --engine");
+  }
+  return found;
 }
 
 // Walks the arguments once; "--name=value" and "--name value" are the same.
 class parser {
 public:
-  parser(const std::vector<std::string_view>& arguments, const std::vector<scenario>& known)
-      : arguments_(arguments), known_(known) {}
+  parser(const std::vector<std::string_view>& arguments, const std::vector<scenario>& known,
+         const std::vector<engine>& engines)
+      : arguments_(arguments), in_process_(known), engines_(engines) {}
 
   options run() {
     while (at_ < arguments_.size()) {
       const std::string_view argument = arguments_[at_++];
       if (only_names_ || argument.empty() || argument[0] != '-' || argument == "-") {
-        add(*find(argument, known_));
+        asked_for_.push_back(argument);
       } else if (argument == "--") {
         only_names_ = true;
       } else {
@@ -159,7 +186,9 @@ private:
       html_named_ = true;
       if (out_.html == "-") throw usage_error("--html '-': the page is a file; name one");
     } else if (name == "--engine") {
-      no_engine(value(name));
+      out_.on = find_engine(value(name), engines_);
+    } else if (name == "--url") {
+      url_ = value(name);
     } else {
       unknown(name);
     }
@@ -170,9 +199,9 @@ private:
   }
 
   [[noreturn]] static void unknown(std::string_view name) {
-    static constexpr std::string_view names[] = {"--list",    "--explain", "--threads", "--seconds",
-                                                 "--seed",    "--json",    "--html",    "--no-html",
-                                                 "--engine",  "--help",    "--version"};
+    static constexpr std::string_view names[] = {"--list",   "--explain", "--threads", "--seconds",
+                                                 "--seed",   "--json",    "--html",    "--no-html",
+                                                 "--engine", "--url",     "--help",    "--version"};
     const std::string guess = nearest(name, names);
     throw usage_error("unknown option " + in_quotes(name) + "; " +
                       (guess.empty() ? "" : guess + "? ") + "--help explains them all");
@@ -181,9 +210,9 @@ private:
   void explain(std::string_view name) {
     out_.what = options::command::explain;
     if (name == "all") {
-      for (const scenario& each : known_) add(each);
+      explain_all_ = true;
     } else {
-      add(*find(name, known_));
+      asked_for_.push_back(name);
     }
   }
 
@@ -206,14 +235,36 @@ private:
     return name;
   }
 
+  void finish_engine() {
+    if (url_) {
+      if (out_.on == nullptr) {
+        throw usage_error("--url " + in_quotes(*url_) + " needs --engine, which says of what kind");
+      }
+      if (url_->empty()) throw usage_error("--url '': name a server, or leave it out");
+      out_.url = std::string(*url_);
+    }
+    if (out_.on != nullptr && out_.what == options::command::explain) {
+      throw usage_error("--explain explores this process alone; leave out --engine");
+    }
+  }
+
+  void finish_scenarios() {
+    const std::vector<scenario>& known = out_.on != nullptr ? *out_.on->scenarios : in_process_;
+    for (const std::string_view name : asked_for_) {
+      add(*find(name, known, out_.on, in_process_));
+    }
+    if (explain_all_ || out_.scenarios.empty()) {
+      for (const scenario& each : known) add(each);
+    }
+  }
+
   void finish() {
     if (out_.what == options::command::explain && !timed_.empty()) {
       throw usage_error(std::string(timed_) +
                         " is for real threads; --explain tries every interleaving, leave it out");
     }
-    if (out_.scenarios.empty()) {
-      for (const scenario& each : known_) out_.scenarios.push_back(&each);
-    }
+    finish_engine();
+    finish_scenarios();
     if (no_html_ && html_named_) {
       throw usage_error("--html and --no-html contradict each other; give one of them");
     }
@@ -227,7 +278,11 @@ private:
   }
 
   const std::vector<std::string_view>& arguments_;
-  const std::vector<scenario>& known_;
+  const std::vector<scenario>& in_process_;
+  const std::vector<engine>& engines_;
+  std::vector<std::string_view> asked_for_;  // names of scenarios, in this order
+  bool explain_all_ = false;
+  std::optional<std::string_view> url_;
   std::size_t at_ = 0;
   bool only_names_ = false;
   bool no_html_ = false;
@@ -240,8 +295,9 @@ private:
 
 }  // namespace
 
-options parse(const std::vector<std::string_view>& arguments, const std::vector<scenario>& known) {
-  return parser(arguments, known).run();
+options parse(const std::vector<std::string_view>& arguments, const std::vector<scenario>& known,
+              const std::vector<engine>& known_engines) {
+  return parser(arguments, known, known_engines).run();
 }
 
 std::string help() {
@@ -260,12 +316,16 @@ usage: lab [OPTION...] [SCENARIO...]      every scenario if none is named
                   standard error
   --html FILE     write the report with pictures there (default lab-report.html)
   --no-html       write no report
-  --engine NAME   run on a server; this version has no engine and refuses every name
+  --engine NAME   run on sqlite, redis or postgres: a server of the lab's own, which it starts on a
+                  socket in a temporary folder and stops; for sqlite a file there
+  --url URL       with --engine: use this server (for sqlite: this file) instead, under names of
+                  the lab's own, which it removes
   --help          this text
   --version       the version
 
 exit status: 0 every naive form was seen to lose and no fixed form lost anything; 1 otherwise;
-             2 an argument is wrong, a file cannot be written, or the explorer is not built
+             2 an argument is wrong, a file cannot be written, the explorer is not built, or the
+             engine's server is not there
 )";
 }
 

@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include "engine.hpp"
 #include "scenario.hpp"
 
 namespace lab {
@@ -29,11 +30,15 @@ struct options {
   double seconds = 0;                      // for the whole run
   std::string json;                        // file name, "-" for standard output, "" for none
   std::string html = "lab-report.html";    // file name, "" for none
+  const engine* on = nullptr;              // null: in this process
+  std::string url;                         // of the user's own server; "" for a throwaway one
 };
 
-// Returns: what the arguments (without the program's name) ask for.
+// Returns: what the arguments (without the program's name) ask for. `known` are the scenarios of
+//          this process; those of an engine are its own.
 // Throws: usage_error.
-options parse(const std::vector<std::string_view>& arguments, const std::vector<scenario>& known);
+options parse(const std::vector<std::string_view>& arguments, const std::vector<scenario>& known,
+              const std::vector<engine>& known_engines);
 
 // Returns: the text of --help.
 std::string help();

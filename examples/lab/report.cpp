@@ -78,8 +78,8 @@ std::string opening(const run_result& run) {
       "<header>\n<p class=\"brand\">Interlock lab</p>\n<h1>What is lost when requests overlap"
       "</h1>\n<p class=\"lead\">" +
       count(run.scenarios.size(), "race", "races") +
-      ", each run as naive code and with the type that ends it, on real threads of this machine. "
-      "The naive code lost in " +
+      ", each run as naive code and with the type that ends it, on real threads of this machine" +
+      (run.engine.empty() ? "" : " and " + escape(run.engine)) + ". The naive code lost in " +
       number(static_cast<std::uint64_t>(lost)) + " of " +
       number(static_cast<std::uint64_t>(run.scenarios.size())) + "; ";
   out += losing == 0 ? "the fixed code lost <b class=\"none\">nothing</b> in " + number(rounds) +
@@ -132,10 +132,10 @@ std::string summary(const run_result& run) {
          R"html(</tbody></table>
 <p class="note">A round runs the story once. <em>Got</em> and <em>lost</em> of a naive form are those
 of its worst round; a fixed form's <em>lost</em> adds up all its rounds. <em>Per operation</em> is
-wall time at one thread, without the story's window. Naive forms use relaxed atomics: what loses is
-the logic.</p>
-</section>
-)html";
+wall time at one thread, without the story's window. )html" +
+         (run.engine.empty() ? "Naive forms use relaxed atomics: what loses is the logic."
+                             : "Each request of a naive form is atomic: what loses is the logic.") +
+         "</p>\n</section>\n";
 }
 
 std::string numbers_table(const scenario_result& of) {

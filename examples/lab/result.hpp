@@ -95,6 +95,7 @@ struct scenario_result {
 struct run_result {
   std::vector<scenario_result> scenarios;
   double seconds = 0;  // wall time of the whole run
+  std::string engine;  // what it ran on, see opened_engine; empty: this process
   bool only_explored = false;    // not run on real threads
   std::string explorer_failure;  // why there is nothing explored; empty if that is as it should be
 };

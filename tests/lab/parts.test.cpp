@@ -11,6 +11,7 @@
 #include "html.hpp"
 #include "json.hpp"
 #include "machine.hpp"
+#include "options.hpp"
 #include "pictures.hpp"
 #include "report.hpp"
 #include "result.hpp"
@@ -55,6 +56,38 @@ const lab::form winner{"fixed", "a & b", lab::role::fixed, right, price};
 
 lab::run_result run_briefly(const lab::scenario& of) {
   return lab::run({&of}, {}, 0.02, [](double, std::string_view) {});
+}
+
+lab::scenario titled(std::string_view name) {
+  lab::scenario out;
+  out.name = name;
+  return out;
+}
+
+// Two scenarios of this process, of which the engine that is built has one, and one of its own.
+const std::vector<lab::scenario>& in_process() {
+  static const std::vector<lab::scenario> all{titled("wallet"), titled("deadlock")};
+  return all;
+}
+const std::vector<lab::engine>& engines() {
+  static const std::vector<lab::scenario> there{titled("wallet"), titled("two_servers")};
+  static const std::vector<lab::engine> all{{"built", "libbuilt-dev", &there},
+                                            {"absent", "libabsent-dev"}};
+  return all;
+}
+
+lab::options parsed(const std::vector<std::string_view>& arguments) {
+  return lab::parse(arguments, in_process(), engines());
+}
+
+// Returns: what is refused, and why; empty if nothing is.
+std::string refusal(const std::vector<std::string_view>& arguments) {
+  try {
+    parsed(arguments);
+  } catch (const lab::usage_error& refused) {
+    return refused.what();
+  }
+  return {};
 }
 
 bool contains(const std::string& text, const std::string& part) {
@@ -206,4 +239,41 @@ TEST_CASE("numbers and durations read well") {
   CHECK(lab::nanoseconds(99.94) == "99.9");
   CHECK(lab::nanoseconds(99.96) == "100");
   CHECK(lab::in_quotes("a\nb") == "'a?b'");
+}
+
+TEST_CASE("an engine has its own scenarios, named before or behind it") {
+  CHECK(parsed({}).on == nullptr);
+  CHECK(parsed({}).scenarios.size() == 2);
+  const lab::options all = parsed({"--engine", "built"});
+  REQUIRE(all.on == &engines()[0]);
+  REQUIRE(all.scenarios.size() == 2);
+  CHECK(all.scenarios[1]->name == "two_servers");
+  CHECK(all.seconds == 3.2);
+  for (const auto& arguments : {std::vector<std::string_view>{"wallet", "--engine=built"},
+                                std::vector<std::string_view>{"--engine=built", "wallet"}}) {
+    const lab::options one = parsed(arguments);
+    REQUIRE(one.scenarios.size() == 1);
+    CHECK(one.scenarios[0] == engines()[0].scenarios->data());
+  }
+  CHECK(parsed({"wallet"}).scenarios[0] == in_process().data());
+  CHECK(parsed({"--list", "--engine=built"}).what == lab::options::command::list);
+}
+
+TEST_CASE("an address needs an engine and stays as it is") {
+  CHECK(parsed({"--engine=built"}).url.empty());
+  CHECK(parsed({"--url=redis://h:1/2", "--engine=built"}).url == "redis://h:1/2");
+  CHECK(parsed({"--engine", "built", "--url", "user=a password=b"}).url == "user=a password=b");
+  CHECK(contains(refusal({"--url", "x"}), "--engine"));
+  CHECK(contains(refusal({"--engine=built", "--url="}), "--url ''"));
+}
+
+TEST_CASE("what an engine cannot do is refused with what can be done") {
+  CHECK(contains(refusal({"--engine=absent"}), "install libabsent-dev"));
+  CHECK(contains(refusal({"--engine=bilt"}), "did you mean built?"));
+  CHECK(contains(refusal({"--engine=xyzzy"}), "there are built, absent"));
+  CHECK(contains(refusal({"--engine=built", "deadlock"}), "without --engine"));
+  CHECK(contains(refusal({"two_servers"}), "unknown scenario 'two_servers'"));
+  CHECK(contains(refusal({"--engine=built", "two_server"}), "did you mean two_servers?"));
+  CHECK(contains(refusal({"--engine=built", "--explain", "wallet"}), "leave out --engine"));
+  CHECK(refusal({"--engine=built", "--threads=8"}).empty());
 }

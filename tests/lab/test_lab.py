@@ -84,7 +84,8 @@ class BadInput(Folder):
             self.refused("--seed", bad, naming=f"--seed '{bad}'", remedy="whole number from 0")
 
     def test_missing_and_needless_values(self):
-        for option in ("--threads", "--seconds", "--seed", "--json", "--html", "--engine"):
+        for option in ("--threads", "--seconds", "--seed", "--json", "--html", "--engine",
+                       "--url"):
             self.refused(option, naming=f"'{option}'", remedy="needs a value")
         for option in ("--list", "--no-html", "--help", "--version"):
             self.refused(option + "=1", naming=f"'{option}'", remedy="leave out '=1'")
@@ -105,9 +106,16 @@ class BadInput(Folder):
             self.refused(option, "2", "--explain", RACE, naming=option, remedy="leave it out")
 
     def test_an_engine_that_is_not_built(self):
-        for engine in ("redis", "postgres", "sqlite"):
-            self.refused("--engine", engine, naming=f"'{engine}'", remedy="without --engine")
+        libraries = {"sqlite": "libsqlite3-dev", "redis": "libhiredis-dev", "postgres": "libpq-dev"}
+        for engine in set(libraries) - set(os.environ.get("LAB_ENGINES", "").split()):
+            self.refused("--engine", engine, naming=f"'{engine}'", remedy=libraries[engine])
+
+    def test_an_engine_that_there_is_not(self):
         self.refused("--engine=oracle", naming="'oracle'", remedy="without --engine")
+        self.refused("--engine=rediss", naming="'rediss'", remedy="did you mean redis?")
+        self.refused("--engine=", naming="''", remedy="sqlite, redis, postgres")
+        self.refused("--url", "redis://x", naming="'redis://x'", remedy="--engine")
+        self.refused("--work-for", "oracle", naming="--work-for", remedy="--help")
 
     def test_files_that_cannot_be_written_are_found_before_running(self):
         os.mkdir(self.path("folder"))
@@ -147,7 +155,7 @@ class Telling(Folder):
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         self.assertLessEqual(max(map(len, done.stdout.splitlines())), 100)
         for option in ("--list", "--explain", "--threads", "--seconds", "--seed", "--json",
-                       "--html", "--no-html", "--engine", "--help", "--version"):
+                       "--html", "--no-html", "--engine", "--url", "--help", "--version"):
             self.assertIn(f"  {option} ", done.stdout)
 
     def test_version(self):
