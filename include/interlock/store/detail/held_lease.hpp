@@ -33,11 +33,8 @@ public:
   // Returns: the renewing half of `self`. It keeps `self` until the lease is ended.
   static kept_lease::ask renews(const std::shared_ptr<held_lease>& self) {
     return [self](std::chrono::milliseconds left) {
-      const auto said = self->renew({{}, self->within(left)});
-      if (said) return renewal::confirmed;
-      const bool gone =
-          said.conflicted() || (said.refused() && said.error().code == errc::history_lost);
-      return gone ? renewal::gone : renewal::no_word;
+      const auto usual = self->calls_.at().client().options().timeout;
+      return renewal_of(self->renew({{}, renewal_timeout(usual, left)}));
     };
   }
 
@@ -69,12 +66,6 @@ public:
   }
 
 private:
-  // Returns: a timeout for a renewal: half of what is left, so that there is time for another.
-  [[nodiscard]] std::chrono::milliseconds within(std::chrono::milliseconds left) const {
-    const auto usual = calls_.at().client().options().timeout;
-    return std::max(std::min(usual, left / 2), std::chrono::milliseconds(1));
-  }
-
   const Lease calls_;
   std::mutex talk_;  // one request at a time; protects held_ but for the owner
   hold held_;

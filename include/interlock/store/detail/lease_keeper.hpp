@@ -25,6 +25,7 @@
 
 #include "../../inplace_stop_token.hpp"
 #include "../boot_clock.hpp"
+#include "../outcome.hpp"
 #include "local_clock.hpp"
 
 namespace interlock::store::detail {
@@ -35,6 +36,18 @@ enum class renewal : std::uint8_t {
   gone,    // the lease is not the holder's any more
   no_word  // not done, or not known: to be tried again
 };
+
+[[nodiscard]] inline renewal renewal_of(const outcome<nothing>& said) {
+  if (said) return renewal::confirmed;
+  const bool gone =
+      said.conflicted() || (said.refused() && said.error().code == errc::history_lost);
+  return gone ? renewal::gone : renewal::no_word;
+}
+// Returns: a timeout for a renewal: half of what is left, so that there is time for another one.
+[[nodiscard]] inline std::chrono::milliseconds renewal_timeout(std::chrono::milliseconds usual,
+                                                               std::chrono::milliseconds left) {
+  return std::max(std::min(usual, left / 2), std::chrono::milliseconds(1));
+}
 
 // When a lease that was asked for at `sent` ends for its holder: a hundredth before the engine ends
 // it at the earliest, for clocks that differ in speed. He is told a little before that.

@@ -11,10 +11,8 @@
 
 #include <algorithm>
 #include <chrono>
-#include <condition_variable>
 #include <coroutine>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <utility>
@@ -29,6 +27,7 @@
 #include "held_lease.hpp"
 #include "lease_keeper.hpp"
 #include "local_clock.hpp"
+#include "sleeper.hpp"
 
 namespace interlock::store::detail {
 
@@ -80,31 +79,6 @@ public:
   }
 
 private:
-  // A thread that waits, and that a stop wakes.
-  class sleeper {
-    struct wake {
-      void operator()() const noexcept {
-        const std::lock_guard lock(self->guard_);
-        self->woken_ = true;
-        self->bell_.notify_all();
-      }
-      sleeper* self;
-    };
-
-  public:
-    explicit sleeper(inplace_stop_token stop) : callback_(stop, wake{this}) {}
-    void until(const local_clock& clock, time_point then) {
-      std::unique_lock lock(guard_);
-      clock.wait_until(lock, bell_, then, [this] { return woken_; });
-    }
-
-  private:
-    std::mutex guard_;
-    std::condition_variable bell_;
-    bool woken_ = false;
-    inplace_stop_callback<wake> callback_;
-  };
-
   // What offloaded() takes for threads: those of the client, at that time.
   struct later {
     template <class F>
@@ -176,12 +150,8 @@ private:
   }
   [[nodiscard]] time_point next(const result& said, const lock_options& how,
                                 time_point until) const {
-    using std::chrono::nanoseconds;
-    const nanoseconds most = std::min<nanoseconds>(how.poll, said.conflict().remaining);
-    const auto half = static_cast<std::uint64_t>(
-        std::max<nanoseconds>(most, std::chrono::milliseconds(1)).count() / 2);
-    const auto jitter = splitmix::of_this_thread().next() % (half + 1);
-    return std::min(until, now() + nanoseconds(static_cast<std::int64_t>(half + jitter)));
+    const auto most = std::min(how.poll, said.conflict().remaining);
+    return std::min(until, now() + poll_pause(most));
   }
 
   Lease calls_;

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: BSL-1.0
+// Keys that are run once among all processes: over the engine in memory, with time that is told.
+
+#include <interlock/memory/idempotency_store.hpp>
+#include <interlock/store/idempotency_cache.hpp>
+#include <interlock/task.hpp>
+
+#include "support/catch.hpp"
+#include "support/eventually.hpp"
+#include "support/threads.hpp"
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <utility>
+
+namespace memory = interlock::memory;
+namespace store = interlock::store;
+using namespace std::chrono_literals;
+using interlock::fingerprint;
+using interlock::idempotency_outcome;
+using store::errc;
+
+namespace {
+
+using payments = memory::idempotency_store<int>;
+using cache = store::idempotency_cache<std::string, payments>;
+constexpr fingerprint body{1};
+constexpr fingerprint other_body{2};
+const store::idempotency_options at_once{.lease = 3s, .wait = 0ms};
+
+struct two_clients {
+  std::shared_ptr<memory::manual_clock> time = std::make_shared<memory::manual_clock>();
+  memory::client one{{}, {.clock = time}};
+  memory::client two = one.beside();
+};
+
+}  // namespace
+
+TEST_CASE("Of the callers of a key in all processes one executes while its heartbeat lasts") {
+  two_clients c;
+  const payments here(c.one, "payments", at_once);
+  const payments there(c.two, "payments", at_once);
+  int executed = 0;
+  const auto said = here.run("k", body, [&](payments::ticket& mine) {
+    for (int i = 0; i < 6; ++i) {
+      const auto asked = c.one.requests();
+      c.time->advance(1100ms);
+      if (!support::eventually([&] { return c.one.requests() > asked; })) return -1;
+      std::this_thread::sleep_for(2ms);  // until the answer is noted
+      const auto busy = there.run("k", body, [&] { return ++executed; });
+      if (!busy.conflicted() || busy.conflict().why != idempotency_outcome::in_flight) return -2;
+    }
+    return mine.lost().stop_requested() ? -3 : 7;
+  });
+  CHECK(said->response == 7);
+  CHECK(said->how == idempotency_outcome::executed);
+  CHECK(executed == 0);
+
+  // The control: an owner without heartbeats is taken over.
+  auto dead = here.claim("dead", body);
+  c.one.inject(memory::faults([](const memory::request& r) {
+    return r.operation == "idempotency_store.heartbeat" ? memory::fault::drop()
+                                                        : memory::fault::none();
+  }));
+  c.time->advance(3100ms);
+  CHECK(support::eventually([&] { return dead->run->lost().stop_requested(); }));
+  CHECK(there.run("dead", body, [&] { return ++executed; })->attempt == 2);
+  CHECK(executed == 1);
+}
+
+TEST_CASE("Whoever repeats a request later gets the answer that was kept") {
+  two_clients c;
+  const payments here(c.one, "payments", {.keep = 1h});
+  const payments there(c.two, "payments", {.keep = 1h});
+  CHECK(here.run("k", body, [] { return 7; })->response == 7);
+  const auto again = there.run("k", body, [] { return 8; });
+  CHECK(again->response == 7);
+  CHECK(again->how == idempotency_outcome::replayed);
+  CHECK(again->attempt == 1);
+  c.time->advance(61min);
+  const auto later = there.run("k", other_body, [] { return 9; });
+  CHECK(later->response == 9);
+  CHECK(later->attempt == 2);
+}
+
+TEST_CASE("A key that comes with another payload is refused") {
+  two_clients c;
+  const payments here(c.one, "payments", at_once);
+  CHECK(here.run("k", body, [] { return 7; }).applied());
+  const auto said = here.run("k", other_body, [] { return 8; });
+  CHECK(said.conflict().why == idempotency_outcome::payload_mismatch);
+  const auto running = here.claim("r", body);
+  CHECK(here.claim("r", other_body).conflict().why == idempotency_outcome::payload_mismatch);
+}
+
+TEST_CASE("A late owner cannot overwrite what his successor did") {
+  two_clients c;
+  c.one.inject(memory::faults([](const memory::request& r) {  // no heartbeat gets through
+    return r.operation == "idempotency_store.heartbeat" ? memory::fault::drop()
+                                                        : memory::fault::none();
+  }));
+  const payments here(c.one, "payments", at_once);
+  const payments there(c.two, "payments", at_once);
+  const auto late = here.run("k", body, [&] {
+    c.time->advance(4s);
+    static_cast<void>(there.run("k", body, [] { return 2; }));
+    return 1;
+  });
+  CHECK(late.conflict().why == idempotency_outcome::lost_ownership);
+  CHECK(there.run("k", body, [] { return 3; })->response == 2);
+  // Nor can one who gives up free the key of his successor.
+  auto first = here.claim("f", body).value();
+  c.time->advance(4s);
+  auto second = there.claim("f", body).value();
+  CHECK(first.run->release().conflicted());
+  CHECK(second.run->complete(5).applied());
+  CHECK(there.run("f", body, [] { return 6; })->response == 5);
+}
+
+TEST_CASE("A function that throws leaves its key free") {
+  two_clients c;
+  const payments here(c.one, "payments", at_once);
+  CHECK_THROWS_AS(here.run("k", body, []() -> int { throw std::runtime_error("no"); }),
+                  std::runtime_error);
+  const auto said = here.run("k", other_body, [] { return 7; });
+  CHECK(said->how == idempotency_outcome::executed);
+  CHECK(said->attempt == 2);
+}
+
+TEST_CASE("A claim whose reply was lost is the same attempt when it is asked for again") {
+  two_clients c;
+  const payments here(c.one, "payments", at_once);
+  int lost = 0;
+  c.one.inject(memory::faults([&](const memory::request& r) {
+    return r.done && lost < 4 && ++lost % 2 == 1 ? memory::fault::lose_reply()
+                                                 : memory::fault::none();
+  }));
+  int executed = 0;
+  const auto said = here.run("k", body, [&] { return ++executed; });
+  CHECK(said->attempt == 1);
+  CHECK(executed == 1);
+  CHECK(lost == 4);  // the reply to the answer too, which was given again
+
+  // The control: another owner each time is another attempt, which waits for the first.
+  const auto store_ = c.two.object_named(store::object_kind::idempotency, "payments");
+  using state = store::idempotency_claim::state;
+  const auto ask = [&] {
+    return c.two.idempotency_claim(store_, "n", body, store::unique_id::fresh(), 3s, {})->what;
+  };
+  CHECK(ask() == state::claimed);
+  CHECK(ask() == state::busy);
+}
+
+TEST_CASE("A caller waits for the run of another process as long as it is told to") {
+  memory::client engine;
+  const payments here(engine, "payments", {.wait = 20s});
+  auto first = here.claim("k", body).value();
+  std::atomic<int> response{0};
+  std::thread joiner([&] { response = here.run("k", body, [] { return 8; })->response; });
+  CHECK(payments(engine, "payments", {.wait = 5ms}).run("k", body, [] { return 8; }).conflicted());
+  interlock::inplace_stop_source stop;
+  stop.request_stop();
+  CHECK(here.run(
+                "k", body, [] { return 8; }, {}, stop.get_token())
+            .error()
+            .code == errc::cancelled);
+  CHECK(first.run->heartbeat().applied());
+  CHECK(first.run->complete(7).applied());
+  joiner.join();
+  CHECK(response == 7);
+  const auto waits = [&]() -> interlock::task<int> {
+    auto said = co_await here.async_claim("k", body);
+    co_return said->known->response;
+  };
+  CHECK(interlock::sync_wait(waits()) == 7);
+}
+
+TEST_CASE("An answer that does not decode is refused and a run with an unknown end is in doubt") {
+  two_clients c;
+  CHECK(memory::idempotency_store<std::string>(c.one, "p")
+            .run("k", body, [] { return std::string("seven"); })
+            .applied());
+  CHECK(payments(c.two, "p").run("k", body, [] { return 7; }).error().code == errc::bad_value);
+  CHECK(payments(c.two, "p").run("", body, [] { return 7; }).error().code == errc::bad_argument);
+  CHECK(payments(c.two, "p", {.lease = 1ms}).run("x", body, [] { return 7; }).refused());
+
+  memory::client lossy = c.one.beside({.timeout = 20ms});
+  lossy.inject(memory::faults([](const memory::request& r) {
+    return r.operation == "idempotency_store.complete" && r.done ? memory::fault::lose_reply()
+                                                                 : memory::fault::none();
+  }));
+  CHECK(payments(lossy, "p").run("u", body, [] { return 7; }).unknown());
+  CHECK(payments(c.two, "p").run("u", body, [] { return 8; })->response == 7);
+}
+
+TEST_CASE("Of the callers of a key that overlap in a process one asks the engine") {
+  memory::client engine;
+  std::atomic<int> claims{0};
+  engine.inject(memory::faults([&](const memory::request& r) {
+    if (r.operation == "idempotency_store.claim" && !r.done) ++claims;
+    return memory::fault::none();
+  }));
+  cache here{payments(engine, "payments")};
+  std::atomic<int> executed{0};
+  std::atomic<int> inside{0};
+  std::atomic<int> sum{0};
+  support::run_threads(8, [&](std::size_t) {
+    ++inside;
+    sum += here.run("k", body,
+                    [&] {
+                      (void)support::eventually([&] { return inside == 8; });
+                      ++executed;
+                      return 7;
+                    })
+               ->response;
+  });
+  CHECK(executed == 1);
+  CHECK(sum == 56);
+  CHECK(claims == 1);
+}
+
+TEST_CASE("A repetition of what this process has answered needs no request") {
+  memory::client engine;
+  cache here{payments(engine, "payments")};
+  CHECK(here.run("k", body, [] { return 7; })->how == idempotency_outcome::executed);
+  const auto asked = engine.requests();
+  CHECK(here.run("k", body, [] { return 8; })->response == 7);
+  CHECK(here.run("k", other_body, [] { return 8; }).conflict().why ==
+        idempotency_outcome::payload_mismatch);
+  CHECK(engine.requests() == asked);
+  here.evict("k");
+  CHECK(here.run("k", body, [] { return 8; })->how == idempotency_outcome::replayed);
+  CHECK(engine.requests() == asked + 1);
+}
+
+TEST_CASE("Of the callers of a key in all processes one executes") {
+  memory::client engine;
+  cache here{payments(engine, "payments")};
+  cache there{payments(engine.beside(), "payments")};
+  std::atomic<int> executed{0};
+  support::run_threads(8, [&](std::size_t i) {
+    for (int k = 0; k < 50; ++k) {
+      std::string key = "k";
+      key += std::to_string(k);
+      (void)(i % 2 == 0 ? here : there).run(key, body, [&] { return ++executed; });
+    }
+  });
+  CHECK(executed == 50);
+
+  CHECK_THROWS_AS(here.run("new", body, []() -> int { throw std::runtime_error("no"); }),
+                  std::runtime_error);
+  CHECK(there.run("new", other_body, [] { return 1; }).applied());
+  engine.lose_history();
+  CHECK(here.run("later", body, [] { return 1; }).error().code == errc::history_lost);
+}
