@@ -4,6 +4,7 @@
 // interlock/redis/detail/caller.hpp - the way of a request: its command, the server's answer, the
 // outcome. What the protocols of basic_client stand on.
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstddef>
@@ -106,7 +107,7 @@ struct script_call {
       : lua(of),
         count(keys.size() + (by.call.id ? 1 : 0)),
         sequence(by.call.id.sequence),
-        keep(retention.count()) {
+        keep(std::max<milliseconds::rep>(retention.count(), 1)) {
     parts.add("EVALSHA");
     parts.add(of.sha);
     parts.add(count);

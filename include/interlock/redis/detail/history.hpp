@@ -8,6 +8,7 @@
 // looks: one that is not above what was acknowledged before shows that the server came back with
 // an older state, by a snapshot or as a replica that was behind.
 
+#include <algorithm>
 #include <array>
 #include <chrono>
 #include <cstdint>
@@ -31,7 +32,7 @@ public:
       : incarnation_key_("{" + prefix + "}:incarnation"),
         schema_key_("{" + prefix + "}:schema"),
         beat_key_("{" + prefix + "}:beat:" + store::unique_id::fresh().text()),
-        retention_(retention) {}
+        retention_(std::max(retention, std::chrono::milliseconds(1))) {}
 
   [[nodiscard]] const std::string& incarnation_key() const noexcept { return incarnation_key_; }
   [[nodiscard]] const std::string& schema_key() const noexcept { return schema_key_; }

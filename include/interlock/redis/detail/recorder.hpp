@@ -20,8 +20,8 @@ public:
 
   // Effects: the next command is appended to `request`; its outcome means nothing.
   void record(std::string& request) noexcept { request_ = &request; }
-  // Effects: the next command gets this answer. Another one, such as the script in place of its
-  //          hash, or a read that was not answered, is sent by itself.
+  // Effects: the next command gets this answer, as often as it is tried if there is none; another
+  //          one, the script in place of its hash, is sent by itself.
   void replay(reply answer) {
     request_ = nullptr;
     answer_.emplace(std::move(answer));
@@ -34,6 +34,11 @@ public:
       return reply(value::not_sent({}, errc::cancelled));
     }
     if (!answer_) return executor_.execute(command, deadline, writes);
+    const std::string why(answer_->text());
+    if (answer_->kind() == value_kind::not_sent) return reply(value::not_sent(why, answer_->code()));
+    if (answer_->kind() == value_kind::unanswered) {
+      return reply(value::unanswered(why, answer_->code()));
+    }
     reply answer = *std::move(answer_);
     answer_.reset();
     return answer;
