@@ -21,24 +21,26 @@ int main() {
   const testing::temporary_folder folder;
   const std::string authority = folder.path() + "/cert.pem";
   const std::string key = folder.path() + "/key.pem";
-  const std::string make = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost "
-                           "-addext subjectAltName=DNS:localhost -keyout '" +
-                           key + "' -out '" + authority + "' 2>/dev/null";
+  const std::string make =
+      "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost "
+      "-addext subjectAltName=DNS:localhost -keyout '" +
+      key + "' -out '" + authority + "' 2>/dev/null";
   if (!testing::throwaway_redis::available() || std::system(make.c_str()) != 0) {
     std::puts("skipped: no redis-server, or no openssl");
     return 77;
   }
+  const std::string port = std::to_string(testing::server_detail::free_port());
   const testing::throwaway_redis throwaway(
-      {.settings = {"tls-port 16999", "tls-cert-file " + authority, "tls-key-file " + key,
+      {.settings = {"tls-port " + port, "tls-cert-file " + authority, "tls-key-file " + key,
                     "tls-ca-cert-file " + authority, "tls-auth-clients no"}});
-  const std::string url = "rediss://localhost:16999";
+  const std::string url = "rediss://localhost:" + port;
 
   redis::client server(url, {}, {.secure = redis::tls({.authority = authority})});
   const auto hits = server.object_named(store::object_kind::counter, "hits");
   const auto now = server.counter_add(hits, 5, {});
   bool refused = false;
   try {
-    const redis::client other("rediss://127.0.0.1:16999", {},
+    const redis::client other("rediss://127.0.0.1:" + port, {},
                               {.secure = redis::tls({.authority = authority})});
   } catch (const store::failure& why) {
     std::fprintf(stderr, "%s\n", why.what());

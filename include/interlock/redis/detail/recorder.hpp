@@ -35,7 +35,8 @@ public:
     }
     if (!answer_) return executor_.execute(command, deadline, writes);
     const std::string why(answer_->text());
-    if (answer_->kind() == value_kind::not_sent) return reply(value::not_sent(why, answer_->code()));
+    if (answer_->kind() == value_kind::not_sent)
+      return reply(value::not_sent(why, answer_->code()));
     if (answer_->kind() == value_kind::unanswered) {
       return reply(value::unanswered(why, answer_->code()));
     }
