@@ -64,13 +64,25 @@ public:
   [[nodiscard]] sqlite3* raw() const noexcept { return db_; }
 
   // Effects: waits for locks end then.
-  void give_until(call_deadline::time_point then) noexcept {
-    until_ = then;
-    tries_ = 0;
-  }
+  void give_until(call_deadline::time_point then) noexcept { until_ = then; }
   [[nodiscard]] call_deadline::time_point until() const noexcept { return until_; }
-  // Returns: whether another process was waited for since the last look.
-  [[nodiscard]] bool met_others() noexcept { return std::exchange(met_others_, false); }
+  // Who polls for the file seldom finds it free, if another writes without a pause and flushes the
+  // disk each time. So a writer leaves it alone now and then: for 1 ms after 50 ms if its writes
+  // are flushed; for 2 ms after 20 ms if another process was met in the last second.
+  void before_write(call_deadline::time_point begun) noexcept {
+    using std::chrono::milliseconds;
+    const bool met = begun < met_others_ + std::chrono::seconds(1);
+    polite_ = met || flushes;
+    if (!polite_) return;
+    if (begun > wrote_ + milliseconds(1)) stretch_ = begun;  // it was left alone
+    if (begun < stretch_ + milliseconds(met ? 20 : 50)) return;
+    sqlite3_sleep(met ? 2 : 1);
+    stretch_ = call_deadline::clock::now();
+  }
+  void after_write() noexcept {
+    if (polite_) wrote_ = call_deadline::clock::now();
+  }
+  bool flushes = false;  // each commit flushes the disk: written by who sets the connection up
 
   [[nodiscard]] sqlite3_stmt* prepared(sql which) {
     sqlite3_stmt*& place = prepared_[static_cast<std::size_t>(which)];
@@ -114,11 +126,10 @@ public:
   // Effects: sleeps a little, since another holds the file. Returns: false if the deadline passed.
   bool pause() noexcept {
     using std::chrono::milliseconds;
-    met_others_ = true;
     const auto now = call_deadline::clock::now();
+    met_others_ = now;
     if (now >= until_) return false;
-    const std::uint64_t most = std::min<std::uint64_t>(2 + tries_ / 4, 10);
-    ++tries_;
+    constexpr std::uint64_t most = 4;
     const auto step = milliseconds(1 + store::detail::splitmix::of_this_thread().next() % most);
     const auto left = std::chrono::ceil<milliseconds>(until_ - now);
     sqlite3_sleep(static_cast<int>(std::min(step, left).count()));
@@ -156,8 +167,10 @@ private:
   const sql_texts* texts_;
   sqlite3* db_ = nullptr;
   call_deadline::time_point until_{};
-  std::uint64_t tries_ = 0;
-  bool met_others_ = false;
+  call_deadline::time_point met_others_{};  // when a lock of theirs was waited for last
+  call_deadline::time_point stretch_{};     // since when it writes without a pause
+  call_deadline::time_point wrote_{};       // when the last write ended
+  bool polite_ = false;                     // whether these are kept
   unsigned made_in_ = fork_generation();
   std::array<sqlite3_stmt*, static_cast<std::size_t>(sql::count)> prepared_{};
   std::vector<user_statement> of_users_;  // the one that was used last is last

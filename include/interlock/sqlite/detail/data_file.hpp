@@ -96,6 +96,7 @@ inline bool data_file::set_up(connection& on) const {
   std::string wanted = "PRAGMA synchronous=";
   wanted += levels[static_cast<std::size_t>(how_.synchronous)];
   on.execute(wanted);
+  on.flushes = !memory && how_.synchronous >= synchronous::full;
   if (!how_.on_connect.empty()) {
     on.execute(how_.on_connect);
     on.handle_busy();

@@ -136,6 +136,7 @@ public:
     writing& operator=(const writing&) = delete;
     ~writing() {
       if (of_->writer_ != nullptr && of_->writer_->in_transaction()) of_->writer_.reset();
+      if (of_->writer_ != nullptr) of_->writer_->after_write();
       of_->turn_.leave();
     }
 
@@ -206,6 +207,7 @@ private:
       }
     }
     writer_->give_until(deadline.at());
+    writer_->before_write(deadline.begun());
   }
 
   // Throws: store::failure.
