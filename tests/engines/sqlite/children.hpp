@@ -63,6 +63,8 @@ public:
     ::kill(id_, SIGKILL);
     static_cast<void>(status());
   }
+  void stop() const { ::kill(id_, SIGSTOP); }
+  void go_on() const { ::kill(id_, SIGCONT); }
   // Returns: whether f came to its end.
   [[nodiscard]] bool ended_well() {
     const int how = status();
