@@ -133,6 +133,21 @@ public:
                 given.bytes(queue.name()).key(key).value(payload));
   }
 
+  // Effects: the take of this item ends, its item leaves the queue. If the take is another's by
+  // now,
+  //          the transaction is refused (lease_lost) and nothing is done.
+  template <class Queue>
+  void finish(const Queue& queue, std::string_view key, const store::unique_id& owner,
+              std::uint64_t attempt) {
+    const auto by = asks("transaction.finish", queue);
+    detail::parameters given;
+    given.bytes(queue.name()).key(key).id(owner).number(attempt);
+    if (PQntuples(link_.run(by, detail::statement::queue_finish, given).get()) == 0) {
+      link_.fail(by, store::errc::lease_lost, "the item was given to another",
+                 "drop it: the other one does it; or take with a longer lease");
+    }
+  }
+
   // Effects: runs a statement of yours; $1, $2 and so on are the parameters: numbers, text,
   //          std::optional of those, bytes as std::span<const std::byte>. A statement that fails
   //          ends the transaction, refused with what the server said.

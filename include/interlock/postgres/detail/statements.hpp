@@ -205,9 +205,9 @@ inline constexpr std::array<statement_text, statement_count> statement_texts{{
      "else i.print = excluded.print and (i.owner = excluded.owner or i.until <= "
      "clock_timestamp()) end returning attempt"},
     {"",
-     "select print, done, response, greatest(0, ceil(extract(epoch from until - "
-     "clock_timestamp()) * 1000))::int8, owner is null or (done and expires <= "
-     "clock_timestamp()) from @idempotency where name = $1 and key = $2"},
+     "select print, done, response, greatest(0, ceil(extract(epoch from until - clock_timestamp()) "
+     "* 1000))::int8, case when done then expires <= clock_timestamp() else owner is null end from "
+     "@idempotency where name = $1 and key = $2"},
     {"", "select key, sequence, attempt, tries, payload, next_in from @queue_take($1, $2, $3, $4)"},
     {"",
      "select key, sequence, attempt, tries, payload from @queue_aside where name = $1 order by "
