@@ -64,6 +64,7 @@ NO_CONTRACT = {
     "store/boot_clock.hpp": "a clock, stated sentence by sentence",
     "store/lease_guard.hpp": "what the mutexes of stores give: their contracts are its own",
     "store/lock_options.hpp": "the names of options",
+    "store/queue_options.hpp": "the names of options and results",
     "store/idempotency_options.hpp": "the names of options and results",
     "sqlite/settings.hpp": "the names of options",
     "version.hpp": "macros only, read by CMake too",
