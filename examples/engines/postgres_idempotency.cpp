@@ -2,27 +2,17 @@
 // A payment that is asked for twice and made once: key, effect and answer in one transaction.
 // Prints: 30, 30, 30 in all
 
+#include <interlock/postgres/idempotency_store.hpp>
 #include <interlock/postgres/run_in_transaction.hpp>
 #include <interlock/testing/throwaway_postgres.hpp>
 
+#include <cstdint>
 #include <cstdio>
 #include <string>
-#include <string_view>
 
 namespace postgres = interlock::postgres;
 using interlock::fingerprint_of;
 using interlock::testing::throwaway_postgres;
-
-namespace {
-
-// The payments of a shop: what an idempotency_store is to run_in_transaction.
-struct store_of_keys {
-  postgres::client of;
-  [[nodiscard]] std::string_view name() const { return "payments"; }
-  [[nodiscard]] const postgres::client& client() const { return of; }
-};
-
-}  // namespace
 
 int main() {
   if (!throwaway_postgres::available()) {
@@ -31,7 +21,7 @@ int main() {
   }
   const throwaway_postgres server;
   postgres::client db(server.url());
-  const store_of_keys payments{db};
+  const postgres::idempotency_store<std::int64_t> payments(db, "payments");
   const postgres::counter sales(db, "sales");
   const std::string request = "30 for a book";
 
