@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: BSL-1.0
+// redis::client with servers that load, kill, lose replies or have replicas that do not follow.
+
+#include <interlock/redis/client.hpp>
+#include <interlock/redis/counter.hpp>
+#include <interlock/testing/lossy_proxy.hpp>
+#include <interlock/testing/throwaway_redis.hpp>
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "support/catch.hpp"
+#include "support/servers.hpp"
+
+namespace redis = interlock::redis;
+namespace store = interlock::store;
+using interlock::testing::lossy_proxy;
+using interlock::testing::throwaway_redis;
+using namespace std::chrono_literals;
+using store::errc;
+using store::operation_id;
+
+namespace {
+
+bool soon(const std::function<bool()>& come_true) {
+  const auto deadline = std::chrono::steady_clock::now() + 20s;
+  while (std::chrono::steady_clock::now() < deadline) {
+    if (come_true()) return true;
+    std::this_thread::sleep_for(5ms);
+  }
+  return false;
+}
+
+}  // namespace
+
+TEST_CASE(
+    "redis::settings: a write that too few replicas have is unknown, and exact under its id") {
+  if (!support::need_redis()) return;
+  const throwaway_redis primary({.tcp = true});
+  throwaway_redis replica(
+      {.settings = {"replicaof 127.0.0.1 " + std::to_string(primary.where().port)}});
+  REQUIRE(soon([&] {
+    return replica.command({"INFO", "replication"}).find("master_link_status:up") !=
+           std::string::npos;
+  }));
+  redis::client c(primary.url(), {}, {.replicas = 1});
+  redis::counter hits(c, "hits");
+  REQUIRE(soon([&] { return hits.add(0).applied(); }));
+  CHECK(hits.add(1).value() == 1);
+  CHECK(replica.command({"GET", "{interlock}:counter:hits"}) == "$1\r\n1\r\n");
+  const auto id = operation_id::fresh();
+  CHECK(hits.add(1, {.id = operation_id::fresh()}).value() == 2);
+
+  replica.pause();
+  const auto doubtful = hits.add(5, {id, 150ms});
+  CHECK(hits.load().value() == 7);  // the primary has it
+  // The control: a client that does not wait takes it for done.
+  redis::client naive(primary.url());
+  CHECK(redis::counter(naive, "hits").add(0, {{}, 150ms}).applied());
+  replica.resume();
+  REQUIRE(doubtful.unknown());
+  CHECK(doubtful.error().detail.find("replicas") != std::string::npos);
+  CHECK(soon([&] { return hits.add(5, {.id = id}).applied(); }));
+  CHECK(hits.load().value() == 7);
+  CHECK(c.probed().settings.back().value == "1");
+}
+
+TEST_CASE("redis::client: a server that loads its data is busy, not empty") {
+  if (!support::need_redis()) return;
+  throwaway_redis server(
+      {.settings = {"key-load-delay 1500", "loading-process-events-interval-bytes 1024"}});
+  redis::client c(server.url());
+  redis::counter hits(c, "hits");
+  REQUIRE(hits.add(7).applied());
+  for (int i = 0; i < 400; ++i) server.command({"SET", "k" + std::to_string(i), "v"});
+  server.command({"SAVE"});
+  server.crash();
+  std::thread starting([&] { server.restart(); });
+  bool busy = false;
+  bool wrong = false;
+  const bool answered = soon([&] {
+    const auto now = hits.load();
+    busy = busy || (now.refused() && now.error().code == errc::busy);
+    wrong = wrong || (now.applied() && *now != 7);
+    return now.applied();
+  });
+  starting.join();
+  CHECK(answered);
+  CHECK(busy);
+  CHECK_FALSE(wrong);
+}
+
+TEST_CASE("redis::client: what a server says is told from what may have been done") {
+  using redis::detail::meaning_of;
+  const auto killed = meaning_of(
+      "ERR Error running script (call to f_1): @user_script:1: Script killed by user with SCRIPT "
+      "KILL...",
+      true);
+  CHECK(killed.code == errc::killed);
+  CHECK(killed.without_effect);
+  CHECK(meaning_of("NOREPLICAS Not enough good replicas to write.", true).without_effect);
+  CHECK(meaning_of("UNKILLABLE Sorry the script already executed write commands", true).code ==
+        errc::busy);
+  CHECK(meaning_of("MOVED 3999 127.0.0.1:6381", false).code == errc::bad_address);
+  // An error that nobody has thought of: a command was not done, a script may be half done.
+  CHECK(meaning_of("ERR unheard of", false).without_effect);
+  CHECK_FALSE(meaning_of("ERR unheard of", true).without_effect);
+}
+
+TEST_CASE("redis::client: lost requests and replies are unknown, and ids make them exact") {
+  if (!support::need_redis()) return;
+  const throwaway_redis server;
+  lossy_proxy proxy(server.where(),
+                    {.drop_request = 0.02, .drop_reply = 0.02, .seed = 5, .spared = 30});
+  redis::client direct(server.url());
+  redis::client c(server.url(proxy.where()), {.connections = 2});
+  redis::counter exact(c, "exact");
+  redis::counter naive(c, "naive");
+  constexpr std::int64_t wanted = 1500;
+  std::int64_t unknown = 0;
+  std::int64_t acknowledged = 0;
+  bool right = true;
+  for (std::int64_t i = 0; i < wanted; ++i) {
+    const auto id = operation_id::fresh();
+    bool first = true;
+    right = right && soon([&] {
+              const auto now = exact.add(1, {.id = id});
+              if (first && now.unknown()) ++unknown;
+              first = false;
+              return now.applied();
+            });
+    right = right && soon([&] { return naive.add(1).applied(); });
+    ++acknowledged;
+  }
+  CHECK(right);
+  CHECK(unknown > 0);
+  CHECK(redis::counter(direct, "exact").load().value() == acknowledged);
+  CHECK(redis::counter(direct, "naive").load().value() > acknowledged);  // the control
+}
