@@ -114,15 +114,47 @@ public:
     return step("transaction.load", from,
                 [&](const detail::request& by) { return detail::load_counter(*on_, by).value(); });
   }
-  // Returns: the value after; or a conflict with the state, if it would pass a bound: then nothing
-  //          was added, and the transaction goes on.
-  [[nodiscard("a conflict has changed nothing")]] store::outcome<std::int64_t, store::bounded_state>
-  add(const store::basic_bounded_counter<client>& to, std::int64_t n) {
+  // Effects: adds n, if that passes no bound. Returns: the value after; none if it would.
+  [[nodiscard("none: nothing was added")]] std::optional<std::int64_t> add(
+      const store::basic_bounded_counter<client>& to, std::int64_t n) {
     return step("transaction.add", to, [&](const detail::request& by) {
       auto sum = detail::add_to_bounded(*on_, by, n);
       if (sum.refused()) throw store::refusal(sum.error());
-      return sum;
+      return sum ? std::optional<std::int64_t>(*sum) : std::nullopt;
     });
+  }
+
+  // Effects: pushes an item for the key. Queue: a serial_queue. Returns: its number in its key.
+  template <class Queue, class T>
+  requires store::encodable<T> std::uint64_t push(const Queue& queue, std::string_view key,
+                                                  const T& item) {
+    const std::string payload = store::codec<T>::encode(item);
+    return step(
+        "transaction.push", queue,
+        [&](const detail::request& by) {
+          by.require_size(payload.size(), data_->options().max_value_bytes);
+          return detail::push_item(*on_, by, payload).value();
+        },
+        key);
+  }
+  // Effects: the take of this item ends, and it leaves the queue. If it is another's by now, the
+  //          transaction is refused (lease_lost) and nothing is done.
+  template <class Queue>
+  void finish(const Queue& queue, std::string_view key, const store::unique_id& owner,
+              std::uint64_t attempt) {
+    step(
+        "transaction.finish", queue,
+        [&](const detail::request& by) {
+          if (detail::finish_item(*on_, by, detail::id_bytes(owner), attempt)) return true;
+          throw by.refuse(store::errc::lease_lost, "the item was given to another",
+                          "drop it: the other one does it; or take with a longer lease");
+        },
+        key);
+  }
+  // Effects: the same, for an item that was taken from the queue.
+  template <class Queue>
+  void finish(const Queue& queue, const typename Queue::item& taken) {
+    finish(queue, taken.key(), taken.owner(), taken.attempt());
   }
 
   // Effects: runs one statement on your own tables; '?' stand for the values: numbers, text, bytes
@@ -271,26 +303,41 @@ struct transaction_access {
   }
 };
 
+// What a body's result becomes: nothing, of a body that returns none.
+template <class F>
+using body_result =
+    std::conditional_t<std::is_void_v<std::invoke_result_t<F&, transaction&>>, store::nothing,
+                       std::decay_t<std::invoke_result_t<F&, transaction&>>>;
+
+// An answer as it is kept.
+template <class R>
+[[nodiscard]] std::string kept_form(const R& answer) {
+  if constexpr (std::is_same_v<R, store::nothing>) {
+    return {};
+  } else {
+    return store::codec<R>::encode(answer);
+  }
+}
+template <class R>
+[[nodiscard]] std::optional<R> kept_answer(std::string_view bytes) {
+  if constexpr (std::is_same_v<R, store::nothing>) {
+    return store::nothing{};
+  } else {
+    return store::codec<R>::decode(bytes);
+  }
+}
+
 // Returns: body's answer, kept as bytes under the id: once, whoever asks again.
 template <class R, class F>
 store::outcome<R> once_as_bytes(database& data, connection& on, const request& by, F& body) {
   using bytes = store::outcome<std::string>;
   bytes kept = once<bytes>(on, by, data.now(), data.options().retention, [&]() -> bytes {
-    const R answer = transaction_access::run<R>(data, on, by, body);
-    if constexpr (std::is_same_v<R, store::nothing>) {
-      return std::string();
-    } else {
-      return std::string(store::codec<R>::encode(answer));
-    }
+    return kept_form(transaction_access::run<R>(data, on, by, body));
   });
   if (!kept) return std::move(kept).template without_answer<R>();
-  if constexpr (std::is_same_v<R, store::nothing>) {
-    return store::nothing{};
-  } else {
-    if (std::optional<R> answer = store::codec<R>::decode(*kept)) return *std::move(answer);
-    throw by.refuse(store::errc::bad_value, "the answer that was kept does not decode",
-                    "ask with the type that was asked for first");
-  }
+  if (std::optional<R> answer = kept_answer<R>(*kept)) return *std::move(answer);
+  throw by.refuse(store::errc::bad_value, "the answer that was kept does not decode",
+                  "ask with the type that was asked for first");
 }
 
 }  // namespace detail
@@ -300,8 +347,7 @@ store::outcome<R> once_as_bytes(database& data, connection& on, const request& b
 // Returns: what body returned. Throws: what body throws.
 template <class F>
 auto atomically(client db, F&& body, const store::transaction_options& options = {}) {
-  using answer = std::invoke_result_t<F&, transaction&>;
-  using R = std::conditional_t<std::is_void_v<answer>, store::nothing, std::decay_t<answer>>;
+  using R = detail::body_result<F>;
   detail::database& data = detail::client_access::data(db);
   return detail::transaction_access::attempt<store::outcome<R>>(
       data, "transaction.commit", {}, options,

@@ -3,10 +3,13 @@
 
 #include <interlock/sqlite/bounded_counter.hpp>
 #include <interlock/sqlite/counter.hpp>
+#include <interlock/sqlite/idempotency_store.hpp>
+#include <interlock/sqlite/run_in_transaction.hpp>
 #include <interlock/sqlite/transaction.hpp>
 #include <interlock/sqlite/versioned.hpp>
 #include <interlock/testing/temporary_folder.hpp>
 
+#include <atomic>
 #include <barrier>
 #include <chrono>
 #include <cstdint>
@@ -15,6 +18,7 @@
 #include <string>
 #include <vector>
 
+#include "engines/sqlite/children.hpp"
 #include "support/catch.hpp"
 #include "support/threads.hpp"
 
@@ -84,9 +88,8 @@ TEST_CASE("All that a transaction of SQLite does is done or none of it") {
   SECTION("a bound in the way is told and the rest goes on") {
     const bounded stock(b.db, "stock", {.value = 1, .low = 0, .high = 5});
     sqlite::atomically(b.db, [&](sqlite::transaction& t) {
-      CHECK(t.add(stock, -1).value() == 0);
-      const auto empty = t.add(stock, -1);
-      CHECK((empty.conflicted() && empty.conflict().value == 0));
+      CHECK(t.add(stock, -1) == 0);
+      CHECK(!t.add(stock, -1));
       t.add(b.sold, 1);
     }).value();
     CHECK(stock.load().value() == 0);
@@ -237,4 +240,82 @@ TEST_CASE("A transaction of SQLite that takes too long is undone and refused") {
   REQUIRE(endless.refused());
   CHECK(endless.error().code == store::errc::timed_out);
   CHECK(b.sold.load().value() == 0);
+}
+
+TEST_CASE("A key that is run in a transaction of SQLite has its effect once") {
+  bank b;
+  const sqlite::idempotency_store<std::int64_t> payments(b.db, "payments");
+  const interlock::fingerprint print{1};
+  const auto sell = [&](sqlite::transaction& t) { return t.add(b.sold, 30); };
+  support::run_threads(8, [&](std::size_t) {
+    for (int i = 0; i < 5; ++i) {
+      const auto paid =
+          sqlite::run_in_transaction(b.db, payments, "order-" + std::to_string(i), print, sell);
+      if (!paid || *paid > 150) throw std::runtime_error("not paid");
+    }
+  });
+  CHECK(b.sold.load().value() == 150);
+
+  SECTION("a body that throws leaves the key free") {
+    const auto fails = [&](sqlite::transaction& t) -> std::int64_t {
+      t.add(b.sold, 1000);
+      throw std::runtime_error("no");
+    };
+    CHECK_THROWS_AS(sqlite::run_in_transaction(b.db, payments, "new", print, fails),
+                    std::runtime_error);
+    CHECK(sqlite::run_in_transaction(b.db, payments, "new", print, sell).value() == 180);
+  }
+  SECTION("it is the store's key: a claim finds the answer, and a lease is a conflict") {
+    CHECK(payments.claim("order-0", print).value().known->response <= 150);
+    const auto held = payments.claim("held", print).value();
+    const auto paid = sqlite::run_in_transaction(b.db, payments, "held", print, sell);
+    REQUIRE(paid.conflicted());
+    CHECK(paid.conflict().what == store::idempotency_claim::state::busy);
+    CHECK(b.sold.load().value() == 150);
+  }
+}
+
+TEST_CASE("A key of SQLite that is known with another fingerprint runs nothing") {
+  bank b;
+  const sqlite::idempotency_store<std::int64_t> payments(b.db, "payments");
+  const auto sell = [&](sqlite::transaction& t) { t.add(b.sold, 30); };
+  const auto run = [&](std::uint64_t print) {
+    return sqlite::run_in_transaction(b.db, payments, "k", interlock::fingerprint{print}, sell);
+  };
+  CHECK(run(1).applied());
+  CHECK(run(2).conflict().what == store::idempotency_claim::state::mismatch);
+  CHECK(run(1).applied());
+  CHECK(b.sold.load().value() == 30);
+}
+
+TEST_CASE("A process that is killed in a run leaves the key of SQLite free or its effect done") {
+  const temporary_folder place;
+  const std::string file = place.path() + "/data.db";
+  const sqlite::settings quick{.synchronous = sqlite::synchronous::normal};
+  const auto pay = [&](sqlite::client& db, int order, auto during) {
+    const sqlite::idempotency_store<std::int64_t> payments(db, "payments");
+    const counter sold(db, "sold");
+    sqlite::run_in_transaction(db, payments, std::to_string(order), interlock::fingerprint{1},
+                               [&](sqlite::transaction& t) {
+                                 t.add(sold, 1);
+                                 during();
+                               })
+        .value();
+  };
+  constexpr int rounds = 10;
+  for (int i = 0; i < rounds; ++i) {
+    const support::shared_with_children<std::atomic<int>> paid;
+    support::child_process child([&] {
+      sqlite::client db(file, {}, quick);
+      pay(db, 2 * i, [] {});
+      pay(db, 2 * i + 1, [&] { ++*paid; });
+      ++*paid;
+      for (;;) ::usleep(1000);
+    });
+    REQUIRE(support::comes_true([&] { return paid->load() >= 1 + i % 2; }));
+    child.kill();  // within the second one, or soon after it
+  }
+  sqlite::client db(file, {}, quick);
+  for (int order = 0; order < 2 * rounds; ++order) pay(db, order, [] {});
+  CHECK(counter(db, "sold").load().value() == 2 * rounds);
 }

@@ -50,6 +50,7 @@ inline claim_outcome claim_key(connection& on, const request& by, fingerprint pr
       }
       if (!forgotten && !running) {
         return store::idempotency_claim{.what = state::done,
+                                        .attempt = static_cast<std::uint64_t>(attempt),
                                         .response = std::string(known.bytes(5))};
       }
       const bool ours = running && known.bytes(3) == owner;
