@@ -63,6 +63,7 @@ NO_CONTRACT = {
     "postgres/settings.hpp": "the names of options",
     "store/boot_clock.hpp": "a clock, stated sentence by sentence",
     "store/lease_guard.hpp": "what the mutexes of stores give: their contracts are its own",
+    "store/concepts.hpp": "concepts, stated sentence by sentence",
     "store/lock_options.hpp": "the names of options",
     "store/queue_options.hpp": "the names of options and results",
     "store/idempotency_options.hpp": "the names of options and results",
