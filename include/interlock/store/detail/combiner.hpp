@@ -7,7 +7,8 @@
 // A lane is the right to have one batch under way; there are as many as batches may be in flight.
 // Who finds a lane free leads: he takes the adds at the head of the line, sends their sum under the
 // next id of the lane's session, and gives each its answer. Then the lane goes to a thread that
-// waits in the line, or to one of the client's where only coroutines wait, or it is free.
+// waits in the line, or to one of the client's where only coroutines wait, or it is free. The
+// answered are woken before that, so that most of them are in the line again for the next batch.
 //
 // A batch holds adds of one sign, so that with base and sum all that lies between fits as well.
 
@@ -211,11 +212,7 @@ outcome<std::int64_t> combiner<Counter>::add(std::int64_t n) {
     if (!mine.lane) return *std::move(mine.answer);
     lock.lock();
   }
-  interlock::detail::waiter* others = nullptr;
-  while (mine.in_line) {
-    wake_unlocked(lock, others);
-    others = lead(lock, *mine.lane);
-  }
+  while (mine.in_line) wake_unlocked(lock, lead(lock, *mine.lane));
   interlock::detail::thread_waiter second;
   const bool settled = mine.settled;
   const std::size_t lane = *mine.lane;
@@ -225,7 +222,6 @@ outcome<std::int64_t> combiner<Counter>::add(std::int64_t n) {
   }
   hand_on(lock, lane);
   if (lock.owns_lock()) lock.unlock();
-  wake(others);
   if (!settled) second.wait();
   return *std::move(mine.answer);
 }
@@ -281,10 +277,8 @@ void combiner<Counter>::answer(const batch& sent, const outcome<std::int64_t>& t
 template <class Counter>
 void combiner<Counter>::lead_alone(std::size_t lane) {
   std::unique_lock lock(mutex_);
-  interlock::detail::waiter* const others = lead(lock, lane);
+  wake_unlocked(lock, lead(lock, lane));
   hand_on(lock, lane);
-  if (lock.owns_lock()) lock.unlock();
-  wake(others);
 }
 
 template <class Counter>
