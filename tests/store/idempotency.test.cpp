@@ -174,9 +174,12 @@ TEST_CASE("A caller waits for the run of another process as long as it is told t
   CHECK(response == 7);
   const auto waits = [&]() -> interlock::task<int> {
     auto said = co_await here.async_claim("k", body);
-    co_return said->known->response;
+    auto fresh = co_await here.async_claim("other", body);
+    auto done = co_await fresh->run->async_complete(1);
+    co_return done.applied() ? said->known->response : 0;
   };
   CHECK(interlock::sync_wait(waits()) == 7);
+  CHECK(here.run("other", body, [] { return 8; })->response == 1);
 }
 
 TEST_CASE("An answer that does not decode is refused and a run with an unknown end is in doubt") {

@@ -224,15 +224,42 @@ TEST_CASE("No item is lost whatever happens to its worker") {
   }
 }
 
-TEST_CASE("Coroutines push and take") {
+TEST_CASE("A worker asks again for the end of an item while it is unknown or refused") {
+  memory::client engine;
+  const queue jobs(engine, "jobs", {.poll = 1ms});
+  for (int n = 0; n < 10; ++n) REQUIRE(jobs.push("k", n).applied());
+  int ends = 0;
+  engine.inject(memory::faults([&](const memory::request& r) {
+    if (r.operation != "serial_queue.finish") return memory::fault::none();
+    if (!r.done) return ++ends % 4 == 1 ? memory::fault::drop() : memory::fault::none();
+    return ends % 4 == 2 ? memory::fault::lose_reply() : memory::fault::none();
+  }));
+  interlock::inplace_stop_source stop;
+  int seen = 0;
+  const auto done = jobs.work(
+      [&](queue::item& item) {
+        seen += item.value() == seen;
+        if (seen == 10) stop.request_stop();
+      },
+      stop.get_token());
+  CHECK(seen == 10);  // none came again
+  CHECK(done.finished + done.unknown == 10);
+  CHECK(done.unknown > 0);  // done, but its answer was lost: that is what is reported
+  engine.inject({});
+  CHECK(jobs.depth()->waiting == 0);
+}
+
+TEST_CASE("Coroutines push, take and finish") {
   memory::client engine;
   const queue jobs(engine, "jobs");
   const auto works = [&]() -> interlock::task<int> {
     auto pushed = co_await jobs.async_push("k", 7);
     auto taken = co_await jobs.async_take();
-    co_return pushed.applied() ? taken->value() : 0;
+    auto done = co_await taken->async_finish();
+    co_return pushed.applied() && done.applied() ? taken->value() : 0;
   };
   CHECK(interlock::sync_wait(works()) == 7);
+  CHECK(jobs.depth()->waiting == 0);
 }
 
 namespace {

@@ -155,6 +155,18 @@ public:
                                                  home_.how_.keep, each);
     });
   }
+  // Effects: asks once, on a thread of the client; no more heartbeats from now on.
+  // Returns: an awaitable of what complete() returns.
+  [[nodiscard("write co_await")]] auto async_complete(const R& response,
+                                                      const call_options& call = {}) {
+    kept_.end();
+    return home_.at_.async(
+        call, [home = home_, key = key_, owner = owner_, attempt = std::exchange(attempt_, 0),
+               bytes = codec<R>::encode(response)](const call_options& c) {
+          return home.client().idempotency_complete(home.object(), key, owner, attempt, bytes,
+                                                    home.how_.keep, c);
+        });
+  }
   // Effects: frees the key. Returns: as complete.
   outcome<nothing> release(const call_options& call = {}) {
     kept_.end();

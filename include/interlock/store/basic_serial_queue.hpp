@@ -134,6 +134,7 @@ private:
         at_.failed(errc::bad_argument, "serial_queue.take", "the options cannot be kept",
                    "give a lease of 10 ms to 24 hours, a poll of 1 ms, one try at least"));
   }
+  static outcome<nothing> finished(item& mine);
   template <class F>
   static void work_on(item& mine, F& f, const work_options& how, work_done& done);
   static std::chrono::milliseconds usual_delay(std::uint64_t tries) {
@@ -184,7 +185,17 @@ public:
     return end(
         at_.client().queue_give_back(at_.object(), is_.key, owner_, is_.attempt, delay, call));
   }
-  // Returns: whether finish or give_back was answered.
+  // Effects: the same as finish, on a thread of the client; no more heartbeats from now on.
+  // Returns: an awaitable of what finish() returns.
+  [[nodiscard("write co_await")]] auto async_finish(const call_options& call = {}) {
+    kept_.end();
+    ended_ = true;
+    return at_.async(call, [at = at_, key = is_.key, owner = owner_,
+                            attempt = is_.attempt](const call_options& c) {
+      return at.client().queue_finish(at.object(), key, owner, attempt, c);
+    });
+  }
+  // Returns: whether the item was ended: by finish or give_back that was answered.
   [[nodiscard]] bool ended() const noexcept { return ended_; }
 
 private:
@@ -240,6 +251,22 @@ auto basic_serial_queue<T, E>::take(const call_options& call) const -> outcome<i
   }
 }
 
+// Returns: what the engine said to the end of the item: asked again while it cannot be asked or
+// does not answer, as long as the item is ours.
+template <encodable T, class E>
+auto basic_serial_queue<T, E>::finished(item& mine) -> outcome<nothing> {
+  using namespace std::chrono_literals;
+  detail::backoff pace(10ms, 1s);
+  outcome<nothing> said = mine.finish();
+  for (int n = 0; n < 10 && !mine.ended() && !mine.lost().stop_requested(); ++n) {
+    detail::pause_until(std::chrono::steady_clock::now() + pace.next());
+    outcome<nothing> again = mine.finish();
+    const bool clear = again.applied() || !said.unknown();
+    if (clear) said = std::move(again);  // else a conflict may be the first one's success
+  }
+  return said;
+}
+
 template <encodable T, class E>
 template <class F>
 void basic_serial_queue<T, E>::work_on(item& mine, F& f, const work_options& how, work_done& done) {
@@ -247,10 +274,7 @@ void basic_serial_queue<T, E>::work_on(item& mine, F& f, const work_options& how
   const auto delay = how.delay ? how.delay(mine.tries()) : usual_delay(mine.tries());
   try {
     f(mine);
-    if (!mine.ended()) said = mine.finish();
-    if (said.unknown()) {  // asked again, a conflict may be the first one's success
-      if (auto again = mine.finish()) said = std::move(again);
-    }
+    if (!mine.ended()) said = finished(mine);
     if (said) ++done.finished;
   } catch (...) {
     ++done.failed;
