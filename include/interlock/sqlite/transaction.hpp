@@ -182,8 +182,8 @@ private:
   // Returns: f(request) for an object of this client.
   template <class Object, class F>
   std::invoke_result_t<F&, const detail::request&> step(const char* operation, const Object& of,
-                                                        F f) {
-    const detail::request by{operation, of.name(), of.object().kind(), *call_};
+                                                        F f, std::string_view key = {}) {
+    const detail::request by{operation, of.name(), of.object().kind(), *call_, key};
     return guarded(by, [&] {
       if (&detail::client_access::data(of.client()) != data_) {
         throw by.refuse(store::errc::bad_argument, "the object belongs to another client",

@@ -25,7 +25,7 @@ using support::shared_with_children;
 
 namespace {
 
-constexpr store::client_options patient{.timeout = std::chrono::seconds(20)};
+const store::client_options patient{.timeout = std::chrono::seconds(20)};
 const sqlite::settings quick{.synchronous = sqlite::synchronous::normal};
 
 sqlite::client::object hits_of(sqlite::client& db) {

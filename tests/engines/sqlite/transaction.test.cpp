@@ -5,6 +5,7 @@
 #include <interlock/sqlite/counter.hpp>
 #include <interlock/sqlite/idempotency_store.hpp>
 #include <interlock/sqlite/run_in_transaction.hpp>
+#include <interlock/sqlite/serial_queue.hpp>
 #include <interlock/sqlite/transaction.hpp>
 #include <interlock/sqlite/versioned.hpp>
 #include <interlock/testing/temporary_folder.hpp>
@@ -318,4 +319,40 @@ TEST_CASE("A process that is killed in a run leaves the key of SQLite free or it
   sqlite::client db(file, {}, quick);
   for (int order = 0; order < 2 * rounds; ++order) pay(db, order, [] {});
   CHECK(counter(db, "sold").load().value() == 2 * rounds);
+}
+
+TEST_CASE("An item that is finished in the transaction of its effect has it once in SQLite") {
+  bank b;
+  const sqlite::serial_queue<int> jobs(b.db, "jobs", {.lease = std::chrono::milliseconds(50)});
+  sqlite::atomically(b.db, [&](sqlite::transaction& t) {
+    CHECK(t.push(jobs, "k", 5) == 1);
+    CHECK(t.push(jobs, "k", 7) == 2);
+  }).value();
+  const auto book = [&](const auto& job) {
+    return sqlite::atomically(b.db, [&](sqlite::transaction& t) {
+      t.add(b.sold, job.value());
+      t.finish(jobs, job);
+    });
+  };
+  // The first worker's take is made without its heartbeat, as if it were stopped.
+  const store::unique_id stopped = store::unique_id::fresh();
+  const auto first =
+      b.db.queue_take(jobs.object(), stopped, std::chrono::milliseconds(20), 10, {}).value();
+  REQUIRE(support::comes_true([&] {
+    const auto job = jobs.take();
+    return job && book(*job).applied();
+  }));
+  const auto late = sqlite::atomically(b.db, [&](sqlite::transaction& t) {
+    t.add(b.sold, 5);
+    t.finish(jobs, first.key, stopped, first.attempt);
+  });
+  REQUIRE(late.refused());
+  CHECK(late.error().code == store::errc::lease_lost);
+  CHECK(b.sold.load().value() == 5);
+  const auto second = jobs.take().value();
+  CHECK(second.value() == 7);
+  CHECK(book(second).applied());
+  CHECK(book(second).refused());
+  CHECK(b.sold.load().value() == 12);
+  CHECK(jobs.depth().value().waiting == 0);
 }
