@@ -286,7 +286,7 @@ TEST_CASE("A row never goes back to an older version whoever writes it and when"
   bool control_lost = false;
   for (int round = 0; round < 20; ++round) {
     std::shuffle(order.begin(), order.end(), random);
-    const std::string key = "k" + std::string(1, char('a' + round));
+    const std::string key(1, static_cast<char>('a' + round));
     std::uint64_t naive = 0;
     for (const std::uint64_t n : order) {
       static_cast<void>(here.put_if_newer(key, {0, n}, static_cast<int>(n)));
