@@ -4,6 +4,8 @@
 // PQexecPrepared on statements that are prepared once.
 
 #include <interlock/postgres/counter.hpp>
+#include <interlock/postgres/idempotency_store.hpp>
+#include <interlock/postgres/run_in_transaction.hpp>
 #include <interlock/postgres/versioned.hpp>
 #include <interlock/testing/throwaway_postgres.hpp>
 
@@ -30,13 +32,18 @@ const throwaway_postgres& server() {
 }
 
 struct place {
+  static const throwaway_postgres& where() { return server(); }
   static postgres::client make() { return postgres::client(server().conninfo()); }
 };
 
+const throwaway_postgres& durable_server() {
+  static const throwaway_postgres one;
+  return one;
+}
 struct durable_place {
+  static const throwaway_postgres& where() { return durable_server(); }
   static postgres::client make() {
-    static const throwaway_postgres one;
-    return postgres::client(one.conninfo(), {.connections = 64});
+    return postgres::client(durable_server().conninfo(), {.connections = 64});
   }
 };
 
@@ -44,12 +51,15 @@ class raw_connection {
 public:
   using rows = std::unique_ptr<PGresult, void (*)(PGresult*)>;
 
-  raw_connection() {
+  explicit raw_connection(const throwaway_postgres& to = server())
+      : pg_(PQconnectdb(to.conninfo().c_str()), PQfinish) {
     check(PQexec(pg_.get(),
                  "create table if not exists counter (name bytea primary key, value int8 not null) "
                  "with (fillfactor = 50);"
                  "create table if not exists cell (name bytea primary key, version int8 not null, "
                  "bytes bytea) with (fillfactor = 50);"
+                 "create table if not exists payment (id int8 generated always as identity primary "
+                 "key, amount int8 not null);"
                  "create sequence if not exists version"));
   }
   void prepare(const char* name, const char* sql) {
@@ -74,8 +84,7 @@ private:
     return it;
   }
 
-  std::unique_ptr<PGconn, void (*)(PGconn*)> pg_{PQconnectdb(server().conninfo().c_str()),
-                                                 PQfinish};
+  std::unique_ptr<PGconn, void (*)(PGconn*)> pg_;
 };
 
 // A number and a name as parameters.
@@ -139,6 +148,54 @@ struct raw_store : raw_connection {
   }
 };
 
+// An effect: a row of a table of the program's own.
+template <class Place>
+struct raw_payment : raw_connection {
+  raw_payment() : raw_connection(Place::where()) {
+    prepare("pay", "insert into payment (amount) values ($1) returning id");
+  }
+  void operator()() {
+    std::array<char, 8> amount{};
+    postgres::detail::write_number(amount.data(), 30);
+    const char* const value = amount.data();
+    const int length = 8;
+    benchmark::DoNotOptimize(number(run("pay", 1, &value, &length)));
+  }
+};
+
+inline std::int64_t pay(postgres::transaction& t) {
+  const auto made = t.execute("insert into payment (amount) values ($1) returning id", 30);
+  return made.template get<std::int64_t>(0).value();
+}
+
+template <class Place>
+struct our_payment {
+  postgres::client db = Place::make();
+  void operator()() { benchmark::DoNotOptimize(postgres::atomically(db, pay).value()); }
+};
+
+// Key, effect and answer; a new key each time.
+template <class Place>
+struct our_payment_once : our_payment<Place> {
+  postgres::idempotency_store<std::int64_t> payments{this->db, "payments"};
+  const interlock::fingerprint request = interlock::fingerprint_of(std::string("30 for a book"));
+  const std::string session = store::unique_id::fresh().text();
+  int last = 0;
+  void operator()() {
+    const std::string key = session + std::to_string(++last);
+    benchmark::DoNotOptimize(
+        postgres::run_in_transaction(this->db, payments, key, request, pay).value());
+  }
+};
+
+template <class Place>
+void add_payments(const std::string& job) {
+  bench::match(job, "libpq, the INSERT alone")
+      .template enter<raw_payment<Place>>("libpq, the INSERT alone")
+      .template enter<our_payment<Place>>("interlock::postgres::atomically")
+      .template enter<our_payment_once<Place>>("interlock::postgres::run_in_transaction");
+}
+
 const bench::contenders here([] {
   bench::match("engines/postgres counter add", "libpq")
       .enter<raw_add>("libpq")
@@ -149,6 +206,8 @@ const bench::contenders here([] {
       "engines/postgres counter add of many, durable/interlock::postgres::counter";
   bench::add_callers<our_add_of_many<durable_place>>(many);
   bench::add_callers<our_combined_add<durable_place>>(many + ", combined");
+  add_payments<durable_place>("engines/postgres payment, durable");
+  add_payments<place>("engines/postgres payment");
   bench::match("engines/postgres counter load", "libpq")
       .enter<raw_load>("libpq")
       .enter<our_load<place>>("interlock::postgres::counter");
