@@ -5,6 +5,8 @@
 
 #include <libpq-fe.h>
 #include <interlock/postgres/client.hpp>
+#include <interlock/postgres/run_in_transaction.hpp>
+#include <interlock/postgres/transaction.hpp>
 #include <interlock/testing/throwaway_postgres.hpp>
 
 #include <memory>
@@ -23,6 +25,19 @@ struct on_postgres : engine_types<interlock::postgres::client> {
   static constexpr const char* package = "postgresql";
   static constexpr const char* library = "libpq-dev";
   static bool installed() { return interlock::testing::throwaway_postgres::available(); }
+  static constexpr bool sql = true;
+  static constexpr bool renewed = true;
+
+  using transaction = interlock::postgres::transaction;
+  template <class Body>
+  static auto atomically(client& on, Body&& body) {
+    return interlock::postgres::atomically(on, std::forward<Body>(body));
+  }
+  template <class Store, class Body>
+  static auto run_in_transaction(client& on, const Store& in, const std::string& key, Body&& body) {
+    return interlock::postgres::run_in_transaction(on, in, key, interlock::fingerprint{},
+                                                   std::forward<Body>(body));
+  }
 
   class throwaway {
   public:

@@ -26,6 +26,8 @@ struct on_redis : engine_types<interlock::redis::client> {
   static constexpr const char* package = "redis-server";
   static constexpr const char* library = "libhiredis-dev";
   static bool installed() { return interlock::testing::throwaway_redis::available(); }
+  static constexpr bool sql = false;
+  static constexpr bool renewed = true;
 
   class throwaway {
   public:

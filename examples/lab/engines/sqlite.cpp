@@ -4,6 +4,7 @@
 
 #include <sqlite3.h>
 #include <interlock/sqlite/client.hpp>
+#include <interlock/sqlite/run_in_transaction.hpp>
 #include <interlock/sqlite/transaction.hpp>
 #include <interlock/testing/temporary_folder.hpp>
 
@@ -38,12 +39,20 @@ struct on_sqlite : engine_types<interlock::sqlite::client> {
   static constexpr const char* name = "sqlite";
   static constexpr const char* package = "libsqlite3-dev";
   static constexpr const char* library = "libsqlite3-dev";
+  static constexpr bool sql = true;
   static bool installed() { return true; }
+  // Who is stopped while he writes holds the file, and nobody gets a lock before he goes on.
+  static constexpr bool renewed = false;
 
   using transaction = interlock::sqlite::transaction;
   template <class Body>
   static auto atomically(client& on, Body&& body) {
     return interlock::sqlite::atomically(on, std::forward<Body>(body));
+  }
+  template <class Store, class Body>
+  static auto run_in_transaction(client& on, const Store& in, const std::string& key, Body&& body) {
+    return interlock::sqlite::run_in_transaction(on, in, key, interlock::fingerprint{},
+                                                 std::forward<Body>(body));
   }
 
   class throwaway {

@@ -7,6 +7,8 @@
 // They are written once, for an engine E (in sqlite.cpp, redis.cpp, postgres.cpp):
 //   client, counter, bounded_counter, versioned<T> ...   see types.hpp
 //   name, package, installed()                           of its server: "redis", "redis-server"
+//   sql                                                  one transaction for claim and effect
+//   renewed                                              a lease, while its holder lives
 //   class throwaway { url() }                            a server of the lab's own
 //   class guest                                          leaves nothing on one of the user's
 

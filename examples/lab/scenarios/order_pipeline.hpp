@@ -39,8 +39,9 @@ public:
   // Returns: the i-th job to arrive; the accounts take turns.
   [[nodiscard]] static job arrival(std::int64_t i) { return {i % accounts, i / accounts}; }
 
-  // Effects: works a job off: payment, stock, order.
-  void work(const job& next, unsigned lane, network& way) {
+  // Effects: works a job off: payment, stock, order. That takes so many microseconds.
+  void work(const job& next, unsigned lane, network& way, std::int64_t least = 30,
+            std::int64_t most = 150) {
     word& done = done_[static_cast<std::size_t>(next.account)];
     const bool in_turn = scene_.step(
         lane, [&] { return done.read() == next.number; },
@@ -49,7 +50,7 @@ public:
           return line{sentence("begins ", name(next), end), !right};
         });
     if (in_turn) in_turn_.add(1);
-    way.travel(30, 150);
+    way.travel(least, most);
     scene_.step(
         lane, [&] { return done.add(1); },
         [&](std::int64_t) { return line{sentence("ends ", name(next))}; });

@@ -8,6 +8,10 @@
 
 namespace lab::dirty_read {
 
+// A reader's two requests are far enough apart for a commit with a flush of the disk.
+inline constexpr std::int64_t apart_least = 1'000;
+inline constexpr std::int64_t apart_most = 10'000;
+
 template <class E>
 struct on {
   using transaction = typename E::transaction;
@@ -44,7 +48,7 @@ struct on {
           const std::int64_t left = scene.step(
               lane, [&] { return money.a.read(); },
               [](std::int64_t v) { return line{sentence("reads A: ", v)}; });
-          way.travel(30, 90);
+          way.travel(apart_least, apart_most);
           return left + scene.step(
                             lane, [&] { return money.b.read(); },
                             [](std::int64_t v) { return line{sentence("reads B: ", v)}; });
@@ -52,10 +56,12 @@ struct on {
   }
 
   static std::int64_t sum_of(const parts& money) {
-    return E::atomically(client<E>(), [&](transaction& t) {
-             t.prefetch(money.a.at(), money.b.at());
-             return *t.read(money.a.at()) + *t.read(money.b.at());
-           }).value();
+    return E::atomically(client<E>(),
+                         [&](transaction& t) {
+                           t.prefetch(money.a.at(), money.b.at());
+                           return *t.read(money.a.at()) + *t.read(money.b.at());
+                         })
+        .value();
   }
 
   static tally read_only(const settings& set, trace* picture) {
@@ -68,7 +74,7 @@ struct on {
           money.move(scene, amount);
         },
         [&](unsigned, network& way) {
-          way.travel(30, 90);
+          way.travel(apart_least, apart_most);
           return sum_of(money);
         });
   }

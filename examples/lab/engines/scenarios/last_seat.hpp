@@ -91,10 +91,10 @@ struct on {
     scenario out = told("last_seat");
     out.forms = {
         {"naive", "check, pay, mark sold", role::naive, naive, naive_cost},
-        {"bounded_counter", "if (seats.try_sub(1)) pay",
-         role::fixed, bounded_counter, bounded_counter_cost},
-        {"transaction", "atomically: check; seat, money and order",
-         role::fixed, transaction, nullptr},
+        {"bounded_counter", "if (seats.try_sub(1)) pay", role::fixed, bounded_counter,
+         bounded_counter_cost},
+        {"transaction", "atomically: check; seat, money and order", role::fixed, transaction,
+         nullptr},
     };
     return out;
   }

@@ -48,6 +48,24 @@ struct on {
         [&] { return money.sum(); }));
   }
 
+  // A lock keeps others out; it takes nothing back.
+  static tally lock_alone(const settings& set, trace* picture) {
+    stage scene(picture);
+    const bank money;
+    const typename E::mutex door(client<E>(), fresh<E>("door"));
+    const auto locked = [&] { return door.lock({.poll = std::chrono::milliseconds(2)}).value(); };
+    return judge(play(
+        set, scene,
+        [&](unsigned lane, const order& next, network& way) {
+          const auto held = locked();
+          money.move(scene, lane, next, way);
+        },
+        [&] {
+          const auto held = locked();
+          return money.sum();
+        }));
+  }
+
   // A transaction takes effect whole or not at all, whoever looks and whatever is thrown.
   static tally transaction(const settings& set, trace* picture) {
     using transaction = typename E::transaction;
@@ -67,12 +85,15 @@ struct on {
       scene.say(lane, sentence("commits the transfer of ", next.amount));
     };
     return judge(play(set, scene, move, [&] {
-      return E::atomically(client<E>(), [&](transaction& t) {
-               t.prefetch(balance[0].at(), balance[1].at(), balance[2].at(), balance[3].at());
-               std::int64_t money = 0;
-               for (const row<E>& one : balance) money += *t.read(one.at());
-               return money;
-             }).value();
+      return E::atomically(client<E>(),
+                           [&](transaction& t) {
+                             t.prefetch(balance[0].at(), balance[1].at(), balance[2].at(),
+                                        balance[3].at());
+                             std::int64_t money = 0;
+                             for (const row<E>& one : balance) money += *t.read(one.at());
+                             return money;
+                           })
+          .value();
     }));
   }
 
@@ -102,6 +123,7 @@ struct on {
     scenario out = told("transfer");
     out.forms = {
         {"naive", "UPDATE A, ask B's bank, UPDATE B", role::naive, naive, naive_cost},
+        {"lock-alone", "lock, take, ask, add, unlock", role::still_wrong, lock_alone, nullptr},
         {"transaction", "atomically: take, ask, add", role::fixed, transaction, transaction_cost},
     };
     return out;

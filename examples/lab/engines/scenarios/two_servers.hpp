@@ -55,9 +55,8 @@ void serve(employer& lab, typename E::client on) {
     }
   };
   if (lab.part.rfind("memory", 0) == 0) {
-    interlock::counter visits_here(here.step(read, [](std::int64_t seen) {
-      return line{sentence("starts, and loads ", seen)};
-    }));
+    interlock::counter visits_here(here.step(
+        read, [](std::int64_t seen) { return line{sentence("starts, and loads ", seen)}; }));
     std::int64_t last = visits_here.load();  // what it saved or loaded last
     visit([&] {
       const std::int64_t now = visits_here.add(1);
@@ -168,12 +167,14 @@ struct on {
             "What a process holds in its memory, and what it locks there, is its own: the other "
             "one has a variable and a lock of the same name. The addition has to be one step of "
             "what both share.",
-        .forms = {
-            {"naive", "load at the start; count in memory; save", role::naive, naive, naive_cost},
-            {"own-mutex", "lock a mutex; SELECT, add one, UPDATE; unlock",
-             role::still_wrong, mutex, nullptr},
-            {"counter", "count.add(1), of the engine", role::fixed, counter, counter_cost},
-        },
+        .forms =
+            {
+                {"naive", "load at the start; count in memory; save", role::naive, naive,
+                 naive_cost},
+                {"own-mutex", "lock a mutex; SELECT, add one, UPDATE; unlock", role::still_wrong,
+                 mutex, nullptr},
+                {"counter", "count.add(1), of the engine", role::fixed, counter, counter_cost},
+            },
     };
   }
 };

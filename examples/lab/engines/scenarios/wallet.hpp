@@ -68,7 +68,8 @@ struct on {
     scenario out = told("wallet");
     out.forms = {
         {"naive", "SELECT, compute, UPDATE", role::naive, naive, naive_cost},
-        {"versioned", "SELECT, compute, UPDATE ... WHERE version = the one that was read; else again",
+        {"versioned",
+         "SELECT, compute, UPDATE ... WHERE version = the one that was read; else again",
          role::fixed, versioned, versioned_cost},
     };
     return out;

@@ -86,10 +86,10 @@ struct on {
     scenario out = told("withdrawal");
     out.forms = {
         {"naive", "check, then subtract", role::naive, naive, naive_cost},
-        {"atomic-subtract", "check, then UPDATE ... SET balance = balance - 80",
-         role::still_wrong, atomic_subtract, nullptr},
-        {"bounded_counter", "if (balance.try_sub(80)) pay",
-         role::fixed, bounded_counter, bounded_counter_cost},
+        {"atomic-subtract", "check, then UPDATE ... SET balance = balance - 80", role::still_wrong,
+         atomic_subtract, nullptr},
+        {"bounded_counter", "if (balance.try_sub(80)) pay", role::fixed, bounded_counter,
+         bounded_counter_cost},
     };
     return out;
   }
