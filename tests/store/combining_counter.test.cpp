@@ -21,6 +21,7 @@
 
 #include "support/catch.hpp"
 #include "support/detached.hpp"
+#include "support/eventually.hpp"
 #include "support/threads.hpp"
 
 namespace {
@@ -247,4 +248,35 @@ TEST_CASE("Coroutines that add together resume once each and need no thread each
   done.wait();
   CHECK(*hits.load() == static_cast<std::int64_t>(n));
   CHECK(std::count(resumed.begin(), resumed.end(), 1) == static_cast<std::ptrdiff_t>(n));
+}
+
+TEST_CASE("A coroutine that has its answer may block for the next add") {
+  for (const bool thread_leads : {false, true}) {
+    memory::client engine;
+    const combining hits(memory::counter(engine, "hits"));
+    std::atomic<std::int64_t> second{0};
+    std::atomic<bool> ended{false};
+    const auto one = [&]() -> support::detached {
+      (void)co_await hits.async_add(1);
+      second = hits.add(10).value();  // needs a batch after the one that woke this
+      ended = true;
+    };
+    if (thread_leads) {
+      gate door(engine);
+      std::thread first([&] { hits.add(100).value(); });
+      door.wait();
+      one();
+      std::thread leads([&] { hits.add(1000).value(); });  // a batch of both
+      door.open();
+      first.join();
+      leads.join();
+      REQUIRE(support::eventually([&] { return ended.load(); }));
+      engine.inject({});
+    } else {
+      one();
+      REQUIRE(support::eventually([&] { return ended.load(); }));
+    }
+    CHECK(second >= 11);
+    CHECK(*hits.load() == (thread_leads ? 1111 : 11));
+  }
 }

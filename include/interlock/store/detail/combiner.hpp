@@ -7,8 +7,9 @@
 // A lane is the right to have one batch under way; there are as many as batches may be in flight.
 // Who finds a lane free leads: he takes the adds at the head of the line, sends their sum under the
 // next id of the lane's session, and gives each its answer. Then the lane goes to a thread that
-// waits in the line, or to one of the client's where only coroutines wait, or it is free. The
-// answered are woken before that, so that most of them are in the line again for the next batch.
+// waits in the line, or to one of the client's where only coroutines wait, or it is free. Threads
+// that were answered are woken before that, so that most of them are in the line again for the next
+// batch; coroutines after it, since they run here and may wait for that batch.
 //
 // A batch holds adds of one sign, so that with base and sum all that lies between fits as well.
 
@@ -124,25 +125,19 @@ private:
   // Returns: adds of the sign of the first in the line, in their order, whose sum fits.
   batch take_batch() noexcept;
 
-  // Effects: sends a batch and answers it. The lock is not held meanwhile.
-  // Returns: whom to wake, without the lock.
-  [[nodiscard]] interlock::detail::waiter* lead(lock_type& lock, std::size_t lane);
-  // Effects: the lane is somebody else's, or free. It may unlock.
-  void hand_on(lock_type& lock, std::size_t lane);
+  // Effects: sends a batch and answers it, and wakes the threads in it. The lock is not held
+  //          meanwhile. The coroutines are put before `ready`.
+  void lead(lock_type& lock, std::size_t lane, interlock::detail::waiter*& ready);
+  // Effects: the lane is somebody else's, or free. It may unlock, and lead as above.
+  void hand_on(lock_type& lock, std::size_t lane, interlock::detail::waiter*& ready);
   // Throws: if no thread can be had.
   void send_leader(std::size_t lane) {
     counter_.client().offload([self = this->shared_from_this(), lane] { self->lead_alone(lane); });
   }
 
-  // Without the lock:
+  // Without the lock, and for coroutines without a lane:
   static void wake(interlock::detail::waiter* list) noexcept {
     if (list != nullptr) interlock::detail::wake_all(interlock::detail::reverse(list));
-  }
-  static void wake_unlocked(lock_type& lock, interlock::detail::waiter* list) noexcept {
-    if (list == nullptr) return;
-    lock.unlock();
-    wake(list);
-    lock.lock();
   }
   void lead_alone(std::size_t lane);
   outcome<std::int64_t> send(std::int64_t sum, std::size_t lane) {
@@ -212,7 +207,8 @@ outcome<std::int64_t> combiner<Counter>::add(std::int64_t n) {
     if (!mine.lane) return *std::move(mine.answer);
     lock.lock();
   }
-  while (mine.in_line) wake_unlocked(lock, lead(lock, *mine.lane));
+  interlock::detail::waiter* ready = nullptr;
+  while (mine.in_line) lead(lock, *mine.lane, ready);
   interlock::detail::thread_waiter second;
   const bool settled = mine.settled;
   const std::size_t lane = *mine.lane;
@@ -220,31 +216,37 @@ outcome<std::int64_t> combiner<Counter>::add(std::int64_t n) {
     mine.lane.reset();
     mine.who = &second;
   }
-  hand_on(lock, lane);
+  hand_on(lock, lane, ready);
   if (lock.owns_lock()) lock.unlock();
+  wake(ready);
   if (!settled) second.wait();
   return *std::move(mine.answer);
 }
 
 template <class Counter>
-auto combiner<Counter>::lead(lock_type& lock, std::size_t lane) -> interlock::detail::waiter* {
+void combiner<Counter>::lead(lock_type& lock, std::size_t lane,
+                             interlock::detail::waiter*& ready) {
   const batch taken = take_batch();
-  if (taken.size == 0) return nullptr;
+  if (taken.size == 0) return;
   lock.unlock();
   answer(taken, send(taken.sum, lane), lane);
-  interlock::detail::waiter* to_wake = nullptr;
+  interlock::detail::waiter* threads = nullptr;
   lock.lock();
   for (combined_add* each = taken.first; each != nullptr;) {
     combined_add& done = *std::exchange(each, each->next);
     done.settled = true;
     interlock::detail::waiter* const who = std::exchange(done.who, nullptr);
     if (who != nullptr && !done.lane) {  // who leads is awake
-      who->next = to_wake;
-      to_wake = who;
+      interlock::detail::waiter*& list = done.blocks ? threads : ready;
+      who->next = list;
+      list = who;
     }
     const std::shared_ptr<combined_add> last_reference = std::move(done.kept);
   }
-  return to_wake;
+  if (threads == nullptr) return;
+  lock.unlock();
+  wake(threads);
+  lock.lock();
 }
 
 template <class Counter>
@@ -276,13 +278,17 @@ void combiner<Counter>::answer(const batch& sent, const outcome<std::int64_t>& t
 
 template <class Counter>
 void combiner<Counter>::lead_alone(std::size_t lane) {
+  interlock::detail::waiter* ready = nullptr;
   std::unique_lock lock(mutex_);
-  wake_unlocked(lock, lead(lock, lane));
-  hand_on(lock, lane);
+  lead(lock, lane, ready);
+  hand_on(lock, lane, ready);
+  if (lock.owns_lock()) lock.unlock();
+  wake(ready);
 }
 
 template <class Counter>
-void combiner<Counter>::hand_on(lock_type& lock, std::size_t lane) {
+void combiner<Counter>::hand_on(lock_type& lock, std::size_t lane,
+                                interlock::detail::waiter*& ready) {
   for (;;) {
     if (first_ == nullptr) {
       free_.push_back(lane);
@@ -304,7 +310,7 @@ void combiner<Counter>::hand_on(lock_type& lock, std::size_t lane) {
         // no thread to be had: this one goes on
       }
     }
-    wake_unlocked(lock, lead(lock, lane));
+    lead(lock, lane, ready);
   }
 }
 
