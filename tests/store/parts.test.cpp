@@ -201,6 +201,25 @@ TEST_CASE("After a failed connect all are refused with the last error for a whil
   CHECK(others.checkout(late(), "test").applied());
 }
 
+TEST_CASE("Who gave no time to connect keeps nobody else from trying") {
+  fake_server server;
+  parts::pool_settings patient = settings(4);
+  patient.first_pause = patient.longest_pause = 1h;
+  pool connections(patient, [&server](const call_deadline& deadline) -> pool::made {
+    const int n = ++server.connects;
+    if (deadline.at() - deadline.begun() < 50ms) {  // a healthy server takes longer than this one has
+      while (!deadline.passed()) std::this_thread::yield();
+      return store::error{errc::timed_out, "fake", "client", "", "no answer", "wait"};
+    }
+    return std::make_unique<fake_connection>(server, n);
+  });
+  const auto hasty = connections.checkout(call_deadline(5ms), "counter.add", "hits");
+  REQUIRE(hasty.refused());
+  CHECK(hasty.error().message() ==
+        "fake: counter.add 'hits': timed out: no answer; wait");
+  CHECK(connections.checkout(late(), "test").applied());
+}
+
 TEST_CASE("While connecting fails, a connection that is in use is waited for") {
   fake_server server;
   parts::pool_settings patient = settings(2);

@@ -7,6 +7,7 @@
 // that was idle for longer than `idle_check`, or while another was found broken, is asked whether
 // it is healthy before it goes out. Connecting and asking happen outside the lock. After a failed
 // connect nobody tries again before a back-off has passed, which all callers share; then one does.
+// One that failed since its caller had next to no time says nothing of the server.
 // Whoever comes meanwhile waits for a connection that is in use, or hears the last error at once
 // if there is none.
 //
@@ -165,7 +166,9 @@ private:
   }
   // Preconditions: last_error_ has a value. Returns: it, as the answer to this operation.
   [[nodiscard]] refusal refuse_as_last(const asked& by) const {
-    error why = *last_error_;
+    return refuse_as(*last_error_, by);
+  }
+  [[nodiscard]] static refusal refuse_as(error why, const asked& by) {
     why.operation = by.operation;
     why.object = printable(by.object);
     return refusal(std::move(why));
@@ -182,6 +185,9 @@ private:
   // Effects: unlocks, connects, locks.
   [[nodiscard]] outcome<lease> connect(std::unique_lock<std::mutex>& lock,
                                        const call_deadline& deadline, const asked& by);
+
+  // Who has less to connect in, and fails, tells nobody else to wait.
+  static constexpr std::chrono::milliseconds least_time{100};
 
   pool_settings settings_;
   const factory make_;
@@ -249,6 +255,7 @@ auto connection_pool<Connection>::connect(std::unique_lock<std::mutex>& lock,
   const bool alone = last_error_.has_value();
   trying_ = trying_ || alone;
   lock.unlock();
+  const auto begun = call_deadline::clock::now();
   made result = [&]() -> made {
     try {
       return make_(deadline);
@@ -267,9 +274,12 @@ auto connection_pool<Connection>::connect(std::unique_lock<std::mutex>& lock,
     return lease(this, std::move(*good), deadline.begun());
   }
   --total_;
-  last_error_ = std::move(std::get<error>(result));
-  not_before_ = call_deadline::clock::now() + pace_.next();
-  refusal why = refuse_as_last(by);
+  const bool hurried = deadline.at() - begun < least_time && deadline.passed();
+  if (!hurried) {
+    last_error_ = std::get<error>(result);
+    not_before_ = call_deadline::clock::now() + pace_.next();
+  }
+  refusal why = refuse_as(std::get<error>(std::move(result)), by);
   lock.unlock();
   freed_.notify_all();
   return why;
