@@ -266,6 +266,33 @@ namespace {
 using target = memory::mirror_target<std::string, int>;
 }
 
+TEST_CASE("An item is not taken where its worker could not end it") {
+  two_clients c;
+  const queue jobs(c.one, "jobs", short_lease);
+  REQUIRE(jobs.push("a", 1).applied());
+  // Asked again under one id: another taker, who is not the owner of the first one's item.
+  const auto id = store::operation_id::fresh();
+  c.one.inject(memory::faults([](const memory::request& r) {
+    return r.operation == "serial_queue.take" && r.done ? memory::fault::lose_reply()
+                                                        : memory::fault::none();
+  }));
+  CHECK(jobs.take({.id = id}).unknown());
+  c.one.inject({});
+  CHECK(jobs.take({.id = id}).conflicted());
+  c.time->advance(4s);
+  auto item = jobs.take({.id = id});
+  REQUIRE(item.applied());
+  CHECK(item->finish().applied());
+  // An answer that comes after the lease.
+  REQUIRE(jobs.push("a", 2).applied());
+  c.one.inject(memory::faults([](const memory::request& r) {
+    return r.operation == "serial_queue.take" && r.done ? memory::fault::delay(1900ms)
+                                                        : memory::fault::none();
+  }));
+  CHECK(queue(c.one, "jobs", {.lease = 1500ms}).take().unknown());
+  CHECK(queue(c.two, "jobs", short_lease).take()->value() == 2);
+}
+
 TEST_CASE("A row never goes back to an older version whoever writes it and when") {
   two_clients c;
   const target here(c.one, "likes");

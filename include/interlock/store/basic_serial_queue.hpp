@@ -78,7 +78,8 @@ public:
     const std::string bytes = codec<T>::encode(value);
     return at_.client().queue_push(at_.object(), key, bytes, call);
   }
-  // Effects: takes the oldest item of a key that nobody works on.
+  // Effects: takes the oldest item of a key that nobody works on. An id has no part in it: an item
+  //          whose answer was lost is nobody's until its lease has ended.
   // Returns: it; conflict if nothing is due.
   outcome<item, queue_idle> take(const call_options& call = {}) const;
 
@@ -235,13 +236,18 @@ auto basic_serial_queue<T, E>::take(const call_options& call) const -> outcome<i
   if (auto wrong = bad_options()) return *std::move(wrong);
   const detail::call_deadline limit = at_.deadline(call);
   const unique_id owner = unique_id::fresh();
-  for (operation_id id = call.id;; id = {}) {
+  for (;;) {
     const auto sent = clock_->now();
-    auto said =
-        at_.client().queue_take(at_.object(), owner, how_.lease, how_.tries, limit.rest(id));
+    auto said = at_.client().queue_take(at_.object(), owner, how_.lease, how_.tries, limit.rest());
     if (!said) return std::move(said).template without_answer<item>();
     std::optional<T> value = codec<T>::decode(said->payload);
-    if (value) return item(*this, *std::move(said), *std::move(value), owner, sent);
+    if (value) {
+      item mine(*this, *std::move(said), *std::move(value), owner, sent);
+      if (mine.kept_.holds()) return mine;
+      return doubt(at_.failed(errc::lease_lost, "serial_queue.take",
+                              "the lease was over before the answer came",
+                              "give it a longer lease"));
+    }
     // Tried once more; after the last try the engine sets it aside.
     auto back = at_.client().queue_give_back(at_.object(), said->key, owner, said->attempt, {},
                                              limit.rest());
