@@ -107,7 +107,7 @@ public:
   // Throws: std::system_error without a thread, std::bad_alloc.
   lease_guard(std::shared_ptr<detail::lease_keeper> keeper, std::shared_ptr<held> what,
               std::shared_ptr<detail::kept_lease> kept)
-      : keeper_(std::move(keeper)), held_(std::move(what)), kept_(std::move(kept)) {
+      : held_(std::move(what)), kept_(std::move(kept)), keeper_(std::move(keeper)) {
     keeper_->keep(kept_);
   }
 
@@ -117,9 +117,9 @@ private:
     unlocked_ = true;
   }
 
-  std::shared_ptr<detail::lease_keeper> keeper_;
   std::shared_ptr<held> held_;  // null when empty
   std::shared_ptr<detail::kept_lease> kept_;
+  std::shared_ptr<detail::lease_keeper> keeper_;  // ends first: its threads may use the client
   bool unlocked_ = false;
 };
 

@@ -16,6 +16,7 @@
 //               return hits.add(1, call);
 //             });
 
+#include <algorithm>
 #include <chrono>
 #include <type_traits>
 #include <utility>
@@ -29,7 +30,8 @@ namespace interlock::store {
 
 struct until_known_options {
   std::chrono::milliseconds limit = std::chrono::seconds(30);  // for all attempts
-  std::chrono::milliseconds timeout{0};                        // of each; 0: the client's
+  // Of each, and not past the limit; 0: the client's.
+  std::chrono::milliseconds timeout{0};
   operation_id id{};                                           // none: a fresh one
   // A conflict behind an unknown says that it was not done so far; the first request may still be
   // on its way. Where it would meet the conflict too, as a compare_and_set does, set this.
@@ -46,7 +48,10 @@ auto until_known(F&& f, until_known_options how = {}) -> std::invoke_result_t<F&
   using answer = std::invoke_result_t<F&, call_options>;
   const detail::call_deadline limit(how.limit);
   if (!how.id) how.id = operation_id::fresh();
-  const auto ask = [&] { return f(call_options{how.id, how.timeout}); };
+  const auto ask = [&] {
+    if (how.timeout.count() == 0) return f(call_options{how.id});
+    return f(call_options{how.id, std::min(how.timeout, limit.rest().timeout)});
+  };
   answer first = ask();
   if (!first.unknown()) return first;
   detail::backoff pace(std::chrono::milliseconds(5), std::chrono::milliseconds(500));

@@ -59,7 +59,7 @@ public:
     const std::lock_guard lock(talk_);
     outcome<nothing> said = until_known(
         [&](const call_options& each) { return calls_.raise(held_, above, each); },
-        {.limit = limit, .timeout = call.timeout, .id = call.id, .conflict_is_final = true});
+        {.limit = limit, .timeout = limit, .id = call.id, .conflict_is_final = true});
     if (!said) return std::move(said).template without_answer<std::uint64_t>();
     const std::lock_guard known(facts_);
     return fence_ = held_.fence;

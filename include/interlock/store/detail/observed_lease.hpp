@@ -74,7 +74,8 @@ public:
 
   outcome<hold, lease_busy> acquire(const unique_id& owner, std::chrono::milliseconds lease,
                                     const call_options& call) const {
-    auto seen = at_.client().cell_load(at_.object(), call);
+    const call_deadline limit = at_.deadline(call);
+    auto seen = at_.client().cell_load(at_.object(), limit.rest());
     if (!seen) return std::move(seen).template without_answer<hold, lease_busy>();
     if (seen->bytes) {
       const auto sign = observed_sign::parse(*seen->bytes);
@@ -84,7 +85,7 @@ public:
       if (!mine && left.count() > 0) return conflicting{lease_busy{left}};
     }
     const std::string mine = observed_sign{owner, lease, 0}.text();
-    auto put = at_.client().cell_put(at_.object(), seen->version, mine, {{}, call.timeout});
+    auto put = at_.client().cell_put(at_.object(), seen->version, mine, limit.rest());
     if (put) return hold{owner, *put, *put, 0, lease};
     if (put.conflicted()) return conflicting{lease_busy{std::chrono::milliseconds(1)}};
     return std::move(put).template without_answer<hold, lease_busy>();
@@ -144,11 +145,12 @@ private:
   }
   outcome<nothing> put(hold& held, std::optional<std::string_view> bytes,
                        const call_options& call) const {
+    const call_deadline limit = at_.deadline(call);
     if (held.version == 0) {
-      auto again = look(held, call);
+      auto again = look(held, limit.rest());
       if (!again) return again;
     }
-    auto said = at_.client().cell_put(at_.object(), held.version, bytes, {{}, call.timeout});
+    auto said = at_.client().cell_put(at_.object(), held.version, bytes, limit.rest());
     if (said.conflicted()) return conflicting{nothing{}};
     if (said) {
       held.version = *said;
