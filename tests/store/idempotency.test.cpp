@@ -260,3 +260,29 @@ TEST_CASE("Of the callers of a key in all processes one executes") {
   engine.lose_history();
   CHECK(here.run("later", body, [] { return 1; }).error().code == errc::history_lost);
 }
+
+TEST_CASE("A claim that may have been given is not called refused") {
+  memory::client engine(store::client_options{.timeout = 100ms});
+  std::atomic<int> asked{0};
+  engine.inject(memory::faults([&](const memory::request& r) {
+    if (r.done) return memory::fault::lose_reply();
+    return asked.fetch_add(1) == 0 ? memory::fault::none() : memory::fault::drop();
+  }));
+  CHECK(payments(engine, "p", at_once).run("k", body, [] { return 1; }).unknown());
+  engine.inject({});
+  CHECK(payments(engine, "p", at_once).run("k", body, [] { return 1; }).conflicted());
+}
+
+TEST_CASE("A claim whose answer came after its lease runs nothing") {
+  two_clients c;
+  c.one.inject(memory::faults([](const memory::request& r) {
+    return r.operation == "idempotency_store.claim" && r.done ? memory::fault::delay(1900ms)
+                                                              : memory::fault::none();
+  }));
+  int executed = 0;
+  const store::idempotency_options brief{.lease = 1500ms, .wait = 0ms};
+  const auto late = payments(c.one, "p", brief).run("k", body, [&] { return ++executed; });
+  CHECK(late.refused());
+  CHECK(executed == 0);
+  CHECK(payments(c.two, "p", brief).run("k", body, [&] { return ++executed; }).applied());
+}

@@ -10,6 +10,7 @@
 #include "support/catch.hpp"
 #include "support/eventually.hpp"
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <future>
@@ -435,4 +436,38 @@ TEST_CASE("A fenced value that does not decode is refused and a name is checked"
   CHECK_THROWS_AS(memory::observed_mutex(engine, ""), store::failure);
   CHECK_THROWS_AS(memory::observed_mutex(engine, std::string(500, 'x')), store::failure);
   CHECK(memory::observed_mutex(engine, "door").name() == "door");
+}
+
+TEST_CASE("A lock or an opening that may have been done is not called refused") {
+  memory::client engine(store::client_options{.timeout = 100ms});
+  // The first request is done and its reply lost; then the engine is away.
+  const auto lost_then_away = [&] {
+    const auto asked = std::make_shared<std::atomic<int>>(0);
+    engine.inject(memory::faults([asked](const memory::request& r) {
+      if (r.done) return memory::fault::lose_reply();
+      return asked->fetch_add(1) == 0 ? memory::fault::none() : memory::fault::drop();
+    }));
+  };
+  const memory::mutex door(engine, "door");
+  lost_then_away();
+  CHECK(door.try_lock().unknown());
+  CHECK(memory::mutex(engine.beside(), "door").try_lock().conflicted());  // it is held
+  const memory::fenced<int> stock(engine, "stock");
+  lost_then_away();
+  CHECK(stock.open({5, store::unique_id::fresh()}).unknown());
+  CHECK(memory::fenced<int>(engine.beside(), "stock")
+            .open({4, store::unique_id::fresh()})
+            .conflicted());
+  engine.inject(drops("fenced.open"));
+  CHECK(stock.open({6, store::unique_id::fresh()}).refused());
+}
+
+TEST_CASE("A fenced value is modified under an id of the caller's") {
+  memory::client engine;
+  const memory::fenced<int> stock(engine, "stock");
+  auto guard = memory::mutex(engine, "door").lock().value();
+  const auto said =
+      stock.modify(guard, [](int& n) { n += 7; }, {.id = store::operation_id::fresh()});
+  CHECK(said.applied());
+  CHECK(stock.open(guard)->value == 7);
 }

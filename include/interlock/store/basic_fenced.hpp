@@ -37,7 +37,7 @@
 #include <utility>
 
 #include "codec.hpp"
-#include "detail/backoff.hpp"
+#include "detail/ask_again.hpp"
 #include "detail/bound_object.hpp"
 #include "detail/changed.hpp"
 
@@ -79,11 +79,12 @@ public:
     guard.owner();
   }
   outcome<opened, stale_fence> open(Guard& guard, const call_options& call = {}) const {
-    auto said = open(fence_and_owner{guard.fence(), guard.owner()}, call);
+    const detail::call_deadline limit = at_.deadline(call);
+    auto said = open(fence_and_owner{guard.fence(), guard.owner()}, limit.rest(call.id));
     if (!said.conflicted()) return said;
-    const auto raised = guard.raise(said.conflict().watermark, call);
+    const auto raised = guard.raise(said.conflict().watermark, limit.rest(call.id));
     if (!raised) return said;
-    return open(fence_and_owner{*raised, guard.owner()}, call);
+    return open(fence_and_owner{*raised, guard.owner()}, limit.rest(call.id));
   }
 
   // Effects: replaces the value, if nobody else has opened it since.
@@ -98,14 +99,15 @@ public:
   // Returns: what was written. Throws: what f throws; nothing was written then.
   template <class Guard, class F>
   outcome<T, stale_fence> modify(Guard&& guard, F&& f, const call_options& call = {}) const {
-    auto found = open(guard, call);
+    const detail::call_deadline limit = at_.deadline(call);
+    auto found = open(guard, limit.rest());  // the id is the write's
     if (!found) return std::move(found).template without_answer<T>();
     const std::optional<T> next = detail::changed<T>(f, found->value);
     if (!next) {
       return refusal(at_.failed(errc::bad_argument, "fenced.modify", "the function gave no value",
                                 "a fenced resource cannot be erased: give a value for that"));
     }
-    auto said = write(*found, *next, call);
+    auto said = write(*found, *next, limit.rest(call.id));
     if (said) return *next;
     return std::move(said).template without_answer<T>();
   }
@@ -141,15 +143,11 @@ private:
 template <encodable T, class E>
 auto basic_fenced<T, E>::open(const fence_and_owner& by, const call_options& call) const
     -> outcome<opened, stale_fence> {
-  const detail::call_deadline limit = at_.deadline(call);
-  detail::backoff pace(std::chrono::milliseconds(1), std::chrono::milliseconds(50));
-  for (;;) {
-    auto said = at_.client().fenced_open(at_.object(), by.fence, by.owner, limit.rest(call.id));
-    if (said) return decoded(*said, by);
-    if (!said.unknown() || !detail::pause(pace, limit.at())) {
-      return std::move(said).template without_answer<opened>();
-    }
-  }
+  auto said = detail::ask_again(at_.deadline(call), call.id, [&](const call_options& each) {
+    return at_.client().fenced_open(at_.object(), by.fence, by.owner, each);
+  });
+  if (said) return decoded(*said, by);
+  return std::move(said).template without_answer<opened>();
 }
 
 }  // namespace interlock::store

@@ -41,6 +41,7 @@
 #include <utility>
 
 #include "codec.hpp"
+#include "detail/ask_again.hpp"
 #include "detail/bound_object.hpp"
 #include "detail/kept_claim.hpp"
 #include "detail/sleeper.hpp"
@@ -191,13 +192,7 @@ private:
 
   template <class Ask>
   outcome<nothing> settle(const call_options& call, Ask ask) {
-    const detail::call_deadline limit = home_.at_.deadline(call);
-    detail::backoff pace(std::chrono::milliseconds(1), std::chrono::milliseconds(50));
-    outcome<nothing> said = ask(limit.rest(call.id));
-    while (said.unknown() && detail::pause(pace, limit.at())) {
-      auto again = ask(limit.rest(call.id));
-      if (again || again.conflicted()) said = std::move(again);  // a refusal says nothing of before
-    }
+    outcome<nothing> said = detail::ask_again(home_.at_.deadline(call), call.id, ask);
     kept_.end();
     attempt_ = 0;
     return said;
@@ -220,17 +215,13 @@ auto basic_idempotency_store<R, E>::claim_as(const unique_id& owner, std::string
                               "the options' times cannot be kept",
                               "give a lease of 10 ms to 24 hours, and times above 0"));
   }
-  const detail::call_deadline limit = at_.deadline(call);
-  detail::backoff pace(1ms, 50ms);
-  for (;;) {
-    const auto sent = clock_->now();
-    auto said =
-        at_.client().idempotency_claim(at_.object(), key, payload, owner, how_.lease, limit.rest());
-    if (said) return concluded(*std::move(said), owner, key, sent);
-    if (!said.unknown() || !detail::pause(pace, limit.at())) {
-      return std::move(said).template without_answer<claimed, idempotency_conflict>();
-    }
-  }
+  boot_clock::time_point sent;
+  auto said = detail::ask_again(at_.deadline(call), {}, [&](const call_options& each) {
+    sent = clock_->now();
+    return at_.client().idempotency_claim(at_.object(), key, payload, owner, how_.lease, each);
+  });
+  if (said) return concluded(*std::move(said), owner, key, sent);
+  return std::move(said).template without_answer<claimed, idempotency_conflict>();
 }
 
 template <encodable R, class E>
@@ -293,6 +284,11 @@ template <class F>
 auto basic_idempotency_store<R, E>::execute(ticket mine, F& f, const call_options& call) const
     -> result {
   const std::uint64_t attempt = mine.attempt();
+  if (!mine.kept_.holds()) {
+    return refusal(at_.failed(errc::lease_lost, "idempotency_store.run",
+                              "the lease was over before the claim's answer came",
+                              "give it a longer lease"));
+  }
   R response = [&]() -> R {  // what it throws drops the ticket, which frees the key
     if constexpr (std::is_invocable_v<F&, ticket&>) {
       return f(mine);

@@ -22,7 +22,7 @@
 #include "../lease_guard.hpp"
 #include "../lock_options.hpp"
 #include "../protocol.hpp"
-#include "backoff.hpp"
+#include "ask_again.hpp"
 #include "deadline.hpp"
 #include "held_lease.hpp"
 #include "lease_keeper.hpp"
@@ -123,15 +123,13 @@ private:
     const auto usual = calls_.at().client().options().timeout;
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - now());
     const call_deadline within(left.count() > 0 ? std::min(usual, left) : usual);
-    backoff pace(std::chrono::milliseconds(1), std::chrono::milliseconds(50));
-    for (;;) {
-      const time_point sent = now();
-      auto said = calls_.acquire(owner, how.lease, within.rest());
-      if (said) return taken(*std::move(said), sent, how);
-      if (!said.unknown() || !detail::pause(pace, within.at())) {
-        return std::move(said).template without_answer<guard>();
-      }
-    }
+    time_point sent;
+    auto said = ask_again(within, {}, [&](const call_options& each) {
+      sent = now();
+      return calls_.acquire(owner, how.lease, each);
+    });
+    if (said) return taken(*std::move(said), sent, how);
+    return std::move(said).template without_answer<guard>();
   }
   // Returns: a guard; refused, if the answer came so late that the lease is as good as over.
   result taken(typename Lease::hold got, time_point sent, const lock_options& how) const {
