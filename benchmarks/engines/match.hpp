@@ -18,13 +18,16 @@
 // interlock::redis::counter beyond hiredis".
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <deque>
 #include <exception>
 #include <functional>
 #include <map>
 #include <memory>
+#include <stdexcept>
 #include <string>
 #include <thread>
 #include <utility>
@@ -53,6 +56,24 @@ void add_checked(const std::string& name, Measure measure) {
       ->UseManualTime();
 }
 
+// Figures of several names, measured together, that are asked for one by one.
+class figures_left {
+public:
+  void keep(const std::string& name, double figure) { left_[name].push_back(figure); }
+  // Returns: the next repetition's figure; calls run(), which keeps one of each, if none is left.
+  template <class Run>
+  double next(const std::string& name, Run run) {
+    std::deque<double>& of = left_[name];
+    if (of.empty()) run();
+    const double figure = of.front();
+    of.pop_front();
+    return figure;
+  }
+
+private:
+  std::map<std::string, std::deque<double>> left_;
+};
+
 class match {
 public:
   // job: FAMILY/JOB. The yardstick's name is that of a contender. `each`: operations of one call.
@@ -71,15 +92,12 @@ public:
                                },
                                {}});
     const auto figure = [all = state_, who](const char* what) {
-      return [all, key = who + what] { return all->next(key); };
+      return [all, key = who + what] { return all->results.next(key, [&] { all->run(); }); };
     };
     add_checked(state_->job + "/" + who + elapsed, figure(elapsed));
     add_checked(state_->job + "/" + who + client_cpu, figure(client_cpu));
     if (who.rfind("interlock::", 0) != 0) return *this;
-    const std::string family = state_->job.substr(0, state_->job.find('/') + 1);
-    add_checked(family + state_->job.substr(family.size()) + ", CPU of " + who + " beyond " +
-                    state_->yardstick,
-                figure(beyond));
+    add_checked(state_->job + ", CPU of " + who + " beyond " + state_->yardstick, figure(beyond));
     return *this;
   }
 
@@ -102,15 +120,6 @@ private:
   struct state {
     state(std::string of, std::string than, int times)
         : job(std::move(of)), yardstick(std::move(than)), each(times) {}
-
-    // Returns: the next repetition's figure; runs one if there is none left.
-    double next(const std::string& key) {
-      std::deque<double>& left = figures[key];
-      if (left.empty()) run();
-      const double figure = left.front();
-      left.pop_front();
-      return figure;
-    }
 
     turn take_turn(party& one, int calls) const {
       const double cpu = thread_cpu_ns();
@@ -159,9 +168,9 @@ private:
           cpus.push_back(one.turns[i].cpu);
           more.push_back(one.turns[i].cpu - than->turns[i].cpu);
         }
-        figures[one.who + elapsed].push_back(median(walls));
-        figures[one.who + client_cpu].push_back(median(cpus));
-        figures[one.who + beyond].push_back(median(more));
+        results.keep(one.who + elapsed, median(walls));
+        results.keep(one.who + client_cpu, median(cpus));
+        results.keep(one.who + beyond, median(more));
       }
       for (party& one : parties) one.turns.clear();
     }
@@ -170,36 +179,84 @@ private:
     std::string yardstick;
     int each;
     std::vector<party> parties{};
-    std::map<std::string, std::deque<double>> figures{};
+    figures_left results{};
   };
 
   std::shared_ptr<state> state_;
 };
 
-// Effects: registers JOB/WHO/64 callers: wall time of an operation when 64 threads call at once.
-//          The contender's call operator is given the number of its thread.
-template <class Contender>
-void add_callers(const std::string& name) {
-  add_checked(name + "/64 callers", [] {
-    static const auto own = std::make_shared<Contender>();
-    std::atomic<std::uint64_t> calls{0};
-    std::atomic<bool> failed{false};
-    const auto start = clock::now();
-    const auto deadline = start + std::chrono::milliseconds(quick ? 30 : 400);
-    std::vector<std::thread> callers;
-    for (unsigned lane = 0; lane < 64; ++lane) {
-      callers.emplace_back([&, lane] {
-        try {
-          for (; clock::now() < deadline; calls.fetch_add(1)) (*own)(lane);
-        } catch (const std::exception&) {
-          failed.store(true);
-        }
-      });
+// One job of 64 threads that call at once: several ways to do it take turns of a tenth of a second.
+// Registers JOB/WHO/64 callers: wall time over all operations. A contender's call operator is given
+// the number of its thread.
+class callers {
+public:
+  explicit callers(std::string job) : state_(std::make_shared<state>(std::move(job))) {}
+
+  template <class Contender>
+  callers& enter(const std::string& who) {
+    state_->parties.push_back({who,
+                               [] {
+                                 const auto own = std::make_shared<Contender>();
+                                 return work([own](unsigned lane) { (*own)(lane); });
+                               },
+                               {},
+                               0,
+                               0});
+    add_checked(state_->job + "/" + who + "/64 callers",
+                [all = state_, who] { return all->results.next(who, [&] { all->run(); }); });
+    return *this;
+  }
+
+private:
+  using work = std::function<void(unsigned)>;
+  struct party {
+    std::string who;
+    std::function<work()> open;
+    work does;
+    double ns;
+    std::uint64_t calls;
+  };
+  struct state {
+    explicit state(std::string of) : job(std::move(of)) {}
+
+    void run() {
+      for (int turn = 0; turn < (quick ? 1 : 4); ++turn) {
+        for (party& one : parties) take_turn(one);
+      }
+      for (party& one : parties) {
+        results.keep(one.who, one.ns / static_cast<double>(one.calls));
+        one.ns = 0;
+        one.calls = 0;
+      }
     }
-    for (std::thread& one : callers) one.join();
-    if (failed.load()) throw std::runtime_error("an operation was not applied");
-    return ns_since(start) / static_cast<double>(calls.load());
-  });
-}
+    static void take_turn(party& one) {
+      one.does = one.does ? one.does : one.open();
+      std::atomic<std::uint64_t> calls{0};
+      std::atomic<bool> failed{false};
+      const auto start = clock::now();
+      const auto deadline = start + std::chrono::milliseconds(quick ? 30 : 100);
+      std::vector<std::thread> all;
+      for (unsigned lane = 0; lane < 64; ++lane) {
+        all.emplace_back([&, lane] {
+          try {
+            for (; clock::now() < deadline; calls.fetch_add(1)) one.does(lane);
+          } catch (const std::exception&) {
+            failed.store(true);
+          }
+        });
+      }
+      for (std::thread& each : all) each.join();
+      if (failed.load()) throw std::runtime_error("an operation was not applied");
+      one.ns += ns_since(start);
+      one.calls += calls.load();
+    }
+
+    std::string job;
+    std::vector<party> parties{};
+    figures_left results{};
+  };
+
+  std::shared_ptr<state> state_;
+};
 
 }  // namespace bench

@@ -202,10 +202,9 @@ const bench::contenders here([] {
       .enter<our_add<place>>("interlock::postgres::counter")
       .enter<our_add_once<place>>("interlock::postgres::counter, operation ids")
       .enter<raw_update>("libpq, the row is there");
-  const std::string many =
-      "engines/postgres counter add of many, durable/interlock::postgres::counter";
-  bench::add_callers<our_add_of_many<durable_place>>(many);
-  bench::add_callers<our_combined_add<durable_place>>(many + ", combined");
+  bench::callers("engines/postgres counter add of many, durable")
+      .enter<our_add_of_many<durable_place>>("interlock::postgres::counter")
+      .enter<our_combined_add<durable_place>>("interlock::postgres::counter, combined");
   add_payments<durable_place>("engines/postgres payment, durable");
   add_payments<place>("engines/postgres payment");
   bench::match("engines/postgres counter load", "libpq")

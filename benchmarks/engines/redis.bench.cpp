@@ -126,9 +126,9 @@ const bench::contenders here([] {
   bench::match("engines/redis counter add, 128 in a batch", "hiredis, pipelined", pipelined)
       .enter<raw_adds>("hiredis, pipelined")
       .enter<our_adds>("interlock::redis::batch");
-  const std::string many = "engines/redis counter add of many, durable/interlock::redis::counter";
-  bench::add_callers<our_add_of_many<durable_place>>(many);
-  bench::add_callers<our_combined_add<durable_place>>(many + ", combined");
+  bench::callers("engines/redis counter add of many, durable")
+      .enter<our_add_of_many<durable_place>>("interlock::redis::counter")
+      .enter<our_combined_add<durable_place>>("interlock::redis::counter, combined");
   bench::match("engines/redis counter load", "hiredis")
       .enter<raw_load>("hiredis")
       .enter<our_load<place>>("interlock::redis::counter");

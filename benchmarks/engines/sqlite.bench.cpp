@@ -160,9 +160,9 @@ const bench::contenders here([] {
   bench::match("engines/sqlite counter add, durable", "sqlite3")
       .enter<raw_durable_add>("sqlite3")
       .enter<our_add<durable_file>>("interlock::sqlite::counter");
-  const std::string many = "engines/sqlite counter add of many, durable/interlock::sqlite::counter";
-  bench::add_callers<our_add_of_many<durable_file>>(many);
-  bench::add_callers<our_combined_add<durable_file>>(many + ", combined");
+  bench::callers("engines/sqlite counter add of many, durable")
+      .enter<our_add_of_many<durable_file>>("interlock::sqlite::counter")
+      .enter<our_combined_add<durable_file>>("interlock::sqlite::counter, combined");
   bench::match("engines/sqlite counter load", "sqlite3")
       .enter<raw_load>("sqlite3")
       .enter<our_load<fast_file>>("interlock::sqlite::counter");
