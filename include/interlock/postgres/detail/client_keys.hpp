@@ -42,6 +42,7 @@ inline auto client::idempotency_claim(const object& at, text key, fingerprint pr
       seen.what = state::mismatch;
     } else if (bytes_in(now.rows(), 0, 1)[0] != 0) {
       seen.what = state::done;
+      seen.attempt = detail::count_in(now.rows(), 0, 5);
       seen.response = std::string(bytes_in(now.rows(), 0, 2));
     } else {
       seen.remaining = milliseconds(detail::number_in(now.rows(), 0, 3));

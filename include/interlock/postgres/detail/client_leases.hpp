@@ -70,7 +70,8 @@ inline auto client::fenced_open(const object& at, std::uint64_t fence, const uni
   const detail::answer mark =
       asks.session.read(asks.what, statement::fenced_watermark, name.bytes(at.name()));
   if (!mark.ok()) return mark;
-  return store::conflicting{store::stale_fence{static_cast<std::uint64_t>(mark.number())}};
+  return store::conflicting{
+      store::stale_fence{mark.any() ? static_cast<std::uint64_t>(mark.number()) : 0}};
 }
 
 inline auto client::fenced_write(const object& at, std::uint64_t fence, const unique_id& owner,

@@ -150,6 +150,12 @@ public:
                               bool writes) const;
 
 private:
+  // Returns: whether the statement makes rows that grow old.
+  [[nodiscard]] static bool leaves_records(std::size_t index) noexcept {
+    return index >= statement_count ||
+           index == static_cast<std::size_t>(statement::idempotency_claim) ||
+           index == static_cast<std::size_t>(statement::queue_push);
+  }
   [[nodiscard]] answer run(const request& asked, std::size_t index, const parameters& given,
                            bool writes);
   [[nodiscard]] pool::made connect(const call_deadline& deadline);
@@ -202,7 +208,7 @@ inline answer session::run(const request& asked, std::size_t index, const parame
     reply came =
         at.run(statements_, index, given, asked.deadline, std::exchange(asked.first, false));
     if (came.what == fate::answered && !at.unreplicated()) {
-      if (index >= statement_count && at.time_to_prune()) prune(at, asked.deadline);
+      if (leaves_records(index) && at.time_to_prune()) prune(at, asked.deadline);
       if (!at.usable()) got->discard();
       return answer(std::move(came.rows));
     }

@@ -206,8 +206,8 @@ inline constexpr std::array<statement_text, statement_count> statement_texts{{
      "clock_timestamp()) end returning attempt"},
     {"",
      "select print, done, response, greatest(0, ceil(extract(epoch from until - clock_timestamp()) "
-     "* 1000))::int8, case when done then expires <= clock_timestamp() else owner is null end from "
-     "@idempotency where name = $1 and key = $2"},
+     "* 1000))::int8, case when done then expires <= clock_timestamp() else owner is null end, "
+     "attempt from @idempotency where name = $1 and key = $2"},
     {"", "select key, sequence, attempt, tries, payload, next_in from @queue_take($1, $2, $3, $4)"},
     {"",
      "select key, sequence, attempt, tries, payload from @queue_aside where name = $1 order by "
@@ -239,19 +239,24 @@ inline constexpr std::array<statement_text, statement_count> statement_texts{{
     {"",
      "update @idempotency set response = $3, expires = clock_timestamp() + $4::int8 * interval '1 "
      "ms' where name = $1 and key = $2"},
+    // Whom somebody holds is not waited for: he may be about to live again. A key whose items were
+    // set aside stays, as it would number others like them.
     {"",
      "delete from @operation where ctid = any (array(select ctid from @operation tablesample "
      "system (least(100, 6400.0 * 8192 / greatest(8192, pg_relation_size('@operation')))) where "
-     "at < clock_timestamp() - $1::int8 * interval '1 ms' limit 1000))"},
+     "at < clock_timestamp() - $1::int8 * interval '1 ms' limit 1000 for update skip locked))"},
     {"",
      "delete from @idempotency where ctid = any (array(select ctid from @idempotency "
      "tablesample system (least(100, 6400.0 * 8192 / greatest(8192, "
      "pg_relation_size('@idempotency')))) where (done and expires < clock_timestamp()) or (not "
-     "done and until < clock_timestamp() - $1::int8 * interval '1 ms') limit 1000))"},
+     "done and until < clock_timestamp() - $1::int8 * interval '1 ms') limit 1000 for update skip "
+     "locked))"},
     {"",
-     "delete from @queue_key where ctid = any (array(select ctid from @queue_key tablesample "
+     "delete from @queue_key where ctid = any (array(select ctid from @queue_key k tablesample "
      "system (least(100, 6400.0 * 8192 / greatest(8192, pg_relation_size('@queue_key')))) where "
-     "waiting = 0 and due < clock_timestamp() - $1::int8 * interval '1 ms' limit 1000))"},
+     "waiting = 0 and due < clock_timestamp() - $1::int8 * interval '1 ms' and not exists (select "
+     "from @queue_aside a where a.name = k.name and a.key = k.key) limit 1000 for update of k skip "
+     "locked))"},
 }};
 
 // Returns: which kind's records the statement's answer is kept with.

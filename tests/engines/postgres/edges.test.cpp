@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: BSL-1.0
+// What is forgotten, what is late, and what a body may ask: where PostgreSQL is of two minds.
+
+#include <interlock/postgres/counter.hpp>
+#include <interlock/postgres/transaction.hpp>
+#include <interlock/postgres/versioned.hpp>
+
+#include "server.hpp"
+
+#include <atomic>
+#include <string>
+#include <thread>
+
+namespace {
+
+// Effects: as many requests under ids as make a connection delete what is old.
+void until_pruned(postgres::client& c) {
+  const auto other = c.object_named(object_kind::counter, "other");
+  for (int i = 0; i < 1100; ++i) {
+    if (!c.counter_add(other, 1, {.id = operation_id::fresh()}).applied()) return;
+  }
+}
+
+}  // namespace
+
+TEST_CASE("Old rows of PostgreSQL that another transaction holds are left and not waited for") {
+  auto c = fresh_client({.connections = 1, .timeout = 20s, .retention = 1ms});
+  const std::string schema = "\"" + c.options().prefix + "\".";
+  const auto line = c.object_named(object_kind::queue, "line");
+  const unique_id me = unique_id::fresh();
+  REQUIRE(c.queue_push(line, "k", "first", {}).applied());
+  const auto first = c.queue_take(line, me, 1min, 9, {});
+  REQUIRE(first.applied());
+  REQUIRE(c.queue_finish(line, "k", me, first->attempt, {}).applied());
+  std::this_thread::sleep_for(20ms);  // older than is kept
+  person other;
+  other.say("begin");
+  REQUIRE(other.say("with k as (update " + schema +
+                    "queue_key set next = next + 1, waiting = waiting + 1 returning name, key, "
+                    "next - 1 as sequence) insert into " +
+                    schema +
+                    "queue_item (name, key, sequence, payload) select name, key, sequence, "
+                    "'second' from k returning sequence") == "2");
+  std::atomic<bool> over{false};
+  std::thread pruner([&] {
+    until_pruned(c);
+    // order: release; seen with what the pruner did
+    over.store(true, std::memory_order_release);
+  });
+  person third;
+  const auto is_over = [&] {
+    // order: acquire; with the release above
+    return over.load(std::memory_order_acquire);
+  };
+  CHECK(comes_true([&] {
+    return is_over() || third.say(
+                            "select count(*) from pg_stat_activity where wait_event_type = "
+                            "'Lock'") != "0";
+  }));
+  CHECK(is_over());
+  other.say("commit");
+  pruner.join();
+  const auto second = c.queue_take(line, me, 1min, 9, {});
+  REQUIRE(second.applied());
+  CHECK(second->payload == "second");
+}
+
+TEST_CASE("An item that was set aside keeps PostgreSQL from giving its number again") {
+  auto c = fresh_client({.connections = 1, .timeout = 20s, .retention = 1ms});
+  const auto line = c.object_named(object_kind::queue, "line");
+  const unique_id me = unique_id::fresh();
+  for (const char* const payload : {"first", "second"}) {
+    REQUIRE(c.queue_push(line, "k", payload, {}).applied());
+    const auto taken = c.queue_take(line, me, 1min, 1, {});
+    REQUIRE(taken.applied());
+    REQUIRE(c.queue_give_back(line, "k", me, taken->attempt, 0ms, {}).applied());
+    const auto idle = c.queue_take(line, me, 1min, 1, {});
+    if (idle.refused()) FAIL(idle.error().message());
+    CHECK(idle.conflicted());
+    std::this_thread::sleep_for(20ms);
+    until_pruned(c);
+  }
+  CHECK(c.queue_set_aside(line, 9, {})->size() == 2);
+}
+
+TEST_CASE("What PostgreSQL keeps for idempotency keys goes when it is old, without any id") {
+  auto c = fresh_client({.connections = 1, .retention = 1ms});
+  const auto keys = c.object_named(object_kind::idempotency, "keys");
+  const unique_id me = unique_id::fresh();
+  for (int i = 0; i < 1100; ++i) {
+    std::string key = "key ";
+    key += std::to_string(i);
+    REQUIRE(c.idempotency_claim(keys, key, fingerprint{1}, me, 1ms, {}).applied());
+  }
+  person other;
+  const std::string left =
+      other.say("select count(*) < 1000 from \"" + c.options().prefix + "\".idempotency");
+  CHECK(left == "t");
+}
