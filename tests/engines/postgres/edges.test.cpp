@@ -97,3 +97,38 @@ TEST_CASE("What PostgreSQL keeps for idempotency keys goes when it is old, witho
       other.say("select count(*) < 1000 from \"" + c.options().prefix + "\".idempotency");
   CHECK(left == "t");
 }
+
+TEST_CASE("A wait for a connection counts to the deadline of a call to PostgreSQL") {
+  auto c = fresh_client({.connections = 1, .timeout = 5s});
+  const postgres::counter hits(c, "hits");
+  const postgres::counter free_one(c, "free");
+  REQUIRE(hits.add(1).applied());
+  REQUIRE(free_one.add(1).applied());
+  person other;
+  other.say("begin");
+  other.say("update \"" + c.options().prefix + "\".counter set value = value");
+  std::thread holder([&] { (void)hits.add(1, {.timeout = 1500ms}); });
+  person third;
+  REQUIRE(somebody_waits(third));
+  const auto begun = std::chrono::steady_clock::now();
+  const auto late = free_one.add(1, {.timeout = 2000ms});
+  const auto took = std::chrono::steady_clock::now() - begun;
+  holder.join();
+  other.say("rollback");
+  CHECK_FALSE(late.applied());
+  CHECK(took < 3s);  // not its 2 s, and then 2 s more
+}
+
+TEST_CASE("A body that ran past the deadline commits nothing to PostgreSQL and knows it") {
+  auto c = fresh_client();
+  const postgres::counter hits(c, "hits");
+  const auto late = postgres::atomically(c,
+                                         [&](postgres::transaction& t) {
+                                           t.add(hits, 1);
+                                           std::this_thread::sleep_for(400ms);
+                                         },
+                                         {.timeout = 300ms});
+  REQUIRE(late.refused());
+  CHECK(late.error().code == errc::timed_out);
+  CHECK(hits.load().value() == 0);
+}

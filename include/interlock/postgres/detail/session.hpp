@@ -205,8 +205,12 @@ inline answer session::run(const request& asked, std::size_t index, const parame
     auto got = pool_.checkout(asked.deadline, asked.operation, asked.object);
     if (!got.applied()) return refusal(got.error());
     connection& at = **got;
-    reply came =
-        at.run(statements_, index, given, asked.deadline, std::exchange(asked.first, false));
+    const bool first = std::exchange(asked.first, false) && got->at_once();
+    if (!first && asked.deadline.passed()) {
+      return refusal(error_of(asked, errc::timed_out, "the deadline passed before it was sent",
+                              "nothing was done; give the call a longer timeout"));
+    }
+    reply came = at.run(statements_, index, given, asked.deadline, first);
     if (came.what == fate::answered && !at.unreplicated()) {
       if (leaves_records(index) && at.time_to_prune()) prune(at, asked.deadline);
       if (!at.usable()) got->discard();

@@ -197,6 +197,13 @@ inline bool transaction_link::commit(std::optional<std::string_view> kept) {
   } catch (const attempt_lost&) {
     return false;
   }
+  if (deadline_.passed()) {
+    ended_ = true;
+    failed_.emplace(refusal(session::error_of(by, errc::timed_out,
+                                              "the deadline passed before COMMIT was sent",
+                                              "nothing was done; give it more time")));
+    return false;
+  }
   line_->add("commit", parameters());
   const std::size_t before = std::exchange(queued_, 0);
   const reply came = line_->exchange(deadline_);

@@ -67,7 +67,8 @@ public:
     lease(lease&& other) noexcept
         : pool_(std::exchange(other.pool_, nullptr)),
           held_(std::move(other.held_)),
-          begun_(other.begun_) {}
+          begun_(other.begun_),
+          at_once_(other.at_once_) {}
     lease& operator=(lease&&) = delete;
     ~lease() {
       if (pool_ != nullptr) pool_->put_back(std::move(held_), begun_);
@@ -76,6 +77,8 @@ public:
     Connection& operator*() const noexcept { return *held_; }
     Connection* operator->() const noexcept { return held_.get(); }
 
+    // Returns: whether it was idle, so that checkout() took no time.
+    [[nodiscard]] bool at_once() const noexcept { return at_once_; }
     // Effects: closes the connection, which is broken: it does not go back.
     void discard() noexcept {
       held_.reset();
@@ -85,12 +88,13 @@ public:
   private:
     friend connection_pool;
     lease(connection_pool* pool, std::unique_ptr<Connection> held,
-          call_deadline::time_point begun) noexcept
-        : pool_(pool), held_(std::move(held)), begun_(begun) {}
+          call_deadline::time_point begun, bool at_once) noexcept
+        : pool_(pool), held_(std::move(held)), begun_(begun), at_once_(at_once) {}
 
     connection_pool* pool_;  // null when moved from, or dropped
     std::unique_ptr<Connection> held_;
     call_deadline::time_point begun_;
+    bool at_once_;
   };
 
   // Returns: a connection; or refused: timed_out (no time was given), overloaded (all were in use
@@ -215,7 +219,7 @@ auto connection_pool<Connection>::checkout(const call_deadline& deadline,
                   "give the call a longer timeout");
   }
   std::unique_lock lock(mutex_);
-  for (;;) {
+  for (bool at_once = true;; at_once = false) {
     if (closed_) return refuse(errc::closed, by, "the client was closed", "make another client");
     if (!idle_.empty()) {
       entry found = std::move(idle_.back());
@@ -223,7 +227,7 @@ auto connection_pool<Connection>::checkout(const call_deadline& deadline,
       const bool fresh = found.era == era_ && deadline.begun() - found.used < settings_.idle_check;
       lock.unlock();
       if (fresh || found.connection->healthy(deadline)) {
-        return lease(this, std::move(found.connection), deadline.begun());
+        return lease(this, std::move(found.connection), deadline.begun(), at_once && fresh);
       }
       found.connection.reset();
       lock.lock();
@@ -271,7 +275,7 @@ auto connection_pool<Connection>::connect(std::unique_lock<std::mutex>& lock,
     pace_.reset();
     lock.unlock();
     if (alone) freed_.notify_all();
-    return lease(this, std::move(*good), deadline.begun());
+    return lease(this, std::move(*good), deadline.begun(), false);
   }
   --total_;
   const bool hurried = deadline.at() - begun < least_time && deadline.passed();
