@@ -159,6 +159,10 @@ public:
                  "return from the body to commit, throw to roll back");
     }
     const detail::text_parameters given(values...);
+    if (given.torn() || sql.find('\0') != std::string_view::npos) {
+      link_.fail(by, store::errc::bad_argument, "a text has a zero byte",
+                 "give bytes (std::span<const std::byte>) for a bytea");
+    }
     return detail::rows_of(link_.run_text(by, std::string(sql).c_str(), given.values(),
                                           given.lengths(), given.formats()));
   }

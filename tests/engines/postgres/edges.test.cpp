@@ -132,3 +132,35 @@ TEST_CASE("A body that ran past the deadline commits nothing to PostgreSQL and k
   CHECK(late.error().code == errc::timed_out);
   CHECK(hits.load().value() == 0);
 }
+
+TEST_CASE("Several writes of one kind go with one commit on a connection that is new") {
+  auto c = fresh_client();
+  const postgres::versioned<int> a(c, "a");
+  const postgres::versioned<int> b(c, "b");
+  const auto done = postgres::atomically(c, [&](postgres::transaction& t) {
+    t.write(a, 1);
+    t.write(b, 2);
+  });
+  if (!done.applied()) FAIL(done.error().message());
+  CHECK(done.applied());
+}
+
+TEST_CASE("A statement that PostgreSQL answers with a stream, or not at all, ends no program") {
+  auto c = fresh_client();
+  const auto say = [&](std::string_view sql) {
+    return postgres::atomically(c, [&](postgres::transaction& t) { t.execute(sql); });
+  };
+  for (const char* const stream : {"copy (select 1) to stdout", "copy pg_temp.x from stdin"}) {
+    (void)say("create temporary table if not exists x (i int)");
+    const auto no = say(stream);
+    CAPTURE(stream);
+    REQUIRE(no.refused());
+    CHECK(no.error().code != errc::too_many_conflicts);
+  }
+  CHECK(say("-- nothing").applied());
+  const auto torn = postgres::atomically(c, [&](postgres::transaction& t) {
+    return t.execute("select $1::text", std::string("a\0b", 3)).get<std::string>(0).value();
+  });
+  REQUIRE(torn.refused());  // libpq would send "a"
+  CHECK(torn.error().code == errc::bad_argument);
+}

@@ -7,6 +7,7 @@
 
 #include <libpq-fe.h>
 
+#include <algorithm>
 #include <cstddef>
 #include <string>
 #include <utility>
@@ -33,7 +34,7 @@ public:
     const auto index = static_cast<std::size_t>(s);
     const char* const name = set_->names[index].c_str();
     if (!set_->prepare) return add(set_->texts[index].c_str(), given);
-    if (!at_->prepared(index)) {
+    if (!at_->prepared(index) && !prepares_already(static_cast<int>(index))) {
       note(PQsendPrepare(at_->get(), name, set_->texts[index].c_str(), 0, nullptr),
            static_cast<int>(index));
     }
@@ -51,6 +52,8 @@ public:
                            lengths.data(), formats.data(), 0));
   }
 
+  // Returns: whether the round ended with a COPY, after which the connection is of no more use.
+  [[nodiscard]] bool streams() const noexcept { return streams_; }
   // Effects: sends what was added, and waits for all answers. A round that failed has the error.
   // Returns: what came of the last statement, or of the first that failed.
   [[nodiscard]] reply exchange(const call_deadline& deadline);
@@ -62,6 +65,10 @@ public:
 private:
   static constexpr int plain = -1;
 
+  // Returns: whether this round prepares the statement; it is noted when that was answered.
+  [[nodiscard]] bool prepares_already(int index) const noexcept {
+    return std::find(queued_.begin(), queued_.end(), index) != queued_.end();
+  }
   void note(int sent, int prepares = plain) {
     sent_ = sent_ && sent == 1;
     queued_.push_back(prepares);
@@ -71,6 +78,7 @@ private:
   const statement_set* set_;
   bool open_ = false;
   bool sent_ = true;
+  bool streams_ = false;
   std::vector<int> queued_;  // what each statement prepares, or plain
   std::vector<result> results_;
   std::size_t asked_ = 0;
@@ -97,7 +105,11 @@ inline reply pipeline::exchange(const call_deadline& deadline) {
     nulls = 0;
     const ExecStatusType status = PQresultStatus(next.get());
     if (status == PGRES_PIPELINE_SYNC) return failed;
-    if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK) {
+    if (status == PGRES_COPY_IN || status == PGRES_COPY_OUT || status == PGRES_COPY_BOTH) {
+      streams_ = true;  // libpq gives this again and again until the rows are read or sent
+      return {fate::unanswered, std::move(next)};
+    }
+    if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK || status == PGRES_EMPTY_QUERY) {
       const int prepares = done_ < asked.size() ? asked[done_] : plain;
       ++done_;
       if (prepares != plain) {

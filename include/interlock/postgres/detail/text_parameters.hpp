@@ -40,9 +40,12 @@ public:
   [[nodiscard]] const std::vector<const char*>& values() const noexcept { return values_; }
   [[nodiscard]] const std::vector<int>& lengths() const noexcept { return lengths_; }
   [[nodiscard]] const std::vector<int>& formats() const noexcept { return formats_; }
+  // Returns: whether a text has a zero byte, where libpq would end it.
+  [[nodiscard]] bool torn() const noexcept { return torn_; }
 
 private:
   void put(std::optional<std::string> text, int format = 0) {
+    torn_ = torn_ || (format == 0 && text && text->find('\0') != std::string::npos);
     texts_.push_back(std::move(text));
     formats_.push_back(format);
   }
@@ -72,6 +75,7 @@ private:
   std::vector<const char*> values_;
   std::vector<int> lengths_;
   std::vector<int> formats_;
+  bool torn_ = false;
 };
 
 // Returns: rows in the text format, as every engine gives them: bytea as bytes, bool as 0 and 1.

@@ -163,7 +163,12 @@ inline void transaction_link::look_up() {
 // Effects: takes note of a round that failed before COMMIT: nothing was done.
 inline void transaction_link::note_failure(const request& by, const reply& came) {
   ended_ = true;
-  if (came.what == fate::late) {
+  if (line_->streams()) {
+    drop_ = true;
+    failed_.emplace(refusal(session::error_of(by, errc::bad_argument,
+                                              "COPY moves rows outside of statements",
+                                              "copy on a connection of your own")));
+  } else if (came.what == fate::late) {
     drop_ = true;
     failed_.emplace(refusal(session::error_of(by, errc::timed_out, "no answer by the deadline",
                                               "nothing was done; give it more time")));
