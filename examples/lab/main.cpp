@@ -3,6 +3,7 @@
 
 #include <interlock/version.hpp>
 
+#include <csignal>
 #include <cstdio>
 #include <exception>
 #include <memory>
@@ -27,6 +28,16 @@
 #include "terminal.hpp"
 
 namespace {
+
+// Ctrl-C, while a server of the lab's runs: what was made is removed first, unless it comes twice.
+volatile std::sig_atomic_t interrupted_by = 0;
+
+extern "C" void note_interruption(int which) {
+  interrupted_by = which;
+  std::signal(which, SIG_DFL);
+}
+
+struct interruption {};
 
 enum exit_status { as_told = 0, not_as_told = 1, usage = 2 };
 
@@ -78,10 +89,17 @@ void add_explored(lab::run_result& run, const std::vector<const lab::scenario*>&
 
 lab::run_result on_real_threads(const lab::options& wanted) {
   std::unique_ptr<lab::opened_engine> server;
-  if (wanted.on != nullptr) server = wanted.on->open(wanted.url, wanted.base.threads);
+  if (wanted.on != nullptr) {
+    std::signal(SIGINT, note_interruption);
+    std::signal(SIGTERM, note_interruption);
+    server = wanted.on->open(wanted.url, wanted.base.threads);
+  }
   lab::progress bar;
-  lab::run_result found = lab::run(wanted.scenarios, wanted.base, wanted.seconds,
-                                   [&](double done, std::string_view at) { bar.show(done, at); });
+  const auto watch = [&](double done, std::string_view at) {
+    if (interrupted_by != 0) throw interruption();
+    bar.show(done, at);
+  };
+  lab::run_result found = lab::run(wanted.scenarios, wanted.base, wanted.seconds, watch);
   bar.clear();
   if (server != nullptr) {
     found.engine = server->description();
@@ -168,10 +186,13 @@ int main(int count, char** values) {
     // As a process that a lab has started, for a story with several: see engines/worker.hpp.
     if (arguments.size() == 2 && arguments[0] == "--work-for") return work_for(arguments[1]);
     return obey(arguments);
+  } catch (const interruption&) {
+    return 128 + interrupted_by;
   } catch (const lab::usage_error& error) {
     std::fprintf(stderr, "lab: %s\n", error.what());
     return usage;
   } catch (const std::exception& error) {
+    if (interrupted_by != 0) return 128 + interrupted_by;  // Ctrl-C is for the server, too
     std::fprintf(stderr, "lab: %s\n", error.what());
     return not_as_told;
   }

@@ -4,10 +4,12 @@
 
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
 import tempfile
+import time
 import unittest
 
 from test_lab import LAB, Folder, Page
@@ -90,6 +92,23 @@ class Stories(OnEngine):
         self.assertEqual(done.returncode, 0, done)
         self.assertEqual(list(json.loads(done.stdout)), ["fifty_clicks"])
         self.assertIn("naive got", done.stderr)
+
+
+    def test_an_interrupted_run_leaves_nothing(self):
+        place = self.path("temporary")
+        os.makedirs(place)
+        os.chmod(self.folder, 0o755)
+        os.chmod(place, 0o1777)
+        with subprocess.Popen([LAB, "--engine", ENGINE, "fifty_clicks", "--seconds", "100",
+                               "--json", "facts.json", "--no-html"], cwd=self.folder,
+                              env={**os.environ, "TMPDIR": place}) as lab:
+            deadline = time.monotonic() + 30
+            while not self.left_over() and time.monotonic() < deadline:
+                time.sleep(0.01)
+            self.assertNotEqual(self.left_over(), [], "a server, or its folder")
+            lab.send_signal(signal.SIGTERM)
+            self.assertEqual(lab.wait(60), 128 + signal.SIGTERM)
+        self.assertEqual((self.left_over(), self.files()), ([], ["temporary"]))
 
 
 class BadInput(OnEngine):
