@@ -223,6 +223,8 @@ TEST_CASE("A coroutine waits for a lock without a thread") {
     inplace_stop_source stop;
     stop.request_stop();
     auto stopped = co_await door.async_lock(stop.get_token());
+    auto begun = memory::mutex(engine, "other").async_lock();  // whose handle is gone
+    co_await std::move(begun);
     co_return busy.conflicted() + late.conflicted() + said.applied() + second.applied() +
         stopped.refused();
   };

@@ -210,7 +210,7 @@ public:
   // Effects: watches over the lease from now on. Throws: std::system_error without a thread.
   void keep(const std::shared_ptr<kept_lease>& lease) {
     const std::lock_guard lock(core_->guard);
-    core_->watch_at(lease->clock_, lease->next_, looking_at(lease));
+    core_->watch_over(lease);
   }
   // Effects: has f run then, or soon after, on a thread that may block. Throws: as keep.
   void at(const std::shared_ptr<const local_clock>& clock, boot_clock::time_point then,
@@ -255,6 +255,11 @@ private:
       of.emplace(then, std::move(f));
       if (first) watch.notify_one();
     }
+    // A lease that was ended is in its line until the next look: so that is never far.
+    void watch_over(const std::shared_ptr<kept_lease>& lease) {
+      const auto most = lease->clock_->now() + std::chrono::seconds(10);
+      watch_at(lease->clock_, std::min(lease->next_, most), looking_at(lease));
+    }
     template <class F>
     void begin(F f) {
       ++threads;
@@ -285,7 +290,7 @@ private:
         case kept_lease::step::wait:
           break;
       }
-      if (!stopping) watch_at(lease->clock_, lease->next_, looking_at(lease));
+      if (!stopping) watch_over(lease);
     }
     // Without the guard.
     void renew(const std::shared_ptr<kept_lease>& lease) {

@@ -62,10 +62,10 @@ public:
     }
   }
 
-  // As lock, with no thread that waits while another holds it.
-  task<result> async_lock(lock_options how, time_point until, inplace_stop_token stop) const {
-    if (auto wrong = bad(how)) co_return *std::move(wrong);
-    const lease_lock self = *this;
+  // As lock, with no thread that waits while another holds it. The task has its own handle.
+  static task<result> async_lock(lease_lock self, lock_options how, time_point until,
+                                 inplace_stop_token stop) {
+    if (auto wrong = self.bad(how)) co_return *std::move(wrong);
     const unique_id owner = unique_id::fresh();
     for (;;) {
       if (stop.stop_requested()) co_return self.cancelled();

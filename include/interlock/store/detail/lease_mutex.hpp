@@ -34,7 +34,7 @@ public:
   // Return: tasks of what the functions above return. The stop ends the wait within a poll.
   [[nodiscard("write co_await")]] task<result> async_lock(lock_options how = {},
                                                           inplace_stop_token stop = {}) const {
-    return lock_.async_lock(how, lock_.limit(how.wait), stop);
+    return lease_lock<Lease>::async_lock(lock_, how, lock_.limit(how.wait), stop);
   }
   [[nodiscard("write co_await")]] task<result> async_lock(inplace_stop_token stop) const {
     return async_lock({}, stop);
@@ -45,7 +45,7 @@ public:
     return async_lock(waits_until(deadline, how), stop);
   }
   [[nodiscard("write co_await")]] task<result> async_try_lock(lock_options how = {}) const {
-    return lock_.async_lock(how, lock_.now(), {});
+    return lease_lock<Lease>::async_lock(lock_, how, lock_.now(), {});
   }
 
 protected:
