@@ -101,6 +101,8 @@ TEST_CASE("A commit of cells is done as a whole or not at all in each engine") {
   CHECK(stale.conflict().now == now[1]);
   CHECK(e.cells_load(all, {}).value() == now);
   CHECK(commit({{&a, *first}}, {}).applied());  // checks alone
+  CHECK(commit({{&a, *first}, {&a, *first}}, {}).applied());
+  CHECK(commit({{&a, *first}, {&a, 1234567}}, {}).conflicted());
   CHECK(commit({{&a, 1234567}}, {}).conflicted());
   CHECK(e.cells_load(all, {}).value() == now);
 

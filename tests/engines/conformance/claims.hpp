@@ -30,7 +30,7 @@ TEST_CASE("A key of an idempotency store is run by one and answered to all in ea
     CHECK(e.idempotency_complete(orders, key, one, mine.attempt, answer, 60s, {}).applied());
     CHECK(e.idempotency_complete(orders, key, one, mine.attempt, answer, 60s, {}).applied());
     const auto done = e.idempotency_claim(orders, key, print, two, 60s, {}).value();
-    CHECK((done.what == state::done && done.response == answer));
+    CHECK((done.what == state::done && done.response == answer && done.attempt == 1));
     CHECK(e.idempotency_claim(orders, key, odd, two, 60s, {}).value().what == state::mismatch);
     CHECK(e.idempotency_heartbeat(orders, key, one, mine.attempt, 60s, {}).conflicted());
     CHECK(e.idempotency_release(orders, key, one, mine.attempt, {}).conflicted());

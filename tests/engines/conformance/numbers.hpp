@@ -128,6 +128,13 @@ TEST_CASE("Bounded counters of an engine do what a model does") {
   CHECK(e.bounded_open(wide, {0, smallest, largest}, {}).applied());
   CHECK(e.bounded_add(wide, largest, {}).value() == largest);
   CHECK(e.bounded_add(wide, 1, {}).conflicted());
+  CHECK(e.bounded_add(wide, smallest, {}).value() == -1);
+  CHECK(e.bounded_add(wide, smallest + 1, {}).value() == smallest);
+  const operation_id id = operation_id::fresh();
+  CHECK(e.bounded_add(wide, -1, {}).conflicted());
+  CHECK(e.bounded_add(wide, -1, {.id = id}).conflicted());
+  CHECK(e.bounded_add(wide, smallest, {}).conflicted());
+  CHECK(e.bounded_add(wide, 1, {.id = id}).value() == smallest + 1);
 }
 
 TEST_CASE("What conflicts is not kept under its id in each engine") {

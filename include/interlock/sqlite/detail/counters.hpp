@@ -80,11 +80,16 @@ inline store::outcome<store::bounded_state> open_bounded(connection& on, const r
 // Returns: the new value; none if it would pass a bound, or was never opened.
 inline std::optional<std::int64_t> try_add_to_bounded(connection& on, const request& by,
                                                       std::int64_t amount) {
-  statement add(on, sql::bounded_add, by.name, amount);
-  if (!add.row()) return std::nullopt;
-  const std::int64_t value = add.integer(0);
-  add.run();
-  return value;
+  try {
+    statement add(on, sql::bounded_add, by.name, amount);
+    if (!add.row()) return std::nullopt;
+    const std::int64_t value = add.integer(0);
+    add.run();
+    return value;
+  } catch (const fault& why) {
+    if (why.code != SQLITE_CONSTRAINT_DATATYPE) throw;  // below 64 bits, a real number is the bound
+    return std::nullopt;
+  }
 }
 
 // In a transaction.
