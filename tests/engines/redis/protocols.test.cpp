@@ -430,3 +430,17 @@ TEST_CASE("A command that an executor did not send is refused, one without an an
   own.next(fault::unanswered);
   CHECK(c.counter_load(hits, {}).value() == 1);  // a read is asked again
 }
+
+TEST_CASE("A retention without end is one that the scripts can count") {
+  if (!support::need_redis()) return;
+  const throwaway_redis server;
+  redis::client c(server.url(), {.retention = std::chrono::milliseconds::max()});
+  const auto hits = c.object_named(object_kind::counter, "hits");
+  const auto id = operation_id::fresh();
+  CHECK(c.counter_add(hits, 1, {id}).value() == 1);
+  CHECK(c.counter_add(hits, 1, {id}).value() == 1);
+  const auto runs = c.object_named(object_kind::idempotency, "runs");
+  const auto owner = unique_id::fresh();
+  REQUIRE(c.idempotency_claim(runs, "k", interlock::fingerprint{1}, owner, 1s, {}).applied());
+  CHECK(c.idempotency_complete(runs, "k", owner, 1, "done", 1h, {}).applied());
+}

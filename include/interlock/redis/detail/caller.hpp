@@ -107,7 +107,7 @@ struct script_call {
       : lua(of),
         count(keys.size() + (by.call.id ? 1 : 0)),
         sequence(by.call.id.sequence),
-        keep(std::max<milliseconds::rep>(retention.count(), 1)) {
+        keep(std::max<std::int64_t>(script_time(retention), 1)) {
     parts.add("EVALSHA");
     parts.add(of.sha);
     parts.add(count);

@@ -32,7 +32,7 @@ public:
       : incarnation_key_("{" + prefix + "}:incarnation"),
         schema_key_("{" + prefix + "}:schema"),
         beat_key_("{" + prefix + "}:beat:" + store::unique_id::fresh().text()),
-        retention_(std::max(retention, std::chrono::milliseconds(1))) {}
+        retention_(std::max<std::int64_t>(script_time(retention), 1)) {}
 
   [[nodiscard]] const std::string& incarnation_key() const noexcept { return incarnation_key_; }
   [[nodiscard]] const std::string& schema_key() const noexcept { return schema_key_; }

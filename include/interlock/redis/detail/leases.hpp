@@ -3,7 +3,6 @@
 
 // interlock/redis/detail/leases.hpp - mutexes, fenced resources and idempotency stores of a client.
 
-#include <algorithm>
 #include <cstdint>
 #include <initializer_list>
 #include <limits>
@@ -15,12 +14,6 @@
 #include "scripts_leases.hpp"
 
 namespace interlock::redis::detail {
-
-// Returns: the time as scripts take it: not negative, and not past what they count exactly.
-inline std::int64_t script_time(milliseconds time) noexcept {
-  constexpr std::int64_t century = std::int64_t{1000} * 60 * 60 * 24 * 365 * 100;
-  return std::clamp<std::int64_t>(time.count(), 0, century);
-}
 
 template <class Executor>
 class leases : public cells<Executor> {

@@ -3,8 +3,10 @@
 
 // interlock/redis/detail/request.hpp - commands as the bytes that a server reads, and their parts.
 
+#include <algorithm>
 #include <array>
 #include <charconv>
+#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -89,6 +91,12 @@ inline void append_count(std::string& out, char mark, std::size_t count) {
   *end++ = '\r';
   *end++ = '\n';
   out.append(text, static_cast<std::size_t>(end - text));
+}
+
+// Returns: the time as scripts take it: not negative, and not past what they count exactly.
+inline std::int64_t script_time(std::chrono::milliseconds time) noexcept {
+  constexpr std::int64_t century = std::int64_t{1000} * 60 * 60 * 24 * 365 * 100;
+  return std::clamp<std::int64_t>(time.count(), 0, century);
 }
 
 // Effects: appends the command to what is to be sent.
