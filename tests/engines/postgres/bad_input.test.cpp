@@ -52,6 +52,8 @@ TEST_CASE("A PostgreSQL that cannot be reached is refused with the remedy") {
   }
   CHECK(why_not(here, {.prefix = "no\"quotes"}).code == errc::bad_argument);
   CHECK(why_not(here, {.prefix = ""}).code == errc::bad_argument);
+  CHECK(why_not(here, {.prefix = std::string(64, 'p')}).code == errc::bad_argument);  // cut to 63
+  CHECK(why_not(here, {.prefix = std::string(63, 'p')}).detail.empty());
 }
 
 TEST_CASE("A PostgreSQL that does not answer is given up at the deadline") {

@@ -45,6 +45,10 @@ inline session::session(std::string address, store::client_options options, sett
       how_(std::move(how)),
       schema_([this] {
         store::detail::require_none(store::detail::bad_prefix(engine, options_.prefix));
+        if (options_.prefix.size() > 63) {  // PostgreSQL would cut it, and two could be one
+          fail(errc::bad_argument, "a schema has a name of 63 bytes at most",
+               "give a shorter prefix");
+        }
         std::string quoted = "\"";
         quoted += options_.prefix;
         quoted += "\".";
