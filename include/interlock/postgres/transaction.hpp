@@ -134,8 +134,7 @@ public:
   }
 
   // Effects: the take of this item ends, its item leaves the queue. If the take is another's by
-  // now,
-  //          the transaction is refused (lease_lost) and nothing is done.
+  //          now, the transaction is refused (lease_lost) and nothing is done.
   template <class Queue>
   void finish(const Queue& queue, std::string_view key, const store::unique_id& owner,
               std::uint64_t attempt) {
@@ -146,6 +145,11 @@ public:
       link_.fail(by, store::errc::lease_lost, "the item was given to another",
                  "drop it: the other one does it; or take with a longer lease");
     }
+  }
+  // Effects: the same, for an item that was taken from the queue.
+  template <class Queue>
+  void finish(const Queue& queue, const typename Queue::item& taken) {
+    finish(queue, taken.key(), taken.owner(), taken.attempt());
   }
 
   // Effects: runs a statement of yours; $1, $2 and so on are the parameters: numbers, text,
