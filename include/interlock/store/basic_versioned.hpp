@@ -151,22 +151,6 @@ public:
                               "look for a writer of another type; store() replaces it"));
   }
 
-  // Returns: what f makes of the value; none to erase it.
-  template <class F>
-  static std::optional<T> changed(F& f, std::optional<T> value) {
-    if constexpr (std::is_invocable_v<F&, const std::optional<T>&>) {
-      return f(std::as_const(value));
-    } else {
-      if (!value) value.emplace();
-      if constexpr (std::is_void_v<std::invoke_result_t<F&, T&>>) {
-        f(*value);
-        return value;
-      } else {
-        return f(*value);
-      }
-    }
-  }
-
 private:
   template <class Client>
   friend class basic_transaction;
