@@ -38,6 +38,7 @@
 #include "../store/basic_bounded_counter.hpp"
 #include "../store/basic_counter.hpp"
 #include "../store/basic_versioned.hpp"
+#include "../store/detail/changed.hpp"
 #include "../store/sql_rows.hpp"
 #include "../store/transaction_options.hpp"
 #include "client.hpp"
@@ -91,7 +92,7 @@ public:
   // Effects: writes what f makes of what is read; f as for versioned::update.
   template <class T, class F>
   void update(const cell<T>& of, F&& f) {
-    const std::optional<T> next = cell<T>::changed(f, read(of));
+    const std::optional<T> next = store::detail::changed<T>(f, read(of));
     if (next) {
       write(of, *next);
     } else {
