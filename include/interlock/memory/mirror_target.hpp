@@ -6,9 +6,8 @@
 // Problem     A mirror is to be tested without its target, with refused and lost writes.
 // Guarantee   A row never goes back to an older version whoever writes it and when.
 //             A write that comes late does not bring a deleted row back.
-// Outcomes    applied. conflict: the target's row. refused and unknown: by faults on demand;
-// refused
-//             besides for keys and values over the limit.
+// Outcomes    applied. conflict: the target's row. refused and unknown: by faults on
+//             demand; refused besides for keys and values over the limit.
 // Durability  none: it is gone with the last client that shares the data.
 // Progress    One lock for all data.
 // Cost        A look-up by name, a lock and the encoding of key and value a call.

@@ -3,9 +3,8 @@
 
 // interlock/redis/basic_client.hpp - Redis as an engine of interlock, over a Redis client of yours.
 //
-// Problem     A program that has a Redis client (redis-plus-plus, Boost.Redis) wants no second set
-// of
-//             connections beside it.
+// Problem     A program that has a Redis client (redis-plus-plus, Boost.Redis) wants no second
+//             set of connections beside it.
 // Guarantee   Every protocol runs over an executor of the program's own.
 //             A command that an executor did not send is refused, one without an answer is unknown.
 // Outcomes    All four. Refused: the server's errors, and what was not sent. Unknown: a write that

@@ -35,14 +35,13 @@
 #include <utility>
 #include <variant>
 
-#include "../store/basic_bounded_counter.hpp"
-#include "../store/basic_counter.hpp"
-#include "../store/basic_versioned.hpp"
-#include "../store/detail/changed.hpp"
 #include "../store/sql_rows.hpp"
 #include "../store/transaction_options.hpp"
+#include "bounded_counter.hpp"
 #include "client.hpp"
+#include "counter.hpp"
 #include "detail/user_sql.hpp"
+#include "versioned.hpp"
 
 namespace interlock::sqlite {
 

@@ -4,9 +4,8 @@
 // interlock/store/basic_fenced.hpp - what only the present holder of a lock can write.
 //
 // Problem     A lock's holder is stopped, loses his lease and wakes up: he writes over what the
-// next
-//             holder has done. A fence that is checked at the write alone comes too late, when the
-//             next holder has read and not written yet.
+//             next holder has done. A fence that is checked at the write alone comes too late, when
+//             the next holder has read and not written yet.
 // Guarantee   No write of a former holder takes effect once a later holder has opened the resource.
 //             No update is lost that holders make between open and write.
 //             Two holders with equal fences are told apart by their owners.
