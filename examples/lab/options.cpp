@@ -77,10 +77,17 @@ std::vector<std::string_view> names_of(const std::vector<Named>& all) {
 // Returns: the scenario of that name among those that run on `on`, or in this process if that is
 //          null.
 const scenario* find(std::string_view typed, const std::vector<scenario>& known, const engine* on,
-                     const std::vector<scenario>& in_process) {
+                     const std::vector<scenario>& in_process,
+                     const std::vector<engine>& engines) {
   if (const scenario* const found = named(typed, known)) return found;
   if (on != nullptr && named(typed, in_process) != nullptr) {
     throw usage_error("scenario " + in_quotes(typed) + " needs no engine; run it without --engine");
+  }
+  for (const engine& each : engines) {
+    if (each.built() && named(typed, *each.scenarios) != nullptr) {
+      throw usage_error("scenario " + in_quotes(typed) + " needs an engine; add --engine " +
+                        std::string(each.name));
+    }
   }
   const std::string guess = nearest(typed, names_of(known));
   throw usage_error("unknown scenario " + in_quotes(typed) + "; " +
@@ -251,7 +258,7 @@ private:
   void finish_scenarios() {
     const std::vector<scenario>& known = out_.on != nullptr ? *out_.on->scenarios : in_process_;
     for (const std::string_view name : asked_for_) {
-      add(*find(name, known, out_.on, in_process_));
+      add(*find(name, known, out_.on, in_process_, engines_));
     }
     if (explain_all_ || out_.scenarios.empty()) {
       for (const scenario& each : known) add(each);

@@ -272,7 +272,8 @@ TEST_CASE("what an engine cannot do is refused with what can be done") {
   CHECK(contains(refusal({"--engine=bilt"}), "did you mean built?"));
   CHECK(contains(refusal({"--engine=xyzzy"}), "there are built, absent"));
   CHECK(contains(refusal({"--engine=built", "deadlock"}), "without --engine"));
-  CHECK(contains(refusal({"two_servers"}), "unknown scenario 'two_servers'"));
+  CHECK(contains(refusal({"two_servers"}), "'two_servers' needs an engine; add --engine built"));
+  CHECK(contains(refusal({"two_servants"}), "unknown scenario 'two_servants'"));
   CHECK(contains(refusal({"--engine=built", "two_server"}), "did you mean two_servers?"));
   CHECK(contains(refusal({"--engine=built", "--explain", "wallet"}), "leave out --engine"));
   CHECK(refusal({"--engine=built", "--threads=8"}).empty());
