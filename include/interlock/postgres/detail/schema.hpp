@@ -74,11 +74,14 @@ declare
   every bytea[] := checked || written;
   fresh int8;
   missing int8;
-  inserted int8;
+  got int8;
 begin
   loop
+    missing := (select count(distinct n.name) from unnest(every) as n (name));
     if cardinality(written) > 0 then
       perform 1 from @cell c where c.name = any (every) order by c.name for update;
+      get diagnostics got = row_count;
+      missing := missing - got;
     end if;
     select n.i - 1, coalesce(c.version, 0), c.bytes into failed, now_version, now_bytes
       from unnest(checked, versions) with ordinality as n (name, expected, i)
@@ -92,15 +95,14 @@ begin
       answer := 0;
       exit;
     end if;
-    select count(*) into missing from (select distinct unnest(every)) as n (name)
-      where not exists (select 1 from @cell c where c.name = n.name);
+    -- What was not there to be locked has to be made here: somebody may have made it since.
     exit when missing = 0;
     insert into @cell (name, version)
       select n.name, 0 from (select distinct unnest(every)) as n (name)
       where not exists (select 1 from @cell c where c.name = n.name)
       order by n.name on conflict do nothing;
-    get diagnostics inserted = row_count;
-    exit when inserted = missing;
+    get diagnostics got = row_count;
+    exit when got = missing;
   end loop;
   if cardinality(written) > 0 then
     fresh := nextval('@version');

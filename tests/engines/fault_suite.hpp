@@ -1,0 +1,10 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+// What goes wrong between a client and its engine, written once: lost requests and replies,
+// histories of operations and of transactions. Include a place before.
+
+#include "faults/histories.hpp"
+#include "faults/increment_then_write.hpp"
+#include "faults/lost_replies.hpp"
+#include "faults/transactions.hpp"
