@@ -114,7 +114,7 @@ TEST_CASE("An operation id goes through text and nothing else passes for one") {
       "",          digits,        digits + "-",       digits + "-0",
       digits + "-01", digits + "-1x", digits + "--1", digits + "-9223372036854775808",
       digits + "-99999999999999999999", digits + "1-1", "0123456789ABCDEF0123456789abcdef-1",
-      "0123456789abcdef 123456789abcdef-1", " " + digits.substr(1) + "-1"};
+      "0123456789abcdef 123456789abcdef-1", std::string(" ").append(digits, 1).append("-1")};
   for (const std::string& text : wrong_ones) {
     INFO(text);
     CHECK_FALSE(operation_id::parse(text));
