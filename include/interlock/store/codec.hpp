@@ -15,8 +15,12 @@
 // encode must give bytes that decode takes; two values that differ, bytes that differ.
 
 #include <charconv>
+#include <cmath>
 #include <concepts>
+#include <limits>
+#include <locale>
 #include <optional>
+#include <sstream>
 #include <string>
 #include <string_view>
 #include <type_traits>
@@ -38,6 +42,12 @@ struct codec<std::string> {
   static std::optional<std::string> decode(std::string_view bytes) { return std::string(bytes); }
 };
 
+// libc++ 19 reads no floating point by it.
+template <class T>
+concept from_chars_takes = requires(const char* text, T value) {
+  std::from_chars(text, text, value);
+};
+
 template <class T>
   requires std::is_arithmetic_v<T> && (!std::same_as<T, bool>)
 struct codec<T> {
@@ -48,8 +58,35 @@ struct codec<T> {
   }
   static std::optional<T> decode(std::string_view bytes) {
     T value{};
-    const auto [end, bad] = std::from_chars(bytes.data(), bytes.data() + bytes.size(), value);
-    if (bad != std::errc() || end != bytes.data() + bytes.size()) return std::nullopt;
+    if constexpr (from_chars_takes<T>) {
+      const auto [end, bad] = std::from_chars(bytes.data(), bytes.data() + bytes.size(), value);
+      if (bad != std::errc() || end != bytes.data() + bytes.size()) return std::nullopt;
+      return value;
+    } else {
+      return decode_by_stream(bytes);
+    }
+  }
+
+private:
+  static std::optional<T> decode_by_stream(std::string_view bytes) {
+    const bool negative = bytes.starts_with('-');
+    const std::string_view digits = bytes.substr(negative ? 1 : 0);
+    if (digits == "inf") {
+      constexpr T most = std::numeric_limits<T>::infinity();
+      return negative ? -most : most;
+    }
+    if (digits == "nan") return std::numeric_limits<T>::quiet_NaN();
+    if (digits.empty() || (digits[0] != '.' && (digits[0] < '0' || digits[0] > '9'))) {
+      return std::nullopt;
+    }
+    std::istringstream in{std::string(bytes)};
+    in.imbue(std::locale::classic());
+    T value{};
+    in >> value;
+    const bool denormal = value != 0 && std::abs(value) < std::numeric_limits<T>::min();
+    if (in.fail() && !denormal) return std::nullopt;  // which is there all the same
+    in.clear();
+    if (in.peek() != std::istringstream::traits_type::eof()) return std::nullopt;
     return value;
   }
 };
