@@ -5,3 +5,4 @@
 
 #include "engines/fault_processes.hpp"
 #include "engines/faults/killed_servers.hpp"
+#include "engines/faults/queue_commits.hpp"

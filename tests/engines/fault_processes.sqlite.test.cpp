@@ -4,3 +4,4 @@
 #include "engines/faults/sqlite.hpp"
 
 #include "engines/fault_processes.hpp"
+#include "engines/faults/queue_commits.hpp"

@@ -325,7 +325,7 @@ TEST_CASE("histories: counters, cells, bounded counters and fenced writes are li
   if (!place::available()) return;
   place here;
   losing between(here, 0.02, 4);
-  const std::size_t each = support::rounds(200);
+  const std::size_t each = support::rounds(150);
   tell_history("counters", counter_history(between, each, mutant::none));
   tell_history("bounded counters", bounded_history(between, each, mutant::none));
   tell_history("cells", cell_history(between, each, mutant::none));

@@ -18,7 +18,7 @@ TEST_CASE("lost replies: under an id each add counts once") {
   const auto options = fresh();
   const place_counter hits(between.open(options), "hits");
   constexpr std::size_t workers = 4;
-  const std::size_t each = support::rounds(500);
+  const std::size_t each = support::rounds(250);
   tally seen;
   support::run_threads(workers, [&](std::size_t me) {
     store::operation_session session;
@@ -44,7 +44,7 @@ TEST_CASE("lost replies: without an id what is unknown is said so and nothing el
   const auto options = fresh();
   const place_counter hits(between.open(options), "hits");
   constexpr std::size_t workers = 4;
-  const std::size_t each = support::rounds(500);
+  const std::size_t each = support::rounds(250);
   tally seen;
   support::run_threads(workers, [&](std::size_t) {
     for (std::size_t i = 0; i < each; ++i) {

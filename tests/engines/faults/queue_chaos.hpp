@@ -3,6 +3,8 @@
 
 // Workers of a queue are killed, and stopped for longer than their leases. Include a place before.
 
+#include <interlock/store/basic_serial_queue.hpp>
+
 #include <cstdint>
 #include <random>
 #include <string>
@@ -45,23 +47,43 @@ private:
   place::client client_;
 };
 
-inline const bool knows_queue_worker = add_role("queue worker", [](orders& mine) {
+using chaos_queue = store::basic_serial_queue<std::string, place::client>;
+
+// Effects, then the end of the item.
+class fenced_way {
+public:
+  static constexpr const char* role = "queue worker";
+  explicit fenced_way(const place::client& client) : client_(client), effects_(client) {}
+
+  void work(const chaos_queue& queue, const store::queue_item& item,
+            const store::unique_id& owner) {
+    if (!effects_.apply(item, owner)) return;
+    static_cast<void>(client_.queue_finish(queue.object(), item.key, owner, item.attempt, {}));
+  }
+  std::string done(const std::string& key) { return effects_.done(key); }
+
+private:
+  place::client client_;
+  effects effects_;
+};
+
+template <class Way>
+void work_for_ever(orders& mine) {
   auto client = orders::open();
-  const auto queue = client.object_named(store::object_kind::queue, "jobs");
-  effects all(client);
+  const chaos_queue queue(client, "jobs");
+  Way way(client);
   const auto owner = store::unique_id::fresh();
   mine.say("ready");
   for (;;) {
-    const auto item = client.queue_take(queue, owner, chaos_lease, chaos_tries, {});
-    if (!item) {
+    const auto item = client.queue_take(queue.object(), owner, chaos_lease, chaos_tries, {});
+    if (item) {
+      way.work(queue, *item, owner);
+    } else {
       std::this_thread::sleep_for(5ms);
-      continue;
-    }
-    if (all.apply(*item, owner)) {
-      static_cast<void>(client.queue_finish(queue, item->key, owner, item->attempt, {}));
     }
   }
-});
+}
+inline const bool knows_fenced_way = add_role(fenced_way::role, work_for_ever<fenced_way>);
 
 inline std::string chaos_key(int i) {
   std::string text = "key:";
@@ -69,11 +91,8 @@ inline std::string chaos_key(int i) {
   return text;
 }
 
-}  // namespace faults
-
-TEST_CASE("queue chaos: each item has its effect once and in the order of its key") {
-  using namespace faults;
-  if (!place::available()) return;
+template <class Way>
+void queue_chaos() {
   place here(kept::killed);
   const auto options = fresh({.timeout = 10s});
   auto client = here.open(options);
@@ -81,7 +100,7 @@ TEST_CASE("queue chaos: each item has its effect once and in the order of its ke
   constexpr int keys = 20, each = 15;
   std::vector<std::string> wanted(keys);
   std::vector<worker> all;
-  for (int i = 0; i < 4; ++i) all.emplace_back("queue worker", here, options.prefix);
+  for (int i = 0; i < 4; ++i) all.emplace_back(Way::role, here, options.prefix);
   for (worker& one : all) REQUIRE(one.heard() == "ready");
   std::mt19937_64 random(13);
   int kills = 0, stops = 0;
@@ -94,7 +113,7 @@ TEST_CASE("queue chaos: each item has its effect once and in the order of its ke
     worker& victim = all[random() % all.size()];
     if (i % 2 == 0) {
       victim.kill();
-      victim = worker("queue worker", here, options.prefix);
+      victim = worker(Way::role, here, options.prefix);
       ++kills;
     } else {
       victim.stop();
@@ -109,16 +128,24 @@ TEST_CASE("queue chaos: each item has its effect once and in the order of its ke
   };
   CHECK(comes_true(empty, 60s));
   for (worker& one : all) one.kill();
-  effects seen(client);
+  Way seen(client);
   int wrong = 0;
   for (int key = 0; key < keys; ++key) {
     if (seen.done(chaos_key(key)) != wanted[static_cast<std::size_t>(key)]) ++wrong;
   }
   const auto depth = client.queue_depth(queue, {}).value();
-  tell(place::engine, "queue chaos: %d items, %d kills, %d stops: %d keys of %d wrong", keys * each,
-       kills, stops, wrong, keys);
+  tell(place::engine, "queue chaos, %s: %d items, %d kills, %d stops: %d keys of %d wrong",
+       Way::role, keys * each, kills, stops, wrong, keys);
   CHECK(wrong == 0);
   CHECK(depth.set_aside == 0);
+}
+
+}  // namespace faults
+
+TEST_CASE("queue chaos: each item has its effect once and in the order of its key") {
+  using namespace faults;
+  if (!place::available()) return;
+  queue_chaos<fenced_way>();
 }
 
 TEST_CASE("queue chaos: an effect without a fence is doubled by a worker that was late") {

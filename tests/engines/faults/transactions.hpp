@@ -9,6 +9,9 @@
 #include <interlock/store/transaction_options.hpp>
 #include <interlock/testing/list_append.hpp>
 
+#include <algorithm>
+#include <array>
+#include <barrier>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -99,9 +102,9 @@ void no_anomaly(place& here) {
   losing between(here, 0.01, 5);
   const auto options = fresh();
   const auto client = between.open(options);
-  constexpr std::size_t workers = 4, rounds = 6, lists_of_a_round = 4;
+  constexpr std::size_t workers = 4, rounds = 25, lists_of_a_round = 4;
   const auto lists = list_cells(client, rounds * lists_of_a_round);
-  const std::size_t each = support::rounds(25);
+  const std::size_t each = support::rounds(6);
   interlock::testing::list_append log(workers);
   for (std::size_t first = 0; first < lists.size(); first += lists_of_a_round) {
     const auto begin = lists.begin() + static_cast<std::ptrdiff_t>(first);
@@ -140,6 +143,39 @@ TEST_CASE("transactions: lists that they append to show no anomaly") {
   place here;
   no_anomaly<native>(here);
   no_anomaly<checked>(here);
+}
+
+TEST_CASE("transactions: of those that make the same cell one is applied") {
+  using namespace faults;
+  using object = place::client::object;
+  if (!place::available()) return;
+  place here;
+  auto client = here.open(fresh());
+  constexpr std::size_t workers = 4;
+  const std::size_t rounds = support::rounds(200);
+  const auto cell = [&](std::size_t round, const std::string& whose) {
+    return client.object_named(store::object_kind::cell, std::to_string(round) + whose);
+  };
+  std::vector<std::array<store::status, workers>> said(rounds);
+  std::barrier together(static_cast<std::ptrdiff_t>(workers));
+  support::run_threads(workers, [&](std::size_t me) {
+    auto mine = client;
+    for (std::size_t i = 0; i < rounds; ++i) {
+      const object shared = cell(i, " of all"), own = cell(i, " of " + std::to_string(me));
+      const std::array<store::cell_check<object>, 2> checks{{{&shared, 0}, {&own, 0}}};
+      const std::array<store::cell_write<object>, 2> writes{{{&shared, "x"}, {&own, "x"}}};
+      together.arrive_and_wait();
+      said[i][me] = mine.cells_commit(checks, writes, {.timeout = 20s}).status();
+    }
+  });
+  std::size_t wrong = 0;
+  for (const auto& round : said) {
+    const auto applied = std::count(round.begin(), round.end(), store::status::applied);
+    const auto conflicts = std::count(round.begin(), round.end(), store::status::conflict);
+    wrong += applied == 1 && conflicts == workers - 1 ? 0 : 1;
+  }
+  tell(place::engine, "transactions, who makes a cell: %zu of %zu rounds wrong", wrong, rounds);
+  CHECK(wrong == 0);
 }
 
 TEST_CASE("transactions: to read and then to write without a check is caught") {
