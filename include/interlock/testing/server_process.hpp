@@ -42,6 +42,7 @@
 #include <exception>
 #include <map>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -158,8 +159,9 @@ private:
 inline server_process::server_process(process_options how) : how_(std::move(how)) {}
 
 inline server_process::~server_process() {
-  if (!is_ours()) {  // a child of fork: the thread and the program are its parent's
-    if (watcher_.joinable()) watcher_.detach();
+  if (!is_ours()) {  // a child of fork: the program is its parent's, and so is the thread,
+    alignas(std::thread) std::byte forgotten[sizeof(std::thread)];  // which cannot be detached here
+    ::new (forgotten) std::thread(std::move(watcher_));
     return;
   }
   try {
