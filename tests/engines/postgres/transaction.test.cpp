@@ -262,6 +262,46 @@ TEST_CASE("A commit to PostgreSQL that was not answered is unknown until its id 
   CHECK(rounds == 2);
 }
 
+TEST_CASE("An id whose first statement meets what it did before has its answer") {
+  throwaway_postgres mine({.fsync = false});
+  postgres::client c(mine.conninfo(), {.prefix = "first", .timeout = 20s});
+  person other(mine.conninfo());
+  other.say("create table orders (item text primary key)");
+  other.say(
+      "create function wait_here() returns trigger language plpgsql as $$ begin perform "
+      "pg_advisory_xact_lock(7); return null; end $$");
+  other.say(
+      "create constraint trigger slowly after insert on orders deferrable initially deferred "
+      "for each row execute function wait_here()");
+  const auto order = [&](const operation_id& id, std::chrono::milliseconds timeout) {
+    return atomically(c,
+                      [&](transaction& t) {
+                        t.execute("insert into orders values ('book')");
+                        return 7;
+                      },
+                      {.timeout = timeout, .id = id});
+  };
+  const auto id = operation_id::fresh();
+
+  // The server is busy with COMMIT, the caller gives up and asks again.
+  other.say("select pg_advisory_lock(7)");
+  REQUIRE(order(id, 300ms).unknown());
+  std::atomic<int> answer{0};
+  std::thread again([&] { answer = order(id, 20s).value_or(-1); });
+  person watcher(mine.conninfo());
+  const bool both_wait = somebody_waits(watcher, "2");  // one for the lock, one for the row
+  other.say("select pg_advisory_unlock(7)");
+  again.join();
+  CHECK(both_wait);
+  CHECK(answer == 7);
+
+  CHECK(order(id, 20s).value() == 7);  // and when it was committed long ago
+  const auto fresh = order(operation_id::fresh(), 20s);  // the control: another id has no answer
+  REQUIRE(fresh.refused());
+  CHECK(fresh.error().detail.find("orders_pkey") != std::string::npos);
+  CHECK(other.say("select count(*) from orders") == "1");
+}
+
 TEST_CASE("A statement that would end the transaction is refused and nothing is done") {
   auto c = fresh_client();
   const postgres::counter hits(c, "hits");

@@ -59,6 +59,8 @@ public:
   [[nodiscard]] reply exchange(const call_deadline& deadline);
   // Returns: whether the round came to its last statement, done or not.
   [[nodiscard]] bool came_to_last() const noexcept { return done_ + 1 >= asked_; }
+  // Returns: how many statements of the round were done, whatever came after them.
+  [[nodiscard]] std::size_t count() const noexcept { return results_.size(); }
   // Returns: rows of the round, those of the statement that was added as n-th.
   [[nodiscard]] const result& rows(std::size_t n) const noexcept { return results_[n]; }
 

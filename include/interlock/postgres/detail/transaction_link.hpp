@@ -43,7 +43,8 @@ public:
   [[nodiscard]] bool ended() const noexcept { return ended_; }
   // Returns: why another attempt makes no sense; null if it does.
   [[nodiscard]] const std::optional<answer>& failed() const noexcept { return failed_; }
-  // Returns: whether a row was there that should not be, and a read before had not seen it.
+  // Returns: whether a row was there that should not be, and a read before had not seen it, or it
+  //          may be of the same id.
   [[nodiscard]] bool was_duplicate() const noexcept { return duplicate_; }
   // Returns: the answer that was kept under the id, if there is one.
   [[nodiscard]] const std::optional<std::string>& kept() const noexcept { return kept_; }
@@ -97,6 +98,10 @@ private:
   void begin();
   const result& exchange(const request& by);
   void note_failure(const request& by, const reply& came);
+  // Returns: whether a constraint to have something once was in the way.
+  [[nodiscard]] static bool is_duplicate(std::string_view state) noexcept {
+    return state == "23505" || state == "23P01";
+  }
   void look_up();
   void leave() noexcept;
 
@@ -129,12 +134,14 @@ inline void transaction_link::begin() {
 inline const result& transaction_link::exchange(const request& by) {
   const reply came = line_->exchange(deadline_);
   const std::size_t last = std::exchange(queued_, 0) - 1;
+  // What was done under the id before may well be why the first statement failed.
+  const bool said = came.what == fate::answered || came.what == fate::failed;
+  if (said && !line_->streams() && line_->count() > 1) look_up();
   if (came.what != fate::answered) {
     note_failure(by, came);
     lose();
   }
   ++answers_;
-  look_up();
   if (PQtransactionStatus(lease_->get()) != PQTRANS_INTRANS) {
     drop_ = true;
     failed_.emplace(store::doubt(session::error_of(by, errc::bad_argument,
@@ -174,7 +181,7 @@ inline void transaction_link::note_failure(const request& by, const reply& came)
                                               "nothing was done; give it more time")));
   } else if (came.what != fate::failed) {
     drop_ = true;  // another attempt on another connection
-  } else if (state_of(came.rows.get()) == "23505" && answers_ != 0) {
+  } else if (is_duplicate(state_of(came.rows.get())) && (answers_ != 0 || call_.id)) {
     duplicate_ = true;
     failed_.emplace(refusal(session::error_of(by, errc::engine_failure, said_in(came.rows.get()),
                                               "the row is there already")));
