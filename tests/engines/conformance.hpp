@@ -64,17 +64,6 @@ inline std::string odd_value() {
   return std::string("\0\r\n'\"%:{}$\\\xff", 11);
 }
 
-// Effects: polls until it is so. Returns: whether it was within ten seconds.
-template <class F>
-bool comes_true(F f) {
-  const auto end = std::chrono::steady_clock::now() + 10s;
-  while (!f()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::yield();
-  }
-  return true;
-}
-
 // Random numbers that are the same each time.
 class dice {
 public:

@@ -15,6 +15,7 @@
 #include "engines/faults/clocks.hpp"
 #include "engines/faults/settings.hpp"
 #include "engines/postgres/server.hpp"
+#include "support/eventually.hpp"
 
 TEST_CASE("settings: a PostgreSQL promises what its settings give and kill -9 shows it") {
   using namespace faults;
@@ -86,7 +87,7 @@ TEST_CASE("outbox: who reads by id > last misses a row for ever and a queue miss
     }));
   });
   // order: acquire [fault.seen] pairs with [fault.pushed]: what the body did
-  const bool begun = faults::comes_true([&] { return pushed.load(std::memory_order_acquire); });
+  const bool begun = support::eventually([&] { return pushed.load(std::memory_order_acquire); });
   const auto at = client.object_named(store::object_kind::queue, "outbox");
   const auto me = store::unique_id::fresh();
   std::multiset<std::string> seen;

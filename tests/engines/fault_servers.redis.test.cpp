@@ -13,6 +13,7 @@
 
 #include "engines/faults/clocks.hpp"
 #include "engines/faults/settings.hpp"
+#include "support/eventually.hpp"
 
 namespace faults {
 
@@ -21,7 +22,7 @@ using interlock::testing::redis_appendonly;
 // Returns: whether the client says that history was lost, within some seconds.
 inline bool says_history_lost(place::client& client) {
   const auto any = client.object_named(store::object_kind::counter, "any");
-  return comes_true([&] {
+  return support::eventually([&] {
     const auto said = client.counter_load(any, {});
     return said.refused() && said.error().code == store::errc::history_lost;
   });
@@ -89,7 +90,9 @@ TEST_CASE("failover: a Redis that lacks acknowledged writes is noticed and fence
   for (int i = 0; i < 20; ++i) acknowledged += client.counter_add(hits, 1, {}).applied() ? 1 : 0;
   static_cast<void>(fence());
   for (int i = 0; i < 5; ++i) first.command({"INCR", "naive fence"});
-  REQUIRE(comes_true([&] { return second.command({"GET", "naive fence"}) == "$1\r\n5\r\n"; }));
+  REQUIRE(support::eventually([&] {
+    return second.command({"GET", "naive fence"}) == "$1\r\n5\r\n";
+  }));
   between.cut();  // what follows never reaches the replica
   std::uint64_t highest = 0;
   const auto end = steady_clock::now() + 200ms;  // several looks

@@ -20,6 +20,7 @@
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/eventually.hpp"
 #include "support/threads.hpp"
 
 namespace {
@@ -77,18 +78,11 @@ parts::pool_settings settings(std::size_t most) {
   return made;
 }
 
-const call_deadline soon() { return call_deadline(20ms); }
-const call_deadline late() { return call_deadline(30s); }
-
-// Effects: polls until it is so. Returns: whether it was within half a minute.
-template <class F>
-bool comes_true(F f) {
-  const auto end = std::chrono::steady_clock::now() + 30s;
-  while (!f()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::yield();
-  }
-  return true;
+const call_deadline soon() {
+  return call_deadline(20ms);
+}
+const call_deadline late() {
+  return call_deadline(30s);
 }
 
 }  // namespace
@@ -187,8 +181,7 @@ TEST_CASE("After a failed connect all are refused with the last error for a whil
     const auto got = connections.checkout(late(), "counter.add", "hits");
     REQUIRE(got.refused());
     CHECK(got.error().code == errc::access_denied);
-    CHECK(got.error().message() ==
-          "fake: counter.add 'hits': access denied: no entry; knock");
+    CHECK(got.error().message() == "fake: counter.add 'hits': access denied: no entry; knock");
   }
   CHECK(server.connects == 1);  // a pool without back-off: 100
 
@@ -197,7 +190,7 @@ TEST_CASE("After a failed connect all are refused with the last error for a whil
   pool others(hasty, to(server));
   CHECK(others.checkout(late(), "test").refused());
   server.down = false;
-  CHECK(comes_true([&] { return others.checkout(late(), "test").applied(); }));
+  CHECK(support::eventually([&] { return others.checkout(late(), "test").applied(); }));
   CHECK(others.checkout(late(), "test").applied());
 }
 
@@ -207,7 +200,7 @@ TEST_CASE("Who gave no time to connect keeps nobody else from trying") {
   patient.first_pause = patient.longest_pause = 1h;
   pool connections(patient, [&server](const call_deadline& deadline) -> pool::made {
     const int n = ++server.connects;
-    if (deadline.at() - deadline.begun() < 50ms) {  // a healthy server takes longer than this one has
+    if (deadline.at() - deadline.begun() < 50ms) {  // a healthy server takes longer
       while (!deadline.passed()) std::this_thread::yield();
       return store::error{errc::timed_out, "fake", "client", "", "no answer", "wait"};
     }
@@ -215,8 +208,7 @@ TEST_CASE("Who gave no time to connect keeps nobody else from trying") {
   });
   const auto hasty = connections.checkout(call_deadline(5ms), "counter.add", "hits");
   REQUIRE(hasty.refused());
-  CHECK(hasty.error().message() ==
-        "fake: counter.add 'hits': timed out: no answer; wait");
+  CHECK(hasty.error().message() == "fake: counter.add 'hits': timed out: no answer; wait");
   CHECK(connections.checkout(late(), "test").applied());
 }
 
@@ -402,5 +394,5 @@ TEST_CASE("The last handle of a client may end on one of its threads") {
   seen = client.threads;
   CHECK(interlock::sync_wait(work(std::move(client))) == 7);
   CHECK(ended);
-  CHECK(comes_true([&] { return seen.expired(); }));
+  CHECK(support::eventually([&] { return seen.expired(); }));
 }

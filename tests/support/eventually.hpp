@@ -8,10 +8,11 @@
 
 namespace support {
 
-// Returns: whether the condition came true within 20 seconds. It is asked every millisecond.
+// Returns: whether the condition came true within `most`. It is asked every millisecond.
 template <class Condition>
-[[nodiscard]] bool eventually(Condition condition) {
-  const auto until = std::chrono::steady_clock::now() + std::chrono::seconds(20);
+[[nodiscard]] bool eventually(Condition condition,
+                              std::chrono::milliseconds most = std::chrono::seconds(20)) {
+  const auto until = std::chrono::steady_clock::now() + most;
   while (!condition()) {
     if (std::chrono::steady_clock::now() > until) return condition();
     std::this_thread::sleep_for(std::chrono::milliseconds(1));

@@ -4,6 +4,7 @@
 // Idempotency stores of any engine. Included by conformance.hpp.
 
 #include "engines/conformance/numbers.hpp"
+#include "support/eventually.hpp"
 
 TEST_CASE("A key of an idempotency store is run by one and answered to all in each engine") {
   data_set data;
@@ -54,7 +55,7 @@ TEST_CASE("A key that was released or whose owner fell silent is run by the next
   CHECK(e.idempotency_release(orders, "k", two, second.attempt, {}).applied());
   const auto third = e.idempotency_claim(orders, "k", print, two, 30ms, {}).value();
   store::idempotency_claim next;
-  CHECK(comes_true([&] {
+  CHECK(support::eventually([&] {
     next = e.idempotency_claim(orders, "k", print, one, 60s, {}).value();
     return next.what == state::claimed;
   }));
@@ -73,7 +74,7 @@ TEST_CASE("An answer is forgotten when its time to be kept has passed in each en
   const fingerprint print = interlock::fingerprint_of("a");
   const auto first = e.idempotency_claim(orders, "k", print, one, 60s, {}).value();
   CHECK(e.idempotency_complete(orders, "k", one, first.attempt, "r", 30ms, {}).applied());
-  CHECK(comes_true([&] {
+  CHECK(support::eventually([&] {
     const auto seen = e.idempotency_claim(orders, "k", print, unique_id::fresh(), 60s, {}).value();
     return seen.what == state::claimed && seen.attempt > first.attempt;
   }));

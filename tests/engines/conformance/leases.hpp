@@ -4,6 +4,7 @@
 // Leases and fenced resources of any engine. Included by conformance.hpp.
 
 #include "engines/conformance/numbers.hpp"
+#include "support/eventually.hpp"
 
 TEST_CASE("A lease of an engine is one owner's until it ends") {
   data_set data;
@@ -43,7 +44,7 @@ TEST_CASE("A lease of an engine that has ended goes to another with a larger fen
   const unique_id two = unique_id::fresh();
   const std::uint64_t first = e.lease_acquire(lock, one, 30ms, {}).value().fence;
   std::uint64_t second = 0;
-  CHECK(comes_true([&] {
+  CHECK(support::eventually([&] {
     const auto got = e.lease_acquire(lock, two, 60s, {});
     if (got) second = got->fence;
     return got.applied();

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "engines/conformance/numbers.hpp"
+#include "support/eventually.hpp"
 
 TEST_CASE("A queue of an engine gives the items of a key in order and to one at a time") {
   data_set data;
@@ -72,7 +73,7 @@ TEST_CASE("An item that was given back comes again after its delay and before wh
   CHECK(e.queue_give_back(line, "k", one, first.attempt, 50ms, {}).applied());
   CHECK(e.queue_give_back(line, "k", one, first.attempt, 50ms, {}).conflicted());
   std::optional<store::queue_item> again;
-  CHECK(comes_true([&] {
+  CHECK(support::eventually([&] {
     const auto got = e.queue_take(line, one, 60s, 5, {});
     if (got) again = *got;
     return got.applied();
@@ -92,7 +93,7 @@ TEST_CASE("An item whose worker fell silent goes to another who alone may finish
   e.queue_push(line, "k", "a", {}).value();
   const auto lost = e.queue_take(line, one, 30ms, 5, {}).value();
   std::optional<store::queue_item> again;
-  CHECK(comes_true([&] {
+  CHECK(support::eventually([&] {
     const auto got = e.queue_take(line, two, 60s, 5, {});
     if (got) again = *got;
     return got.applied();

@@ -46,17 +46,6 @@ inline store::client_options fresh(store::client_options options = {}) {
   std::fflush(stdout);
 }
 
-// Effects: waits until holds(). Returns: whether it does within `most`.
-template <class F>
-[[nodiscard]] bool comes_true(F holds, milliseconds most = 20s) {
-  const auto end = steady_clock::now() + most;
-  while (!holds()) {
-    if (steady_clock::now() > end) return false;
-    std::this_thread::sleep_for(1ms);
-  }
-  return true;
-}
-
 // Effects: asks until it is not refused, which did nothing. Returns: the last answer.
 template <class F>
 auto unless_refused(F f, milliseconds most = 20s) {

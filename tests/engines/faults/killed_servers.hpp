@@ -11,6 +11,7 @@
 
 #include "counting.hpp"
 #include "support/catch.hpp"
+#include "support/eventually.hpp"
 
 namespace faults {
 
@@ -54,7 +55,7 @@ TEST_CASE("killed servers: what was acknowledged is there and what has an id cou
   for (int i = 0; i <= kills; ++i) {
     const auto before = tally::of(of_plain.applied);
     const auto before_once = tally::of(of_once.applied);
-    went_on = went_on && comes_true([&] {
+    went_on = went_on && support::eventually([&] {
                 return tally::of(of_plain.applied) > before + 50 &&
                        tally::of(of_once.applied) > before_once + 50;
               });

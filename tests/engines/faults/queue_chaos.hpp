@@ -11,6 +11,7 @@
 #include <utility>
 #include <vector>
 
+#include "support/eventually.hpp"
 #include "workers.hpp"
 
 namespace faults {
@@ -126,7 +127,7 @@ void queue_chaos() {
     const auto depth = client.queue_depth(queue, {});
     return depth && depth->waiting == 0;
   };
-  CHECK(comes_true(empty, 60s));
+  CHECK(support::eventually(empty, 60s));
   for (worker& one : all) one.kill();
   Way seen(client);
   int wrong = 0;
@@ -160,7 +161,7 @@ TEST_CASE("queue chaos: an effect without a fence is doubled by a worker that wa
   client.queue_push(queue, "key", "0", {}).value();
   const auto by_slow = client.queue_take(queue, slow, 50ms, chaos_tries, {}).value();
   store::queue_item by_next;
-  REQUIRE(comes_true([&] {  // a real lease passes
+  REQUIRE(support::eventually([&] {  // a real lease passes
     const auto got = client.queue_take(queue, next, 10s, chaos_tries, {});
     if (got) by_next = *got;
     return got.applied();

@@ -71,7 +71,7 @@ TEST_CASE("A PostgreSQL that does not answer is given up at the deadline") {
   CHECK(why_not(mine.conninfo(), {.timeout = 200ms}).code == errc::timed_out);
   CHECK(hits.add(1, {.timeout = -1ms}).error().code == errc::timed_out);
   mine.resume();
-  CHECK(comes_true([&] { return hits.load({.timeout = 5s}).applied(); }));
+  CHECK(support::eventually([&] { return hits.load({.timeout = 5s}).applied(); }));
 }
 
 TEST_CASE("Tables of PostgreSQL that are not for this program are refused") {

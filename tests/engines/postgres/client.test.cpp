@@ -35,7 +35,7 @@ TEST_CASE("PostgreSQL does once what is asked for twice under one id") {
   CHECK(c.counter_add(hits, 5, {id}).value() == 6);
   CHECK(c.counter_add(hits, 5, {id}).value() == 6);
   // The one that nobody waited for has ended, one way or the other.
-  CHECK(comes_true([&] {
+  CHECK(support::eventually([&] {
     return other.say("select count(*) from pg_stat_activity where state = 'active'") == "1";
   }));
   CHECK(c.counter_load(hits, {}).value() == 6);
@@ -115,7 +115,7 @@ TEST_CASE("A client of PostgreSQL that finds another data set is refused until i
   const postgres::client newcomer(server().conninfo(), {.prefix = c.options().prefix});
   CHECK(c.counter_load(hits, {}).error().code == errc::history_lost);  // tables, but others
   c.accept_history();
-  CHECK(comes_true([&] { return c.counter_load(hits, {}).applied(); }));
+  CHECK(support::eventually([&] { return c.counter_load(hits, {}).applied(); }));
   CHECK(c.counter_load(hits, {}).value() == 0);
   CHECK(c.incarnation() != before);
   CHECK(c.incarnation() == newcomer.incarnation());
@@ -141,7 +141,7 @@ TEST_CASE("What was sent to PostgreSQL and not answered is unknown and never ref
   const auto refused = c.counter_add(hits, 5, {{}, 500ms});  // nothing was sent
   REQUIRE(refused.refused());
   mine.restart();
-  CHECK(comes_true([&] { return c.counter_add(hits, 5, {id}).applied(); }));
+  CHECK(support::eventually([&] { return c.counter_add(hits, 5, {id}).applied(); }));
   CHECK(c.counter_load(hits, {}).value() == 6);
 
   // A backend that is told to end says that it did nothing: then it is done on another connection.
@@ -203,7 +203,7 @@ TEST_CASE("What is promised follows from the settings of PostgreSQL") {
       other.say("alter system set " + name + " = " + value);
     }
     other.say("select pg_reload_conf()");
-    CHECK(comes_true([&] {
+    CHECK(support::eventually([&] {
       person fresh(mine.conninfo());
       bool all = true;
       for (const auto& [name, value] : each.settings) {
@@ -240,7 +240,7 @@ TEST_CASE("A commit whose wait for a standby was cancelled is unknown") {
   postgres::client waits(mine.conninfo(), {.prefix = "sync", .timeout = 20s});
   std::vector<store::status> answers;
   std::thread caller([&] { answers.push_back(waits.counter_add(hits, 5, {}).status()); });
-  CHECK(comes_true([&] {
+  CHECK(support::eventually([&] {
     return other.say(
                "select count(pg_cancel_backend(pid)) from pg_stat_activity where wait_event "
                "= 'SyncRep'") == "1";

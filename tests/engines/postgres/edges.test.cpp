@@ -52,7 +52,7 @@ TEST_CASE("Old rows of PostgreSQL that another transaction holds are left and no
     // order: acquire; with the release above
     return over.load(std::memory_order_acquire);
   };
-  CHECK(comes_true([&] {
+  CHECK(support::eventually([&] {
     return is_over() || third.say(
                             "select count(*) from pg_stat_activity where wait_event_type = "
                             "'Lock'") != "0";

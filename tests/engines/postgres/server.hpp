@@ -7,14 +7,13 @@
 #include <interlock/testing/throwaway_postgres.hpp>
 
 #include "support/catch.hpp"
+#include "support/eventually.hpp"
 
 #include <chrono>
 #include <cstdlib>
-#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <utility>
 
 namespace postgres = interlock::postgres;
@@ -78,19 +77,9 @@ private:
   PGconn* pg_;
 };
 
-// Returns: whether it came true within ten seconds.
-inline bool comes_true(const std::function<bool()>& condition) {
-  const auto end = std::chrono::steady_clock::now() + 10s;
-  while (!condition()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::sleep_for(5ms);
-  }
-  return true;
-}
-
 // Returns: whether somebody comes to wait for a row or another lock.
 inline bool somebody_waits(person& by, const std::string& count = "1") {
-  return comes_true([&] {
+  return support::eventually([&] {
     return by.say("select count(*) from pg_stat_activity where wait_event_type = 'Lock'") == count;
   });
 }

@@ -5,13 +5,13 @@
 #include <interlock/testing/throwaway_redis.hpp>
 
 #include <chrono>
-#include <functional>
 #include <optional>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/eventually.hpp"
 #include "support/servers.hpp"
 
 namespace redis = interlock::redis;
@@ -45,16 +45,6 @@ errc code_of(const std::string& url, store::client_options options = {}) {
   CHECK(why->engine == "redis");
   CHECK_FALSE(why->remedy.empty());
   return why->code;
-}
-
-// Returns: whether it came true within a few seconds.
-bool soon(const std::function<bool()>& come_true) {
-  const auto deadline = std::chrono::steady_clock::now() + 10s;
-  while (std::chrono::steady_clock::now() < deadline) {
-    if (come_true()) return true;
-    std::this_thread::sleep_for(5ms);
-  }
-  return false;
 }
 
 }  // namespace
@@ -140,14 +130,14 @@ TEST_CASE(
   CHECK(doubtful.error().object == "hits");
   REQUIRE(read.refused());
   CHECK(read.error().code == errc::timed_out);
-  REQUIRE(soon([&] { return c.counter_add(hits, 5, {.id = id}).applied(); }));
+  REQUIRE(support::eventually([&] { return c.counter_add(hits, 5, {.id = id}).applied(); }));
   const auto once = c.counter_add(hits, 5, {.id = id});
   REQUIRE(once.applied());
   CHECK(once.value() % 100 == 6);
   // The control: what was asked again without an id counts as often as it was asked.
   if (naive.unknown()) {
     REQUIRE(c.counter_add(hits, 100, {}).applied());
-    CHECK(soon([&] { return c.counter_load(hits, {}).value_or(0) == 206; }));
+    CHECK(support::eventually([&] { return c.counter_load(hits, {}).value_or(0) == 206; }));
   }
 }
 
@@ -163,14 +153,14 @@ TEST_CASE("After its data set was lost a client is refused until it accepts that
     server.crash();
     CHECK(c.counter_add(hits, 1, {}).status() != store::status::applied);
     server.restart();
-    CHECK(soon([&] {
+    CHECK(support::eventually([&] {
       const auto now = c.counter_load(hits, {});
       return now.refused() && now.error().code == errc::history_lost;
     }));
   }
   SECTION("somebody emptied it, and the connection is still there") {
     server.command({"FLUSHALL"});
-    CHECK(soon([&] { return c.counter_add(hits, 1, {}).refused(); }));
+    CHECK(support::eventually([&] { return c.counter_add(hits, 1, {}).refused(); }));
     CHECK(c.counter_add(hits, 1, {}).error().code == errc::history_lost);
   }
   SECTION("it came back with an older state of the same data set") {
@@ -180,7 +170,7 @@ TEST_CASE("After its data set was lost a client is refused until it accepts that
     REQUIRE(c.counter_add(hits, 1, {}).applied());
     server.crash();
     server.restart();
-    CHECK(soon([&] {
+    CHECK(support::eventually([&] {
       const auto now = c.counter_load(hits, {});
       return now.refused() && now.error().code == errc::history_lost;
     }));
@@ -205,7 +195,7 @@ TEST_CASE("redis::client: a server that kept its data is the same one after a cr
   server.crash();
   CHECK_FALSE(c.counter_load(hits, {}).applied());
   server.restart();
-  CHECK(soon([&] { return c.counter_load(hits, {}).value_or(0) == 20; }));
+  CHECK(support::eventually([&] { return c.counter_load(hits, {}).value_or(0) == 20; }));
   CHECK(c.counter_add(hits, 1, {}).value_or(0) == 21);
 }
 
@@ -331,7 +321,7 @@ TEST_CASE("redis::client: a script of somebody else is waited for or killed, our
   const auto hits = counter_of(c);
   REQUIRE(c.counter_add(hits, 1, {}).applied());
   std::thread stray([&] { server.command({"EVAL", "while true do end", "0"}); });
-  const bool busy = soon([&] {
+  const bool busy = support::eventually([&] {
     const auto now = c.counter_load(hits, {{}, 200ms});
     return now.refused() && now.error().code == errc::busy;
   });
@@ -378,7 +368,7 @@ TEST_CASE(
   CHECK(took >= 150ms);
   CHECK(took < 5s);  // not one after the other for ever
   for (const store::status each : seen) CHECK(each != store::status::applied);
-  CHECK(soon([&] { return c.counter_load(hits, {}).applied(); }));
+  CHECK(support::eventually([&] { return c.counter_load(hits, {}).applied(); }));
 }
 
 TEST_CASE(

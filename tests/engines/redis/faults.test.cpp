@@ -8,12 +8,12 @@
 
 #include <chrono>
 #include <cstdint>
-#include <functional>
 #include <string>
 #include <thread>
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/eventually.hpp"
 #include "support/servers.hpp"
 
 namespace redis = interlock::redis;
@@ -24,18 +24,7 @@ using namespace std::chrono_literals;
 using store::errc;
 using store::operation_id;
 
-namespace {
-
-bool soon(const std::function<bool()>& come_true) {
-  const auto deadline = std::chrono::steady_clock::now() + 20s;
-  while (std::chrono::steady_clock::now() < deadline) {
-    if (come_true()) return true;
-    std::this_thread::sleep_for(5ms);
-  }
-  return false;
-}
-
-}  // namespace
+namespace {}  // namespace
 
 TEST_CASE(
     "redis::settings: a write that too few replicas have is unknown, and exact under its id") {
@@ -43,13 +32,13 @@ TEST_CASE(
   const throwaway_redis primary({.tcp = true});
   throwaway_redis replica(
       {.settings = {"replicaof 127.0.0.1 " + std::to_string(primary.where().port)}});
-  REQUIRE(soon([&] {
+  REQUIRE(support::eventually([&] {
     return replica.command({"INFO", "replication"}).find("master_link_status:up") !=
            std::string::npos;
   }));
   redis::client c(primary.url(), {}, {.replicas = 1});
   redis::counter hits(c, "hits");
-  REQUIRE(soon([&] { return hits.add(0).applied(); }));
+  REQUIRE(support::eventually([&] { return hits.add(0).applied(); }));
   CHECK(hits.add(1).value() == 1);
   CHECK(replica.command({"GET", "{interlock}:counter:hits"}) == "$1\r\n1\r\n");
   const auto id = operation_id::fresh();
@@ -64,7 +53,7 @@ TEST_CASE(
   replica.resume();
   REQUIRE(doubtful.unknown());
   CHECK(doubtful.error().detail.find("replicas") != std::string::npos);
-  CHECK(soon([&] { return hits.add(5, {.id = id}).applied(); }));
+  CHECK(support::eventually([&] { return hits.add(5, {.id = id}).applied(); }));
   CHECK(hits.load().value() == 7);
   CHECK(c.probed().settings.back().value == "1");
 }
@@ -82,7 +71,7 @@ TEST_CASE("redis::client: a server that loads its data is busy, not empty") {
   std::thread starting([&] { server.restart(); });
   bool busy = false;
   bool wrong = false;
-  const bool answered = soon([&] {
+  const bool answered = support::eventually([&] {
     const auto now = hits.load();
     busy = busy || (now.refused() && now.error().code == errc::busy);
     wrong = wrong || (now.applied() && *now != 7);
@@ -127,13 +116,13 @@ TEST_CASE("redis::client: lost requests and replies are unknown, and ids make th
   for (std::int64_t i = 0; i < wanted; ++i) {
     const auto id = operation_id::fresh();
     bool first = true;
-    right = right && soon([&] {
+    right = right && support::eventually([&] {
               const auto now = exact.add(1, {.id = id});
               if (first && now.unknown()) ++unknown;
               first = false;
               return now.applied();
             });
-    right = right && soon([&] { return naive.add(1).applied(); });
+    right = right && support::eventually([&] { return naive.add(1).applied(); });
     ++acknowledged;
   }
   CHECK(right);

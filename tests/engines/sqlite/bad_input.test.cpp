@@ -20,6 +20,7 @@
 
 #include "engines/sqlite/children.hpp"
 #include "support/catch.hpp"
+#include "support/eventually.hpp"
 #include "support/threads.hpp"
 
 namespace sqlite = interlock::sqlite;
@@ -215,7 +216,7 @@ TEST_CASE("Another file in the place of the first is refused until it is accepte
   const std::string first = db.incarnation();
   for (const char* const part : {"", "-wal", "-shm"}) std::filesystem::remove(file + part);
   store::outcome<std::int64_t> gone = std::int64_t{0};
-  CHECK(support::comes_true([&] {  // it looks once a second
+  CHECK(support::eventually([&] {  // it looks once a second
     gone = hits.add(1);
     return !gone.applied();
   }));
@@ -225,11 +226,11 @@ TEST_CASE("Another file in the place of the first is refused until it is accepte
   const auto added = hits.add(1);
   REQUIRE(added.refused());
   CHECK(complete(added.error(), "counter.add", "hits") == errc::history_lost);
-  CHECK(support::comes_true([&] { return hits.load().refused(); }));  // each connection by itself
+  CHECK(support::eventually([&] { return hits.load().refused(); }));  // each connection by itself
   db.accept_history();
   CHECK(db.incarnation() != first);
   CHECK(hits.add(1).value() == 1);
-  CHECK(support::comes_true([&] { return hits.load().applied(); }));  // after a pause
+  CHECK(support::eventually([&] { return hits.load().applied(); }));  // after a pause
   CHECK(hits.load().value() == 1);
 }
 

@@ -13,7 +13,6 @@
 #include <csignal>
 #include <new>
 #include <stdexcept>
-#include <thread>
 
 namespace support {
 
@@ -80,16 +79,5 @@ private:
   }
   pid_t id_;
 };
-
-// Effects: waits until holds(), 20 s at most. Returns: whether it does.
-template <class F>
-[[nodiscard]] bool comes_true(F holds) {
-  const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);
-  while (!holds()) {
-    if (std::chrono::steady_clock::now() > end) return false;
-    std::this_thread::sleep_for(std::chrono::milliseconds(1));
-  }
-  return true;
-}
 
 }  // namespace support

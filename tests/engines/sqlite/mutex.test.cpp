@@ -14,13 +14,14 @@
 
 #include "engines/sqlite/children.hpp"
 #include "support/catch.hpp"
+#include "support/eventually.hpp"
 
 namespace sqlite = interlock::sqlite;
 namespace store = interlock::store;
 using namespace std::chrono_literals;
 using interlock::testing::temporary_folder;
 using support::child_process;
-using support::comes_true;
+using support::eventually;
 using support::shared_with_children;
 
 namespace {
@@ -40,7 +41,7 @@ int meetings(const std::string& file, Before before) {
   const auto work = [&] {
     sqlite::client db(file, {.timeout = 20s}, quick);
     ++both->ready;
-    if (!comes_true([&] { return both->ready.load() == 2; })) throw store::failure({});
+    if (!eventually([&] { return both->ready.load() == 2; })) throw store::failure({});
     for (int i = 0; i < 30; ++i) {
       [[maybe_unused]] const auto held = before(db);
       if (both->inside.fetch_add(1) != 0) ++both->met;
@@ -79,7 +80,7 @@ TEST_CASE("A lock of SQLite whose holder was killed is free when its lease has e
     *fence = guard.fence();
     for (;;) ::usleep(1000);
   });
-  REQUIRE(comes_true([&] { return fence->load() != 0; }));
+  REQUIRE(eventually([&] { return fence->load() != 0; }));
   sqlite::client db(file, {}, quick);
   const sqlite::mutex door(db, "door");
   CHECK(door.lock({.lease = 300ms, .wait = 600ms}).conflicted());  // it is renewed
@@ -109,7 +110,7 @@ TEST_CASE("A holder of a lock of SQLite that was stopped beyond its lease writes
     sqlite::counter(db, "plain").exchange(1).value();
     both->plain = 1;
   });
-  REQUIRE(comes_true([&] { return both->opened.load() == 1; }));
+  REQUIRE(eventually([&] { return both->opened.load() == 1; }));
   holder.stop();
   sqlite::client db(file, {}, quick);
   auto guard = sqlite::mutex(db, "door").lock({.lease = 5s, .wait = 10s}).value();
@@ -119,7 +120,7 @@ TEST_CASE("A holder of a lock of SQLite that was stopped beyond its lease writes
   sqlite::counter(db, "plain").exchange(2).value();
   both->may_write = 1;
   holder.go_on();
-  REQUIRE(comes_true([&] { return both->plain.load() == 1; }));
+  REQUIRE(eventually([&] { return both->plain.load() == 1; }));
   CHECK(both->fenced.load() == 2);
   CHECK(stock.open(guard).value().value == 2);
   CHECK(sqlite::counter(db, "plain").load().value() == 1);  // without a fence, it is overwritten

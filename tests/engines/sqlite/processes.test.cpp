@@ -15,12 +15,13 @@
 
 #include "engines/sqlite/children.hpp"
 #include "support/catch.hpp"
+#include "support/eventually.hpp"
 
 namespace sqlite = interlock::sqlite;
 namespace store = interlock::store;
 using interlock::testing::temporary_folder;
 using support::child_process;
-using support::comes_true;
+using support::eventually;
 using support::shared_with_children;
 
 namespace {
@@ -46,7 +47,7 @@ struct tally {
 template <class F>
 void write_until_killed(tally& seen, F write) {
   child_process child([&] { write(seen); });
-  const bool wrote = comes_true([&] { return seen.acknowledged.load() >= 200; });
+  const bool wrote = eventually([&] { return seen.acknowledged.load() >= 200; });
   child.kill();
   REQUIRE(wrote);
 }
@@ -137,7 +138,7 @@ TEST_CASE("Two processes on one SQLite file lose no update of one another") {
     const shared_with_children<std::atomic<int>> there;
     const auto meet = [&](int times) {  // both have come here so often
       ++*there;
-      if (!comes_true([&] { return there->load() >= 2 * times; })) throw store::failure({});
+      if (!eventually([&] { return there->load() >= 2 * times; })) throw store::failure({});
     };
     const auto run = [&] {
       sqlite::client db(file, patient, quick);
@@ -249,7 +250,7 @@ TEST_CASE("A file that another process holds is refused as busy at the deadline"
     while (held->load() == 1) ::usleep(1000);
     sqlite3_exec(other, "COMMIT", nullptr, nullptr, nullptr);
   });
-  REQUIRE(comes_true([&] { return held->load() == 1; }));
+  REQUIRE(eventually([&] { return held->load() == 1; }));
   sqlite::client db(file, patient, quick);
   const auto hits = hits_of(db);
   const auto before = std::chrono::steady_clock::now();

@@ -21,6 +21,7 @@
 
 #include "engines/sqlite/children.hpp"
 #include "support/catch.hpp"
+#include "support/eventually.hpp"
 #include "support/threads.hpp"
 
 namespace sqlite = interlock::sqlite;
@@ -313,7 +314,7 @@ TEST_CASE("A process that is killed in a run leaves the key of SQLite free or it
       ++*paid;
       for (;;) ::usleep(1000);
     });
-    REQUIRE(support::comes_true([&] { return paid->load() >= 1 + i % 2; }));
+    REQUIRE(support::eventually([&] { return paid->load() >= 1 + i % 2; }));
     child.kill();  // within the second one, or soon after it
   }
   sqlite::client db(file, {}, quick);
@@ -338,7 +339,7 @@ TEST_CASE("An item that is finished in the transaction of its effect has it once
   const store::unique_id stopped = store::unique_id::fresh();
   const auto first =
       b.db.queue_take(jobs.object(), stopped, std::chrono::milliseconds(20), 10, {}).value();
-  REQUIRE(support::comes_true([&] {
+  REQUIRE(support::eventually([&] {
     const auto job = jobs.take();
     return job && book(*job).applied();
   }));
