@@ -98,6 +98,8 @@ public:
   }
   // Effects: goes on with the data that is there.
   void accept_history() { session_->accept_history(); }
+  // Effects: calls are refused from now on, in all copies.
+  void close() { session_->close(); }
   // Effects: somebody sets the engine's clock, which programs do not see.
   void shift_clock(std::chrono::nanoseconds by) {
     const std::lock_guard lock(session_->shared()->guard);

@@ -84,6 +84,8 @@ public:
   // Effects: goes on with the data set that is there now, or makes one.
   // Throws: failure, as the constructor.
   void accept_history() { session_->accept_history(); }
+  // Effects: calls are refused from now on, in all copies. What is in use ends its call first.
+  void close() noexcept { session_->connections().close(); }
 
   [[nodiscard]] const store::client_options& options() const noexcept {
     return session_->options();

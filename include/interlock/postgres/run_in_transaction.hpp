@@ -70,8 +70,8 @@ std::optional<Outcome> claim_in(transaction_link& in, std::string_view store_nam
 
 // Effects: runs body(transaction&) unless the key was run before, with the key's answer in the same
 //          transaction, kept for `keep`. The body may run several times, but takes effect once.
-// Store: an idempotency_store of the same client. R: what the body returns; has a codec, or is
-// void. Throws: what the body throws; nothing was done then, and the key is free.
+// Store: an idempotency_store of the same client, or it is refused. What body returns has a codec,
+// or is void. Throws: what the body throws; nothing was done then, and the key is free.
 template <class Store, class F>
 auto run_in_transaction(const client& by, const Store& in, std::string_view key, fingerprint print,
                         F&& body, std::chrono::milliseconds keep = std::chrono::hours(24),
@@ -83,6 +83,7 @@ auto run_in_transaction(const client& by, const Store& in, std::string_view key,
   return detail::transaction_run::run<result, R>(
       by, how,
       [&](detail::transaction_link& link) {
+        detail::transaction_run::require_same(link, "idempotency_store.run", in);
         return detail::claim_in<result, R>(link, in.name(), key, print);
       },
       body,
@@ -92,6 +93,19 @@ auto run_in_transaction(const client& by, const Store& in, std::string_view key,
         given.bytes(in.name()).key(key).value(kept).time(keep);
         link.defer(link.asks("idempotency_store.run", key), detail::statement::run_complete, given);
       });
+}
+
+// Returns: an awaitable of the same; the body runs on a thread of the client.
+template <class Store, class F>
+[[nodiscard("write co_await")]] auto async_run_in_transaction(
+    client by, Store in, std::string key, fingerprint print, F body,
+    std::chrono::milliseconds keep = std::chrono::hours(24),
+    const store::transaction_options& how = {}) {
+  auto job = [by, in = std::move(in), key = std::move(key), print, body = std::move(body), keep,
+              how = store::transaction_options(how)]() mutable {
+    return run_in_transaction(by, in, key, print, body, keep, how);
+  };
+  return store::detail::offloaded<client, decltype(job)>(by, std::move(job));
 }
 
 }  // namespace interlock::postgres

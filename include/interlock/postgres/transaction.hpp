@@ -185,12 +185,16 @@ private:
 
   template <class Object>
   detail::request asks(const char* operation, const Object& about) {
-    const auto by = link_.asks(operation, about.name());
-    if (about.client().session_.get() != &link_.of()) {
-      link_.fail(by, store::errc::bad_argument, "it is of another client",
-                 "make its objects from the client that runs the transaction");
-    }
-    return by;
+    require_same(link_, operation, about);
+    return link_.asks(operation, about.name());
+  }
+  template <class Object>
+  static void require_same(detail::transaction_link& link, const char* operation,
+                           const Object& about) {
+    if (about.client().session_.get() == &link.of()) return;
+    link.fail(link.asks(operation, about.name()), store::errc::bad_argument,
+              "it is of another client",
+              "make its objects from the client that runs the transaction");
   }
   static void load(entry& here, const detail::result& row) {
     here.known = true;
@@ -292,6 +296,12 @@ struct transaction_run {
     return refusal(session::error_of(asks, errc::too_many_conflicts, "others came first each time",
                                      "allow more attempts or time, or let fewer transactions meet "
                                      "in a row"));
+  }
+
+  // Throws: attempt_lost, if the object is of another client.
+  template <class Object>
+  static void require_same(transaction_link& link, const char* operation, const Object& about) {
+    transaction::require_same(link, operation, about);
   }
 
 private:

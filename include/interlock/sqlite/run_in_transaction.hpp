@@ -52,8 +52,8 @@ store::outcome<R, store::idempotency_claim> answer_of(const request& by,
 
 // Effects: runs body(transaction&) unless the key was run before, with the key's answer in the same
 //          transaction, kept for `keep`.
-// Store: an idempotency_store of the same client. What body returns has a codec, or is void.
-// Throws: what the body throws; nothing was done then, and the key is free.
+// Store: an idempotency_store of the same client, or it is refused. What body returns has a codec,
+// or is void. Throws: what the body throws; nothing was done then, and the key is free.
 template <class Store, class F>
 auto run_in_transaction(client by, const Store& in, std::string_view key, fingerprint print,
                         F&& body, std::chrono::milliseconds keep = std::chrono::hours(24),
@@ -67,6 +67,10 @@ auto run_in_transaction(client by, const Store& in, std::string_view key, finger
       [&](detail::connection& on, const detail::request& asked) -> result {
         const detail::request of{asked.operation, in.name(), store::object_kind::idempotency,
                                  asked.call, key};
+        if (&detail::client_access::data(in.client()) != &data) {
+          return of.refuse(store::errc::bad_argument, "the store is of another client",
+                           "make it from the client that runs the transaction");
+        }
         const store::unique_id me = store::unique_id::fresh();
         const detail::id_bytes owner(me);
         auto mine = detail::claim_key(on, of, print, owner, std::chrono::minutes(1), data.now(),
@@ -80,6 +84,19 @@ auto run_in_transaction(client by, const Store& in, std::string_view key, finger
         detail::complete_claim(on, of, owner, mine->attempt, kept, keep, data.now()).value();
         return answer;
       });
+}
+
+// Returns: an awaitable of the same; the body runs on a thread of the client.
+template <class Store, class F>
+[[nodiscard("write co_await")]] auto async_run_in_transaction(
+    client by, Store in, std::string key, fingerprint print, F body,
+    std::chrono::milliseconds keep = std::chrono::hours(24),
+    const store::transaction_options& how = {}) {
+  auto job = [by, in = std::move(in), key = std::move(key), print, body = std::move(body), keep,
+              how = store::transaction_options(how)]() mutable {
+    return run_in_transaction(by, in, key, print, body, keep, how);
+  };
+  return store::detail::offloaded<client, decltype(job)>(by, std::move(job));
 }
 
 }  // namespace interlock::sqlite

@@ -362,4 +362,14 @@ auto atomically(client db, F&& body, const store::transaction_options& options =
       });
 }
 
+// Returns: an awaitable of the same; the body runs on a thread of the client.
+template <class F>
+[[nodiscard("write co_await")]] auto async_atomically(client db, F body,
+                                                      const store::transaction_options& how = {}) {
+  auto job = [db, body = std::move(body), how = store::transaction_options(how)]() mutable {
+    return atomically(db, body, how);
+  };
+  return store::detail::offloaded<client, decltype(job)>(db, std::move(job));
+}
+
 }  // namespace interlock::sqlite

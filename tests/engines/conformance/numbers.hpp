@@ -191,6 +191,19 @@ TEST_CASE("Clients with another prefix have other objects in each engine") {
   CHECK_THROWS_AS(data.client(other), store::failure);
 }
 
+TEST_CASE("A client that was closed refuses in all copies and other clients of each engine go on") {
+  data_set data;
+  engine e = data.client(), other = data.client();
+  const engine copy = e;
+  const object at = e.object_named(object_kind::counter, "hits");
+  REQUIRE(e.counter_add(at, 3, {}).value() == 3);
+  engine(copy).close();
+  CHECK(is(errc::closed, e.counter_add(at, 1, {})));
+  CHECK(is(errc::closed, e.counter_load(at, {})));
+  const object there = other.object_named(object_kind::counter, "hits");
+  CHECK(other.counter_add(there, 1, {}).value() == 4);
+}
+
 TEST_CASE("A call without time is refused before anything is sent in each engine") {
   data_set data;
   engine e = data.client();

@@ -2,6 +2,7 @@
 // Claim, effect and answer in one transaction of PostgreSQL.
 
 #include <interlock/postgres/run_in_transaction.hpp>
+#include <interlock/task.hpp>
 
 #include "server.hpp"
 
@@ -122,6 +123,33 @@ TEST_CASE("A key that is known with another fingerprint runs nothing") {
   REQUIRE(other.conflicted());
   CHECK(other.conflict().what == store::idempotency_claim::state::mismatch);
   CHECK(bodies == 1);
+}
+
+TEST_CASE("An awaited run in a transaction of PostgreSQL is on a thread of the client") {
+  auto c = fresh_client();
+  const named keys{c, "payments"};
+  const postgres::counter sales(c, "sales");
+  std::thread::id where;
+  const auto pay = [&](transaction& t) {
+    where = std::this_thread::get_id();
+    return t.add(sales, 30);
+  };
+  const auto work = [&]() -> interlock::task<std::int64_t> {
+    const auto first =
+        co_await postgres::async_run_in_transaction(c, keys, "a", fingerprint{1}, pay);
+    const auto again =
+        co_await postgres::async_run_in_transaction(c, keys, "a", fingerprint{1}, pay);
+    co_return first.value() * 100 + again.value();
+  };
+  CHECK(interlock::sync_wait(work()) == 3030);
+  CHECK(where != std::this_thread::get_id());
+  CHECK(sales.load().value() == 30);
+
+  const named elsewhere{fresh_client(), "payments"};
+  const auto refused = run_in_transaction(c, elsewhere, "b", fingerprint{1}, pay);
+  REQUIRE(refused.refused());
+  CHECK(refused.error().code == errc::bad_argument);
+  CHECK(sales.load().value() == 30);
 }
 
 TEST_CASE("A take that is another's by now finishes nothing in a transaction") {

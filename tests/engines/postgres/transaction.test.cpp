@@ -295,7 +295,7 @@ TEST_CASE("An id whose first statement meets what it did before has its answer")
   CHECK(both_wait);
   CHECK(answer == 7);
 
-  CHECK(order(id, 20s).value() == 7);  // and when it was committed long ago
+  CHECK(order(id, 20s).value() == 7);                    // and when it was committed long ago
   const auto fresh = order(operation_id::fresh(), 20s);  // the control: another id has no answer
   REQUIRE(fresh.refused());
   CHECK(fresh.error().detail.find("orders_pkey") != std::string::npos);

@@ -8,6 +8,7 @@
 #include <interlock/sqlite/serial_queue.hpp>
 #include <interlock/sqlite/transaction.hpp>
 #include <interlock/sqlite/versioned.hpp>
+#include <interlock/task.hpp>
 #include <interlock/testing/temporary_folder.hpp>
 
 #include <atomic>
@@ -17,6 +18,7 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "engines/sqlite/children.hpp"
@@ -275,6 +277,40 @@ TEST_CASE("A key that is run in a transaction of SQLite has its effect once") {
     CHECK(paid.conflict().what == store::idempotency_claim::state::busy);
     CHECK(b.sold.load().value() == 150);
   }
+}
+
+TEST_CASE("Awaited transactions of SQLite run on a thread of the client") {
+  bank b;
+  const sqlite::idempotency_store<std::int64_t> payments(b.db, "payments");
+  std::thread::id where;
+  const auto sell = [&](sqlite::transaction& t) {
+    where = std::this_thread::get_id();
+    return t.add(b.sold, 30);
+  };
+  const auto work = [&]() -> interlock::task<std::int64_t> {
+    const auto first = co_await sqlite::async_run_in_transaction(b.db, payments, "a",
+                                                                 interlock::fingerprint{1}, sell);
+    const auto again = co_await sqlite::async_run_in_transaction(b.db, payments, "a",
+                                                                 interlock::fingerprint{1}, sell);
+    const auto free = co_await sqlite::async_atomically(b.db, sell);
+    co_return first.value() * 10000 + again.value() * 100 + free.value();
+  };
+  CHECK(interlock::sync_wait(work()) == 303060);
+  CHECK(where != std::this_thread::get_id());
+  CHECK(b.sold.load().value() == 60);
+  const auto throws = [&]() -> interlock::task<int> {
+    const auto fails = [](sqlite::transaction&) -> int { throw std::runtime_error("no"); };
+    co_return (co_await sqlite::async_atomically(b.db, fails)).value();
+  };
+  CHECK_THROWS_AS(interlock::sync_wait(throws()), std::runtime_error);
+
+  const bank other;
+  const sqlite::idempotency_store<std::int64_t> elsewhere(other.db, "payments");
+  const auto refused =
+      sqlite::run_in_transaction(b.db, elsewhere, "b", interlock::fingerprint{1}, sell);
+  REQUIRE(refused.refused());
+  CHECK(refused.error().code == store::errc::bad_argument);
+  CHECK(b.sold.load().value() == 60);
 }
 
 TEST_CASE("A key of SQLite that is known with another fingerprint runs nothing") {

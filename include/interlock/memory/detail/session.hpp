@@ -79,6 +79,11 @@ public:
     known_ = std::move(now);
   }
 
+  void close() {
+    const std::lock_guard lock(guard_);
+    closed_ = true;
+  }
+
   // The engine's time. Preconditions: the data's guard is held.
   [[nodiscard]] time now() const {
     const auto local = clock_ ? clock_->now() : store::boot_clock::now();
@@ -93,6 +98,9 @@ public:
     operation += verb;
     request asked{operation, at.name, false, Writes, 0};
     const auto what = begin(asked);
+    if (closed()) {
+      return refused(asked, errc::closed, "the client was closed", "make another client");
+    }
     const auto most = call.timeout.count() != 0 ? call.timeout : options_.timeout;
     if (most.count() < 0) {
       return refused(asked, errc::timed_out, "no time was left", "give the call a longer timeout");
@@ -117,6 +125,10 @@ public:
   }
 
 private:
+  [[nodiscard]] bool closed() const {
+    const std::lock_guard lock(guard_);
+    return closed_;
+  }
   std::shared_ptr<const faults> begin(request& asked) {
     const std::lock_guard lock(guard_);
     asked.number = ++requests_;
@@ -224,6 +236,7 @@ private:
   std::shared_ptr<const faults> faults_;
   std::uint64_t requests_ = 0;
   std::string known_;
+  bool closed_ = false;
   store::detail::offload_threads threads_;
 };
 
