@@ -468,8 +468,10 @@ TEST_CASE("A fenced value is modified under an id of the caller's") {
   memory::client engine;
   const memory::fenced<int> stock(engine, "stock");
   auto guard = memory::mutex(engine, "door").lock().value();
-  const auto said =
-      stock.modify(guard, [](int& n) { n += 7; }, {.id = store::operation_id::fresh()});
-  CHECK(said.applied());
+  const auto id = store::operation_id::fresh();
+  const auto add = [&] { return stock.modify(guard, [](int& n) { n += 7; }, {.id = id}); };
+  CHECK(add().value() == 7);
+  CHECK(add().value() == 7);  // it was done
   CHECK(stock.open(guard)->value == 7);
+  CHECK(stock.modify(guard, [](int& n) { n += 7; }).value() == 14);  // the control
 }

@@ -95,7 +95,8 @@ public:
 
   // Effects: opens it and writes what f makes of the value: T f(const std::optional<T>&), T f(const
   //          T&) or void f(T&); where nothing was written yet, the latter two are given a T().
-  // Returns: what was written. Throws: what f throws; nothing was written then.
+  // Returns: what was written; under an id, which may have been used before, what is there then,
+  //          for a request more. Throws: what f throws; nothing was written then.
   template <class Guard, class F>
   outcome<T, stale_fence> modify(Guard&& guard, F&& f, const call_options& call = {}) const {
     const detail::call_deadline limit = at_.deadline(call);
@@ -107,8 +108,12 @@ public:
                                 "a fenced resource cannot be erased: give a value for that"));
     }
     auto said = write(*found, *next, limit.rest(call.id));
-    if (said) return *next;
-    return std::move(said).template without_answer<T>();
+    if (!said) return std::move(said).template without_answer<T>();
+    if (call.id) {
+      auto now = open(found->by, limit.rest());
+      if (now && now->value) return *std::move(now->value);
+    }
+    return *next;
   }
 
   // Returns: awaitables of what the functions above return.
