@@ -7,8 +7,6 @@ option(INTERLOCK_EXAMPLES "Build the examples and the lab" ON)
 set(INTERLOCK_ENGINE_TESTS ON CACHE STRING
   "Build the tests of engines: ON, OFF, quick (without examples, and tests that mostly wait for
 servers), or conformance (only what all engines have to do, and the tests of their clients)")
-set(INTERLOCK_TEST_OPTIMISATION -O1 CACHE STRING
-  "How a release optimises tests other than stress tests; GCC takes twice as long for -O3")
 set(INTERLOCK_SANITIZE "" CACHE STRING "Sanitizers, as for -fsanitize= (address,undefined or thread)")
 
 if(NOT CMAKE_BUILD_TYPE AND NOT CMAKE_CONFIGURATION_TYPES)
