@@ -188,6 +188,29 @@ TEST_CASE("What becomes of a batch holds for each add in it") {
   }
 }
 
+TEST_CASE("Each add of a batch whose counter throws is unknown") {
+  struct throwing {
+    store::outcome<std::int64_t> add(std::int64_t, const store::call_options&) {
+      if (++*asked == 1) go->acquire();
+      throw 42;
+    }
+    store::outcome<std::int64_t> load(const store::call_options&) { return std::int64_t{0}; }
+    std::shared_ptr<std::atomic<int>> asked = std::make_shared<std::atomic<int>>(0);
+    std::shared_ptr<std::binary_semaphore> go = std::make_shared<std::binary_semaphore>(0);
+  };
+  const throwing counter;
+  const store::combining_counter<throwing> hits(counter);
+  std::optional<store::outcome<std::int64_t>> answers[2];
+  std::thread first([&] { answers[0].emplace(hits.add(1)); });
+  const bool begun = support::eventually([&] { return *counter.asked == 1; });
+  std::thread second([&] { answers[1].emplace(hits.add(1)); });
+  counter.go->release();
+  first.join();
+  second.join();
+  CHECK(begun);
+  for (const auto& each : answers) CHECK(each->unknown());
+}
+
 TEST_CASE("An add with options goes by itself") {
   memory::client engine;
   const combining hits(memory::counter(engine, "hits"));

@@ -56,7 +56,13 @@ template <class Counter>
 class combiner : public std::enable_shared_from_this<combiner<Counter>> {
 public:
   combiner(Counter counter, const combiner_settings& how)
-      : counter_(std::move(counter)), how_(how), sessions_(how.lanes) {
+      : counter_(std::move(counter)),
+        how_(how),
+        thrown_({errc::engine_failure, "store", "combining_counter.add", "",
+                 "the counter threw where it should have returned, or there was no memory for "
+                 "what it said",
+                 "see what the counter throws"}),
+        sessions_(how.lanes) {
     for (std::size_t lane = 0; lane < how.lanes; ++lane) free_.push_back(lane);
   }
 
@@ -140,21 +146,13 @@ private:
     if (list != nullptr) interlock::detail::wake_all(interlock::detail::reverse(list));
   }
   void lead_alone(std::size_t lane);
-  outcome<std::int64_t> send(std::int64_t sum, std::size_t lane) {
-    const operation_id id = sessions_[lane].next();
-    try {
-      return until_known([&](const call_options& call) { return counter_.add(sum, call); },
-                         {.limit = how_.patience, .id = id});
-    } catch (const std::exception& thrown) {  // others wait for the answer
-      return doubt({errc::engine_failure, "store", "combining_counter.add", "", thrown.what(),
-                    "the counter threw where it should have returned"},
-                   id);
-    }
-  }
-  void answer(const batch& sent, const outcome<std::int64_t>& total, std::size_t lane);
+  // Others wait for the answer, so these do not throw.
+  outcome<std::int64_t> send(std::int64_t sum, std::size_t lane) noexcept;
+  void answer(const batch& sent, const outcome<std::int64_t>& total, std::size_t lane) noexcept;
 
   Counter counter_;
   const combiner_settings how_;
+  const doubt thrown_;                       // a copy needs no memory
   std::vector<operation_session> sessions_;  // each its lane's holder's
 
   std::mutex mutex_;  // protects all below, and all adds in the line
@@ -250,8 +248,25 @@ void combiner<Counter>::lead(lock_type& lock, std::size_t lane,
 }
 
 template <class Counter>
+outcome<std::int64_t> combiner<Counter>::send(std::int64_t sum, std::size_t lane) noexcept {
+  const operation_id id = sessions_[lane].next();
+  try {
+    try {
+      return until_known([&](const call_options& call) { return counter_.add(sum, call); },
+                         {.limit = how_.patience, .id = id});
+    } catch (const std::exception& thrown) {
+      return doubt({errc::engine_failure, "store", "combining_counter.add", "", thrown.what(),
+                    "the counter threw where it should have returned"},
+                   id);
+    }
+  } catch (...) {
+    return thrown_;
+  }
+}
+
+template <class Counter>
 void combiner<Counter>::answer(const batch& sent, const outcome<std::int64_t>& total,
-                               std::size_t lane) {
+                               std::size_t lane) noexcept {
   if (total.refused() && total.error().code == errc::bad_argument && sent.size > 1) {
     // The sum did not fit; one or the other may.
     for (combined_add* each = sent.first; each != nullptr; each = each->next) {
@@ -265,11 +280,15 @@ void combiner<Counter>::answer(const batch& sent, const outcome<std::int64_t>& t
       each->answer.emplace(value += each->n);
     } else if (total.unknown()) {
       // Not with the batch's id: under that, this add alone would stand for all of them.
-      error why = total.error();
-      why.detail += " (combined under the id ";
-      why.detail += total.id().text();
-      why.detail += ')';
-      each->answer.emplace(doubt(std::move(why)));
+      try {
+        error why = total.error();
+        why.detail += " (combined under the id ";
+        why.detail += total.id().text();
+        why.detail += ')';
+        each->answer.emplace(doubt(std::move(why)));
+      } catch (...) {
+        each->answer.emplace(thrown_);
+      }
     } else {
       each->answer.emplace(total);
     }
@@ -306,7 +325,7 @@ void combiner<Counter>::hand_on(lock_type& lock, std::size_t lane,
     if constexpr (requires { counter_.client().offload([] {}); }) {
       try {
         return send_leader(lane);
-      } catch (const std::exception&) {
+      } catch (...) {
         // no thread to be had: this one goes on
       }
     }
