@@ -303,3 +303,28 @@ TEST_CASE("A coroutine that has its answer may block for the next add") {
     CHECK(*hits.load() == (thread_leads ? 1111 : 11));
   }
 }
+
+TEST_CASE("A coroutine on the only thread of a client may block for the next add") {
+  memory::client engine(store::client_options{.threads = 1});
+  const combining hits(memory::counter(engine, "hits"));
+  std::atomic<std::int64_t> second{0};
+  std::atomic<int> ended{0};
+  gate door(engine);
+  const auto blocks = [&]() -> support::detached {
+    (void)co_await hits.async_add(1);
+    second = hits.add(10).value();  // the next batch, which only this thread can send
+    ++ended;
+  };
+  const auto waits = [&]() -> support::detached {
+    (void)co_await hits.async_add(100);
+    ++ended;
+  };
+  blocks();
+  door.wait();
+  waits();
+  engine.inject({});
+  door.open();
+  REQUIRE(support::eventually([&] { return ended == 2; }));
+  CHECK(second == 111);
+  CHECK(*hits.load() == 111);
+}

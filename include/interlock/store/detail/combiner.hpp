@@ -7,7 +7,8 @@
 // A lane is the right to have one batch under way; there are as many as batches may be in flight.
 // Who finds a lane free leads: he takes the adds at the head of the line, sends their sum under the
 // next id of the lane's session, and gives each its answer. Then the lane goes to a thread that
-// waits in the line, or to one of the client's where only coroutines wait, or it is free. Threads
+// waits in the line, or to one of the client's where only coroutines wait, or it is free. Until one
+// of the client's has come for it, a thread that arrives takes it: it may be the only one. Threads
 // that were answered are woken before that, so that most of them are in the line again for the next
 // batch; coroutines after it, since they run here and may wait for that batch.
 //
@@ -63,6 +64,7 @@ public:
                  "what it said",
                  "see what the counter throws"}),
         sessions_(how.lanes) {
+    posted_.reserve(how.lanes);
     for (std::size_t lane = 0; lane < how.lanes; ++lane) free_.push_back(lane);
   }
 
@@ -77,7 +79,7 @@ public:
     const std::lock_guard lock(mutex_);
     put_in_line(*given);
     given->kept = given;
-    const std::optional<std::size_t> lane = take_lane();
+    const std::optional<std::size_t> lane = take_lane(free_);
     if (!lane) return;
     try {
       send_leader(*lane);
@@ -106,10 +108,10 @@ private:
     (first_ == nullptr ? first_ : last_->next) = &given;
     last_ = &given;
   }
-  [[nodiscard]] std::optional<std::size_t> take_lane() noexcept {
-    if (free_.empty()) return std::nullopt;
-    const std::size_t lane = free_.back();
-    free_.pop_back();
+  [[nodiscard]] static std::optional<std::size_t> take_lane(std::vector<std::size_t>& of) noexcept {
+    if (of.empty()) return std::nullopt;
+    const std::size_t lane = of.back();
+    of.pop_back();
     return lane;
   }
   // Effects: takes it out of the line. It may be gone then.
@@ -138,14 +140,18 @@ private:
   void hand_on(lock_type& lock, std::size_t lane, interlock::detail::waiter*& ready);
   // Throws: if no thread can be had.
   void send_leader(std::size_t lane) {
-    counter_.client().offload([self = this->shared_from_this(), lane] { self->lead_alone(lane); });
+    if (coming_ <= posted_.size()) {
+      counter_.client().offload([self = this->shared_from_this()] { self->lead_alone(); });
+      ++coming_;
+    }
+    posted_.push_back(lane);
   }
 
   // Without the lock, and for coroutines without a lane:
   static void wake(interlock::detail::waiter* list) noexcept {
     if (list != nullptr) interlock::detail::wake_all(interlock::detail::reverse(list));
   }
-  void lead_alone(std::size_t lane);
+  void lead_alone();
   // Others wait for the answer, so these do not throw.
   outcome<std::int64_t> send(std::int64_t sum, std::size_t lane) noexcept;
   void answer(const batch& sent, const outcome<std::int64_t>& total, std::size_t lane) noexcept;
@@ -157,6 +163,8 @@ private:
 
   std::mutex mutex_;  // protects all below, and all adds in the line
   std::vector<std::size_t> free_;
+  std::vector<std::size_t> posted_;  // for threads of the client, or whoever comes first
+  std::size_t coming_ = 0;           // of those threads: one for each of these lanes at least
   combined_add* first_ = nullptr;
   combined_add* last_ = nullptr;
 };
@@ -198,7 +206,7 @@ outcome<std::int64_t> combiner<Counter>::add(std::int64_t n) {
   mine.who = &first;
   std::unique_lock lock(mutex_);
   put_in_line(mine);
-  mine.lane = take_lane();
+  mine.lane = take_lane(free_.empty() ? posted_ : free_);
   if (!mine.lane) {
     lock.unlock();
     first.wait();
@@ -296,11 +304,14 @@ void combiner<Counter>::answer(const batch& sent, const outcome<std::int64_t>& t
 }
 
 template <class Counter>
-void combiner<Counter>::lead_alone(std::size_t lane) {
+void combiner<Counter>::lead_alone() {
   interlock::detail::waiter* ready = nullptr;
   std::unique_lock lock(mutex_);
-  lead(lock, lane, ready);
-  hand_on(lock, lane, ready);
+  --coming_;
+  const std::optional<std::size_t> lane = take_lane(posted_);
+  if (!lane) return;  // another had all of them
+  lead(lock, *lane, ready);
+  hand_on(lock, *lane, ready);
   if (lock.owns_lock()) lock.unlock();
   wake(ready);
 }
