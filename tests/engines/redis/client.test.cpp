@@ -230,6 +230,18 @@ TEST_CASE("redis::client: passwords, users and permissions") {
   REQUIRE(why);
   CHECK(why->code == errc::access_denied);
   CHECK(why->detail.find("HSET") != std::string::npos);
+  // The same in the words of each version.
+  for (const char* words :
+       {"ERR ACL failure in script: User some has no permissions to run the 'set' command",
+        "ERR The user executing the script can't run this command or subcommand",
+        "NOPERM this user has no permissions to run the 'set' command"}) {
+    const std::string says = "local redis = {pcall = function() return {err = [[" +
+                             std::string(words) + "]]} end}" +
+                             redis::detail::script_permissions().text;
+    const std::string answer = server.command({"EVAL", says, "1", "k"});
+    CAPTURE(answer);
+    CHECK(answer.find(words) != std::string::npos);
+  }
 }
 
 TEST_CASE("redis::client: data of another schema is refused") {

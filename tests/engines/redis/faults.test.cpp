@@ -94,6 +94,18 @@ TEST_CASE("redis::client: what a server says is told from what may have been don
   CHECK(meaning_of("NOREPLICAS Not enough good replicas to write.", true).without_effect);
   CHECK(meaning_of("UNKILLABLE Sorry the script already executed write commands", true).code ==
         errc::busy);
+  // A command that a script may not run: what came before it may be done.
+  for (const char* denied :
+       {"ERR ACL failure in script: User u has no permissions to run the 'hset' command",
+        "NOPERM The user executing the script can't run this command or subcommand",
+        "ERR The user executing the script can't run this command or subcommand"}) {
+    CAPTURE(denied);
+    CHECK(meaning_of(denied, true).code == errc::access_denied);
+    CHECK_FALSE(meaning_of(denied, true).without_effect);
+    CHECK(meaning_of(denied, false).without_effect);
+  }
+  CHECK(meaning_of("NOPERM User u has no permissions to run the 'evalsha' command", true)
+            .without_effect);
   CHECK(meaning_of("MOVED 3999 127.0.0.1:6381", false).code == errc::bad_address);
   // An error that nobody has thought of: a command was not done, a script may be half done.
   CHECK(meaning_of("ERR unheard of", false).without_effect);

@@ -50,11 +50,13 @@ struct meaning {
       {"CROSSSLOT", errc::bad_address},
   }};
   if (text.find("Script killed by user") != std::string_view::npos) return {errc::killed, true};
+  // Of a command in a script, which may have written before; since Redis 7.2 the latter.
+  if (text.find("The user executing the script") != std::string_view::npos ||
+      text.find("ACL failure in script") != std::string_view::npos) {
+    return {errc::access_denied, !script};
+  }
   for (const word& each : words) {
     if (text.substr(0, each.begins.size()) == each.begins) return {each.code, true};
-  }
-  if (text.find("The user executing the script") != std::string_view::npos) {
-    return {errc::access_denied, !script};
   }
   if (text.find("invalid password") != std::string_view::npos ||
       text.find("Client sent AUTH") != std::string_view::npos) {

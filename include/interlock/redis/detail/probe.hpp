@@ -136,10 +136,11 @@ local tries = {
   {'HMGET', k, 'f'}, {'HLEN', k}, {'HDEL', k, 'f'}, {'DEL', k}, {'ZADD', k, 1, 'm'},
   {'ZRANGE', k, 0, 0}, {'ZRANGEBYSCORE', k, 0, 0}, {'ZCOUNT', k, 0, 0}, {'ZSCORE', k, 'm'},
   {'ZCARD', k}, {'ZREM', k, 'm'}, {'DEL', k}, {'TIME'}}
+local words = {'NOPERM', 'user executing', 'ACL failure'}
 for _, one in ipairs(tries) do
   local r = redis.pcall(unpack(one))
-  if type(r) == 'table' and r.err and (r.err:find('NOPERM') or r.err:find('user executing')) then
-    return one[1] .. ': ' .. r.err
+  for _, word in ipairs(words) do
+    if type(r) == 'table' and r.err and r.err:find(word) then return one[1] .. ': ' .. r.err end
   end
 end
 return ''
