@@ -37,7 +37,7 @@ enum class fate : std::uint8_t {
   answered,    // `rows` are what came of it
   failed,      // the server refused: `rows` say why; nothing was done
   not_sent,    // the connection was broken before
-  unanswered,  // the connection broke, or the server ended, before the answer
+  unanswered,  // the connection broke, or the server ended, before the answer; it may say why
   late         // the deadline passed before the answer
 };
 
@@ -200,20 +200,20 @@ inline reply connection::receive(const call_deadline& deadline, bool first) {
   const std::int64_t left = first ? ceil<milliseconds>(deadline.at() - deadline.begun()).count()
                                   : deadline.remaining().count();
   reply all{fate::unanswered, {}};
+  bool wrong = false;
   for (;;) {
     if (!await(deadline, left)) return {fate::late, {}};
     result next(PQgetResult(pg_));
     if (next == nullptr) return all;
     const ExecStatusType status = PQresultStatus(next.get());
     if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK || status == PGRES_EMPTY_QUERY) {
-      if (all.what != fate::failed) all = {fate::answered, std::move(next)};
-    } else {
+      if (!wrong) all = {fate::answered, std::move(next)};
+    } else if (!std::exchange(wrong, true)) {  // the first error is the reason
       // Without a SQLSTATE it is libpq that speaks: the connection broke. A server that ends after
       // it has sent rows may have committed.
       const std::string_view state = state_of(next.get());
-      const bool ends = state.substr(0, 2) == "57" && state != "57014";
-      const bool known = !state.empty() && !(ends && all.what == fate::answered);
-      if (all.what == fate::failed) continue;  // the first error is the reason
+      const bool instead = all.what != fate::answered && comes_instead(state);
+      const bool known = !state.empty() && (instead || !ends_connection(next.get()));
       all = {known ? fate::failed : fate::unanswered, std::move(next)};
     }
     if (broken()) return all;

@@ -71,6 +71,24 @@ struct fault {
   return state == nullptr ? std::string_view() : std::string_view(state);
 }
 
+// Returns: whether this error ends the connection: what was asked for may have been done. A pooler
+//          that lost its server says so by class 08.
+[[nodiscard]] inline bool ends_connection(const PGresult* failed) noexcept {
+  const std::string_view state = state_of(failed);
+  const std::string_view family = state.substr(0, 2);
+  if (family == "08" || (family == "57" && state != "57014")) return true;
+  const char* said = PQresultErrorField(failed, PG_DIAG_SEVERITY_NONLOCALIZED);
+  if (said == nullptr) said = PQresultErrorField(failed, PG_DIAG_SEVERITY);
+  const std::string_view severity = said == nullptr ? std::string_view() : std::string_view(said);
+  return severity == "FATAL" || severity == "PANIC";
+}
+// Returns: whether one of those comes in the place of what was asked for, or of its end: the
+//          server lets nobody in, or ends a session that has not committed.
+[[nodiscard]] inline bool comes_instead(std::string_view state) noexcept {
+  const std::string_view family = state.substr(0, 2);
+  return family == "57" || family == "25" || family == "28" || family == "3D" || state == "53300";
+}
+
 // Returns: the first line of what libpq or the server said.
 [[nodiscard]] inline std::string first_line(std::string_view text) {
   return std::string(text.substr(0, text.find('\n')));

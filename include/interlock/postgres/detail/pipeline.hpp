@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -120,7 +121,9 @@ inline reply pipeline::exchange(const call_deadline& deadline) {
         results_.push_back(std::move(next));
       }
     } else if (status != PGRES_PIPELINE_ABORTED && failed.what == fate::answered) {
-      failed = {state_of(next.get()).empty() ? fate::unanswered : fate::failed, std::move(next)};
+      const std::string_view state = state_of(next.get());
+      const bool known = !state.empty() && (comes_instead(state) || !ends_connection(next.get()));
+      failed = {known ? fate::failed : fate::unanswered, std::move(next)};
     }
   }
   if (failed.what == fate::answered) failed.what = fate::unanswered;  // it ended before the sync

@@ -245,6 +245,7 @@ inline session::verdict session::judge(const request& asked, const reply& came,
     case fate::late:
       return {uncertain(errc::timed_out, "no answer by the deadline"), true};
     case fate::unanswered:
+      if (!writes && fault_of(state_of(came.rows.get())).again) return {std::nullopt, true};
       return {uncertain(errc::connection_lost, by.said()), true};
     case fate::not_sent:
       return {refusal(error_of(asked, by.late() ? errc::timed_out : errc::not_connected, by.said(),

@@ -74,7 +74,7 @@ inline session::session(std::string address, store::client_options options, sett
 }
 
 inline void session::fail(const reply& came, const connection& at) const {
-  if (came.what == fate::failed) {
+  if (!state_of(came.rows.get()).empty()) {
     const fault meant = fault_of(state_of(came.rows.get()));
     fail(meant.code, said_in(came.rows.get()), meant.remedy);
   }
