@@ -141,6 +141,30 @@ TEST_CASE(
   }
 }
 
+TEST_CASE("redis::client: an answer is kept for the retention since its id was heard last") {
+  if (!support::need_redis()) return;
+  const throwaway_redis server;
+  redis::client c(server.url(), {.retention = 1h});
+  const auto hits = counter_of(c);
+  const auto id = operation_id::fresh();
+  REQUIRE(c.counter_add(hits, 5, {.id = id}).value_or(0) == 5);
+  const std::string record = "{interlock}:id:counter:" + id.session.text() + ":hits";
+  const auto left = [&] {
+    const std::string text = server.command({"PTTL", record});
+    return text.size() > 1 && text[0] == ':' ? std::stoll(text.substr(1)) : 0;
+  };
+  CHECK(left() > 3'000'000);
+  // As if nearly all of it had passed.
+  REQUIRE(server.command({"PEXPIRE", record, "60000"}) == ":1\r\n");
+  CHECK(left() <= 60'000);
+  CHECK(c.counter_add(hits, 5, {.id = id}).value_or(0) == 5);
+  CHECK(left() > 3'000'000);
+  // Who may not write has the answer all the same.
+  server.command({"REPLICAOF", "127.0.0.1", "1"});
+  CHECK(c.counter_add(hits, 5, {.id = id}).value_or(0) == 5);
+  server.command({"REPLICAOF", "NO", "ONE"});
+}
+
 TEST_CASE("After its data set was lost a client is refused until it accepts that") {
   if (!support::need_redis()) return;
   throwaway_redis server;
