@@ -85,9 +85,10 @@ public:
   // Returns: which data set it is: made once with the tables.
   [[nodiscard]] std::string incarnation() const { return db_->incarnation(); }
   // Effects: works on with a file that took the place of the one that was opened.
-  // Throws: store::failure.
+  // Throws: store::failure; bad_argument inside a transaction of this thread.
   void accept_history() { db_->accept_history(); }
-  // Effects: calls are refused from now on, in all copies; the connections are closed.
+  // Effects: calls are refused from now on, in all copies; the connections are closed, after the
+  //          transaction if this thread is inside one.
   void close() noexcept { db_->close(); }
 
   // Throws: store::failure for a name that is empty or longer than 512 bytes.
@@ -97,7 +98,7 @@ public:
   }
   template <class F>
   void offload(F&& f) {
-    db_->threads().execute(std::forward<F>(f));
+    db_->offload(std::forward<F>(f));
   }
 
   outcome<std::int64_t> counter_add(const object& of, std::int64_t amount,

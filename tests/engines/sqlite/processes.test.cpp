@@ -232,7 +232,16 @@ TEST_CASE("A child of fork is refused the SQLite client of its parent, which goe
     if (!add.refused() || !load.refused()) throw store::failure({});
     sqlite::client own(place.path() + "/hits.db", patient, quick);
     own.counter_add(hits_of(own), 1, {}).value();
+    int accepted = 0;
+    try {
+      db.accept_history();
+      ++accepted;
+    } catch (const store::failure&) {
+    }
+    bool ran = false;
+    db.offload([&ran] { ran = true; });  // no thread of the client is there
     db.close();
+    if (accepted != 0 || !ran) throw store::failure({});
   });
   CHECK(child.ended_well());
   CHECK(db.counter_add(hits, 1, {}).value() == 3);

@@ -227,6 +227,17 @@ TEST_CASE("The client of a transaction of SQLite is refused inside its body") {
     CHECK(mixed.error().code == store::errc::bad_argument);
     CHECK(foreign.load().value() == 0);
   }
+  SECTION("it takes no other history there, and is closed when the body has ended") {
+    sqlite::atomically(b.db, [&](sqlite::transaction& t) {
+      CHECK(refusal_of([&] { b.db.accept_history(); }) == store::errc::bad_argument);
+      b.db.close();
+      t.add(b.sold, 1);
+    }).value();
+    CHECK(b.sold.add(1).error().code == store::errc::closed);
+    CHECK(refusal_of([&] { b.db.accept_history(); }) == store::errc::closed);
+    sqlite::client again(b.place.path() + "/bank.db");
+    CHECK(counter(again, "sold").load().value() == 2);
+  }
 }
 
 TEST_CASE("A transaction of SQLite that takes too long is undone and refused") {

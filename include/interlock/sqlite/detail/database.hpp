@@ -41,10 +41,20 @@ public:
     const std::lock_guard lock(history_mutex_);
     return incarnation_;
   }
-  // Effects: works with whatever data set is there from now on.
+  // Effects: works with whatever data set is there from now on. Throws: store::failure.
   void accept_history();
+  // Effects: refuses calls from now on. Inside a transaction of this thread, after that; none in a
+  //          child of fork(), where calls are refused anyway.
   void close() noexcept;
-  store::detail::offload_threads& threads() noexcept { return threads_; }
+  // Effects: runs f on a thread of the client; here in a child of fork(), which has none of them.
+  template <class F>
+  void offload(F&& f) {
+    if (made_in_ == fork_generation()) {
+      threads_.execute(std::forward<F>(f));
+    } else {
+      f();
+    }
+  }
 
   // Returns: the engine's time in microseconds since 1970.
   std::int64_t now() const {
@@ -135,7 +145,8 @@ public:
     writing(const writing&) = delete;
     writing& operator=(const writing&) = delete;
     ~writing() {
-      if (of_->writer_ != nullptr && of_->writer_->in_transaction()) of_->writer_.reset();
+      const bool unusable = of_->closed_ || (of_->writer_ && of_->writer_->in_transaction());
+      if (unusable) of_->writer_.reset();
       if (of_->writer_ != nullptr) of_->writer_->after_write();
       of_->turn_.leave();
     }
@@ -180,10 +191,12 @@ private:
     }
   }
 
+  static constexpr const char* remedy_of_child = "make another client in the child";
+
   void require_parent(const request& by) const {
     if (made_in_ == fork_generation()) return;
     throw by.refuse(store::errc::not_connected, "the client was made before fork()",
-                    "make another client in the child");
+                    remedy_of_child);
   }
 
   // Returns: whether the file is another one; looks once a second.
@@ -271,27 +284,36 @@ inline std::unique_ptr<connection> database::connect(const call_deadline& deadli
 }
 
 inline void database::accept_history() {
-  static_cast<void>(turn_.enter(call_deadline::time_point::max()));
+  using store::errc;
+  if (made_in_ != fork_generation()) {
+    file_.fail(errc::not_connected, "the client was made before fork()", remedy_of_child);
+  }
+  if (turn_.enter(call_deadline::time_point::max()) == write_turn::answer::yours_already) {
+    file_.fail(errc::bad_argument, "this thread is inside a transaction of the file",
+               "call accept_history() after the transaction");
+  }
+  const struct leaving {
+    write_turn& turn;
+    ~leaving() { turn.leave(); }
+  } at_end{turn_};
+  if (closed_) file_.fail(errc::closed, "the client was closed", "make another");
   {
     const std::lock_guard lock(history_mutex_);
     incarnation_.clear();
   }
   writer_.reset();
   readers_.suspect_idle();
-  try {
-    writer_ = connect(call_deadline(options_.timeout), true);
-  } catch (...) {
-    turn_.leave();
-    throw;
-  }
-  turn_.leave();
+  writer_ = connect(call_deadline(options_.timeout), true);
 }
 
 inline void database::close() noexcept {
-  static_cast<void>(turn_.enter(call_deadline::time_point::max()));
+  if (made_in_ != fork_generation()) return;
+  const write_turn::answer given = turn_.enter(call_deadline::time_point::max());
   closed_ = true;
-  writer_.reset();
-  turn_.leave();
+  if (given == write_turn::answer::given) {  // else `writing` does it
+    writer_.reset();
+    turn_.leave();
+  }
   readers_.close();
 }
 
