@@ -5,6 +5,7 @@
 #include <interlock/testing/throwaway_redis.hpp>
 
 #include <chrono>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <thread>
@@ -296,6 +297,21 @@ TEST_CASE("redis::client: keys of other programs are not taken for its own") {
         c.counter_add(text, 1, {.id = operation_id::fresh()}), c.counter_exchange(text, 1, {})}) {
     REQUIRE(now.refused());
     CHECK(now.error().code == errc::bad_value);
+  }
+  // What a 64 bit number cannot hold is refused before it is replaced.
+  const auto far = counter_of(c, "far");
+  for (const char* each : {"9999999999999999999", "9223372036854775808", "-9223372036854775809"}) {
+    server.command({"SET", "{interlock}:counter:far", each});
+    for (const operation_id id : {operation_id(), operation_id::fresh()}) {
+      const auto now = c.counter_exchange(far, 0, {.id = id});
+      REQUIRE(now.refused());
+      CHECK(now.error().code == errc::bad_value);
+    }
+    CHECK(server.command({"GET", "{interlock}:counter:far"}).find(each) != std::string::npos);
+  }
+  for (const std::int64_t each : {INT64_MAX, INT64_MIN}) {
+    server.command({"SET", "{interlock}:counter:far", std::to_string(each)});
+    CHECK(c.counter_exchange(far, 0, {}).value_or(0) == each);
   }
   server.command({"HSET", "{interlock}:versioned:cell", "v", "not a number"});
   const auto cell = c.cell_load(c.object_named(object_kind::cell, "cell"), {});

@@ -25,9 +25,11 @@ return a
 
 // KEYS: counter, record. ARGV[3]: the new value.
 inline const script& script_counter_exchange() {
-  static const script it("local op = 'counter_exchange'", lua_frame, R"(
+  static const script it("local op = 'counter_exchange'", lua_frame, lua_sums, R"(
 local v = redis.call('GET', KEYS[1]) or '0'
 if #v > 20 or not v:match('^%-?%d+$') then return {-3} end
+local h, l = halves(v)
+if below(h, l, -922337203, -6854775808) or below(922337203, 6854775807, h, l) then return {-3} end
 local a = answer({1, v})
 redis.call('SET', KEYS[1], ARGV[3])
 return a
