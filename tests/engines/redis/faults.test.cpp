@@ -106,6 +106,15 @@ TEST_CASE("redis::client: what a server says is told from what may have been don
   }
   CHECK(meaning_of("NOPERM User u has no permissions to run the 'evalsha' command", true)
             .without_effect);
+  // A number of another program in the middle of a script.
+  CHECK(meaning_of("ERR hash value is not an integer", true).code == errc::bad_value);
+  CHECK_FALSE(meaning_of("ERR hash value is not an integer", true).without_effect);
+  CHECK(meaning_of("ERR value is not an integer or out of range", false).without_effect);
+  for (const bool script : {false, true}) {
+    const auto over = meaning_of("ERR increment or decrement would overflow", script);
+    CHECK(over.code == errc::bad_argument);
+    CHECK(over.without_effect == !script);
+  }
   CHECK(meaning_of("MOVED 3999 127.0.0.1:6381", false).code == errc::bad_address);
   // An error that nobody has thought of: a command was not done, a script may be half done.
   CHECK(meaning_of("ERR unheard of", false).without_effect);

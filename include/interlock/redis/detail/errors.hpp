@@ -65,10 +65,11 @@ struct meaning {
   if (text.find("max number of clients") != std::string_view::npos) {
     return {errc::overloaded, true};
   }
+  // HINCRBY says both, too, and a script may have written before it.
   if (text.find("value is not an integer") != std::string_view::npos) {
-    return {errc::bad_value, true};
+    return {errc::bad_value, !script};
   }
-  if (text.find("would overflow") != std::string_view::npos) return {errc::bad_argument, true};
+  if (text.find("would overflow") != std::string_view::npos) return {errc::bad_argument, !script};
   return {errc::engine_failure, !script};
 }
 
