@@ -79,6 +79,41 @@ TEST_CASE("A session that is silent for the retention is forgotten") {
   CHECK(*c.counter_add(hits, 1, {id}) == 2);  // which is why retention is long
 }
 
+TEST_CASE("Times that have no end are a century of an engine in memory") {
+  constexpr auto always = std::chrono::milliseconds::max();
+  const auto time = std::make_shared<memory::manual_clock>();
+  memory::client c({.retention = always}, {.clock = time});
+  const auto a = unique_id::fresh();
+  const auto b = unique_id::fresh();
+  const auto hits = counter_of(c);
+  const auto id = operation_id::fresh();
+  CHECK(*c.counter_add(hits, 1, {id}) == 1);
+  time->advance(1h);
+  CHECK(*c.counter_add(hits, 1, {operation_id::fresh()}) == 2);
+  CHECK(*c.counter_add(hits, 1, {id}) == 1);
+
+  using state = store::idempotency_claim::state;
+  const auto keys = c.object_named(object_kind::idempotency, "keys");
+  const auto claim = [&](const unique_id& who, const char* key) {
+    return c.idempotency_claim(keys, key, interlock::fingerprint{1}, who, always, {})->what;
+  };
+  CHECK(claim(a, "kept") == state::claimed);
+  CHECK(c.idempotency_complete(keys, "kept", a, 1, "r", always, {}).applied());
+  CHECK(claim(a, "held") == state::claimed);
+  const auto lock = c.object_named(object_kind::mutex, "lock");
+  CHECK(c.lease_acquire(lock, a, always, {}).applied());
+  const auto line = c.object_named(object_kind::queue, "line");
+  c.queue_push(line, "k", "late", {}).value();
+  CHECK(c.queue_take(line, a, always, 9, {})->payload == "late");
+  time->advance(1h);
+  CHECK(claim(b, "kept") == state::done);
+  CHECK(claim(b, "held") == state::busy);
+  CHECK(c.lease_acquire(lock, b, 1s, {}).conflicted());
+  CHECK(c.queue_take(line, b, 1s, 9, {}).conflicted());
+  CHECK(c.queue_give_back(line, "k", a, 1, always, {}).applied());
+  CHECK(c.queue_take(line, b, 1s, 9, {}).conflicted());
+}
+
 TEST_CASE("After its data is lost a client is refused until it accepts that") {
   memory::client c;
   memory::client other = c.beside();

@@ -292,3 +292,23 @@ TEST_CASE("What SQLite keeps for ids and keys that nobody asks for any more goes
   CHECK(e.count("SELECT count(*) FROM interlock_answer") >= 400);  // none that is young
   CHECK(e.count("SELECT count(*) FROM interlock_claim") >= 400);
 }
+
+TEST_CASE("SQLite remembers ids for a retention that has no end") {
+  sqlite::client db(":memory:", {.retention = std::chrono::milliseconds::max()});
+  const auto hits = db.object_named(object_kind::counter, "hits");
+  const auto keys = db.object_named(object_kind::idempotency, "keys");
+  const auto id = operation_id::fresh();
+  const auto claim = [&](const std::string& key) {
+    return db.idempotency_claim(keys, key, fingerprint{1}, ann, 1s, {}).value().attempt;
+  };
+  CHECK(db.counter_add(hits, 1, {.id = id}).value() == 1);
+  CHECK(claim("k") == 1);
+  CHECK(db.idempotency_release(keys, "k", ann, 1, {}).applied());
+  for (int i = 0; i < 300; ++i) {
+    db.counter_add(hits, 1, {.id = operation_id::fresh()}).value();
+    claim(std::to_string(i));
+  }
+  CHECK(db.counter_add(hits, 1, {.id = id}).value() == 1);
+  CHECK(db.counter_load(hits, {}).value() == 301);
+  CHECK(claim("k") == 2);
+}

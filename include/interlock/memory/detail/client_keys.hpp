@@ -96,7 +96,7 @@ inline auto client::queue_give_back(const object& at, text key, const unique_id&
     auto* const held = in.held(key, owner, attempt);
     if (held == nullptr) return store::conflicting{nothing{}};
     held->owner.reset();
-    held->until = now + delay;
+    held->until = detail::end_of(now, delay);
     held->waits_since = ++in.ticks;
     return nothing{};
   });
@@ -110,7 +110,7 @@ inline auto client::queue_heartbeat(const object& at, text key, const unique_id&
   return write<answer>(at, "heartbeat", call, [&](detail::content& holds, auto now) -> answer {
     auto* const held = holds.queues[at.key_].held(key, owner, attempt);
     if (held == nullptr) return store::conflicting{nothing{}};
-    held->until = now + lease;
+    held->until = detail::end_of(now, lease);
     return nothing{};
   });
 }

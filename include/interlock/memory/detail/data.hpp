@@ -20,6 +20,7 @@
 #include <utility>
 #include <vector>
 
+#include "../../detail/century.hpp"
 #include "../../store/operation_id.hpp"
 #include "../../store/outcome.hpp"
 #include "../../store/protocol.hpp"
@@ -30,11 +31,16 @@ using store::conflicting;
 using store::nothing;
 using store::outcome;
 using store::unique_id;
+using milliseconds = std::chrono::milliseconds;
 using time = std::chrono::nanoseconds;
 
+// Returns: when a time that begins now ends; a century at most.
+[[nodiscard]] inline time end_of(time now, milliseconds lasts) {
+  return now + interlock::detail::within_a_century(lasts);
+}
 // Returns: what is left until then, in milliseconds, rounded up.
-[[nodiscard]] inline std::chrono::milliseconds left(time until, time now) {
-  return std::chrono::ceil<std::chrono::milliseconds>(std::max(until - now, time(0)));
+[[nodiscard]] inline milliseconds left(time until, time now) {
+  return std::chrono::ceil<milliseconds>(std::max(until - now, time(0)));
 }
 
 struct lease {
@@ -45,7 +51,7 @@ struct lease {
   [[nodiscard]] bool of(const unique_id& who, std::uint64_t which) const {
     return owner == who && fence == which;
   }
-  outcome<store::lease_grant, store::lease_busy> acquire(const unique_id& who, time lasts,
+  outcome<store::lease_grant, store::lease_busy> acquire(const unique_id& who, milliseconds lasts,
                                                          time now) {
     if (owner && owner != who && until > now) {
       return conflicting{store::lease_busy{left(until, now)}};
@@ -54,12 +60,12 @@ struct lease {
       owner = who;
       ++fence;
     }
-    until = now + lasts;
+    until = end_of(now, lasts);
     return store::lease_grant{fence};
   }
-  outcome<nothing> renew(const unique_id& who, std::uint64_t which, time lasts, time now) {
+  outcome<nothing> renew(const unique_id& who, std::uint64_t which, milliseconds lasts, time now) {
     if (!of(who, which)) return conflicting{nothing{}};
-    until = now + lasts;
+    until = end_of(now, lasts);
     return nothing{};
   }
   outcome<nothing> release(const unique_id& who, std::uint64_t which) {
@@ -109,7 +115,8 @@ struct idempotent_run {
   [[nodiscard]] bool of(const unique_id& who, std::uint64_t which) const {
     return is == phase::running && owner == who && attempt == which;
   }
-  store::idempotency_claim claim(fingerprint asked, const unique_id& who, time lasts, time now) {
+  store::idempotency_claim claim(fingerprint asked, const unique_id& who, milliseconds lasts,
+                                 time now) {
     using state = store::idempotency_claim::state;
     if (is == phase::done && until <= now) is = phase::free;
     if (is != phase::free && print != asked) return {state::mismatch, attempt, {}, {}};
@@ -122,16 +129,16 @@ struct idempotent_run {
     is = phase::running;
     print = asked;
     owner = who;
-    until = now + lasts;
+    until = end_of(now, lasts);
     return {state::claimed, attempt, {}, {}};
   }
   outcome<nothing> complete(const unique_id& who, std::uint64_t which, std::string_view answer,
-                            time keep, time now) {
+                            milliseconds keep, time now) {
     if (is == phase::done && owner == who && attempt == which) return nothing{};
     if (!of(who, which)) return conflicting{nothing{}};
     is = phase::done;
     response = std::string(answer);
-    until = now + keep;
+    until = end_of(now, keep);
     return nothing{};
   }
   outcome<nothing> release(const unique_id& who, std::uint64_t which) {
@@ -139,9 +146,10 @@ struct idempotent_run {
     is = phase::free;
     return nothing{};
   }
-  outcome<nothing> heartbeat(const unique_id& who, std::uint64_t which, time lasts, time now) {
+  outcome<nothing> heartbeat(const unique_id& who, std::uint64_t which, milliseconds lasts,
+                             time now) {
     if (!of(who, which)) return conflicting{nothing{}};
-    until = now + lasts;
+    until = end_of(now, lasts);
     return nothing{};
   }
 };
@@ -185,7 +193,7 @@ struct queue {
     const auto found = lines.find(key);
     return found != lines.end() && found->second.of(who, which) ? &found->second : nullptr;
   }
-  outcome<store::queue_item, store::queue_idle> take(const unique_id& who, time lasts,
+  outcome<store::queue_item, store::queue_idle> take(const unique_id& who, milliseconds lasts,
                                                      std::uint64_t most, time now) {
     for (;;) {
       std::optional<time> next;
@@ -204,7 +212,7 @@ struct queue {
         continue;
       }
       from.owner = who;
-      from.until = now + lasts;
+      from.until = end_of(now, lasts);
       return store::queue_item{found->first, front.sequence, ++from.attempts, ++front.tries,
                                front.payload};
     }

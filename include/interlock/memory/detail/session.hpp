@@ -16,6 +16,7 @@
 #include <type_traits>
 #include <utility>
 
+#include "../../detail/century.hpp"
 #include "../../store/boot_clock.hpp"
 #include "../../store/call_options.hpp"
 #include "../../store/client_options.hpp"
@@ -214,8 +215,8 @@ private:
   }
 
   void forget_silent(answers& all, time at_present) const {
-    std::erase_if(
-        all, [&](const auto& each) { return at_present - each.second.heard > options_.retention; });
+    const time kept = interlock::detail::within_a_century(options_.retention);
+    std::erase_if(all, [&](const auto& each) { return at_present - each.second.heard > kept; });
   }
 
   void pass(std::chrono::milliseconds by) {

@@ -143,8 +143,7 @@ R once(connection& on, const request& by, std::int64_t now, std::chrono::millise
   statement(on, sql::answer_keep, session, kind, by.name, by.call.id.sequence,
             std::string_view(by.operation), answer.text(), now)
       .run();
-  const auto kept = std::chrono::duration_cast<std::chrono::microseconds>(retention).count();
-  sweep_answers(on, now - kept);
+  sweep_answers(on, now - microseconds_in(retention));
   return result;
 }
 

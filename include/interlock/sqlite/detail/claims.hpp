@@ -24,7 +24,7 @@ inline void sweep_claims(connection& on, std::int64_t now, std::chrono::millisec
   auto& random = store::detail::splitmix::of_this_thread();
   if (random.next() % 8 != 0) return;
   const auto place = static_cast<std::int64_t>(random.next() % 1048576);
-  const std::int64_t before = now - std::chrono::microseconds(retention).count();
+  const std::int64_t before = now - microseconds_in(retention);
   statement(on, sql::claim_sweep, place, now, before, 32).run();
 }
 

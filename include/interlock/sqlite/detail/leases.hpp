@@ -26,8 +26,7 @@ inline std::int64_t end_of(const request& by, std::int64_t now, std::chrono::mil
   if (time < least) {
     throw by.refuse(store::errc::bad_argument, "the time is too short", "give a longer time");
   }
-  const std::chrono::milliseconds most = std::chrono::hours(24 * 36500);
-  return now + std::chrono::microseconds(std::min(time, most)).count();
+  return now + microseconds_in(time);
 }
 // Returns: what is left of it, rounded up.
 inline std::chrono::milliseconds left_of(std::int64_t until, std::int64_t now) {

@@ -3,12 +3,14 @@
 
 // interlock/sqlite/detail/request.hpp - what a call asks, so that its errors can say it.
 
+#include <chrono>
 #include <cstdint>
 #include <limits>
 #include <string>
 #include <string_view>
 #include <utility>
 
+#include "../../detail/century.hpp"
 #include "../../store/call_options.hpp"
 #include "../../store/detail/names.hpp"
 #include "../../store/outcome.hpp"
@@ -30,6 +32,11 @@ private:
 };
 
 inline constexpr std::uint64_t largest = std::numeric_limits<std::int64_t>::max();
+
+// Returns: the time as the engine counts it; a century at most.
+[[nodiscard]] constexpr std::int64_t microseconds_in(std::chrono::milliseconds time) noexcept {
+  return std::chrono::microseconds(interlock::detail::within_a_century(time)).count();
+}
 
 struct request {
   const char* operation;
