@@ -195,6 +195,9 @@ private:
     // Returns: that the statement gave no row, though an earlier try under the same id did it: then
     //          its answer; or why that could not be found out.
     [[nodiscard]] std::optional<detail::answer> earlier(store::object_kind kind) const;
+    // Effects: runs one that changes something. Returns: its rows; of one that the server refused,
+    //          the answer of an earlier try under the same id, if that did it.
+    [[nodiscard]] detail::answer write(statement s, detail::parameters& given) const;
     // Effects: runs one that gives a row if it was done, and is a conflict with nothing if not.
     template <class T>
     [[nodiscard]] outcome<T> done(statement s, detail::parameters& given) const;

@@ -70,6 +70,23 @@ TEST_CASE("A sum beyond 64 bits is refused by each engine") {
   CHECK(e.counter_load(at, {}).value() == 0);
 }
 
+TEST_CASE("What was done under an id and would not fit again has its answer in each engine") {
+  data_set data;
+  engine e = data.client();
+  const object at = e.object_named(object_kind::counter, "full");
+  REQUIRE(e.counter_add(at, largest - 1, {}).applied());
+  store::operation_session session;
+  const operation_id id = session.next();
+  const operation_id later = session.next();
+  REQUIRE(e.counter_add(at, 1, {.id = id}).value() == largest);
+  const auto again = e.counter_add(at, 1, {.id = id});
+  INFO(told(again));
+  CHECK(again.value_or(0) == largest);
+  CHECK(is(errc::bad_argument, e.counter_add(at, 1, {.id = later})));
+  CHECK(e.counter_add(at, 1, {.id = id}).value_or(0) == largest);  // what was refused is not kept
+  CHECK(e.counter_load(at, {}).value() == largest);
+}
+
 TEST_CASE("Asking again under an id gives the same answer and does nothing in each engine") {
   data_set data;
   engine e = data.client();

@@ -30,9 +30,17 @@ inline std::optional<detail::answer> client::asking::earlier(store::object_kind 
                            "read the object: what became of this request is not known any more"));
 }
 
+inline detail::answer client::asking::write(statement s, detail::parameters& given) const {
+  detail::answer came = session.write(what, s, given);
+  if (!came.by_server()) return came;
+  std::optional<detail::answer> before = earlier(detail::kind_of(s));
+  if (!before || (!before->ok() && before->code() != store::errc::expired)) return came;
+  return *std::move(before);
+}
+
 template <class T>
 auto client::asking::done(statement s, detail::parameters& given) const -> outcome<T> {
-  detail::answer came = session.write(what, s, given);
+  detail::answer came = write(s, given);
   if (came.ok() && !came.any()) {
     std::optional<detail::answer> before = earlier(detail::kind_of(s));
     if (!before) return store::conflicting{nothing{}};
@@ -52,8 +60,7 @@ inline auto client::counter_add(const object& at, std::int64_t n, const call_opt
     -> outcome<std::int64_t> {
   const asking asks(*this, "counter.add", at, call);
   detail::parameters given;
-  const detail::answer came =
-      asks.session.write(asks.what, statement::counter_add, given.bytes(at.name()).number(n));
+  const detail::answer came = asks.write(statement::counter_add, given.bytes(at.name()).number(n));
   if (!came.ok()) return came;
   return came.number();
 }

@@ -69,6 +69,13 @@ public:
   }
   [[nodiscard]] errc code() const noexcept { return why_->code; }
   [[nodiscard]] bool unknown() const noexcept { return unknown_; }
+  // Returns: whether it is a refusal of the server's, for a reason of the request's.
+  [[nodiscard]] bool by_server() const noexcept { return by_server_; }
+  [[nodiscard]] static answer refused_by_server(error why) {
+    answer made = refusal(std::move(why));
+    made.by_server_ = true;
+    return made;
+  }
 
   // Preconditions: not ok().
   template <class T, class C>
@@ -82,6 +89,7 @@ private:
   std::optional<std::int64_t> kept_;
   std::shared_ptr<const error> why_;
   bool unknown_ = false;
+  bool by_server_ = false;
   store::operation_id id_;
 };
 
@@ -268,7 +276,8 @@ inline session::verdict session::judge(const request& asked, const reply& came,
   }
   const fault meant = fault_of(state);
   if (meant.again) return {std::nullopt, meant.broken || by.broken()};
-  return {refusal(error_of(asked, meant.code, said_in(came.rows.get()), meant.remedy)),
+  return {answer::refused_by_server(
+              error_of(asked, meant.code, said_in(came.rows.get()), meant.remedy)),
           meant.broken || by.broken()};
 }
 
