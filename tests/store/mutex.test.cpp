@@ -275,6 +275,23 @@ TEST_CASE("A lease is taken over by who saw it unrenewed for all its time by his
   CHECK(guard.lost().stop_requested());
 }
 
+TEST_CASE("A lock that was released is not taken again by its guard") {
+  two_clients c;
+  const auto check = [](const auto& mine, const auto& other) {
+    auto guard = mine.lock(unrenewed).value();
+    guard.unlock().value();
+    CHECK(guard.renew().conflicted());
+    CHECK(guard.raise(guard.fence()).conflicted());
+    CHECK_FALSE(guard.lost().stop_requested());
+    auto next = other.try_lock(unrenewed);
+    REQUIRE(next.applied());
+    CHECK(guard.unlock().conflicted());
+    CHECK(next->unlock().applied());
+  };
+  check(memory::mutex(c.one, "door"), memory::mutex(c.two, "door"));
+  check(memory::observed_mutex(c.one, "door"), memory::observed_mutex(c.two, "door"));
+}
+
 TEST_CASE("Each holder of an observed mutex has a larger fence than the holders before") {
   two_clients c;
   c.one.inject(memory::faults::seeded(7, {.drop = 50, .lose_reply = 200}));

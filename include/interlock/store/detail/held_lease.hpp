@@ -5,7 +5,8 @@
 // by, who renews it, and what its holder may ask for.
 //
 // `Lease` is server_lease or observed_lease. Requests about one lease go out one at a time: a fence
-// that is raised while a renewal is under way would make the renewal fail.
+// that is raised while a renewal is under way would make the renewal fail. After a release none but
+// another release goes out: what is free must not be taken by a renewal that comes late.
 
 #include <chrono>
 #include <cstdint>
@@ -47,16 +48,19 @@ public:
 
   outcome<nothing> renew(const call_options& call) {
     const std::lock_guard lock(talk_);
+    if (released_) return conflicting{nothing{}};
     return calls_.renew(held_, lease_, call);
   }
   outcome<nothing> release(const call_options& call) {
     const std::lock_guard lock(talk_);
+    released_ = true;
     return calls_.release(held_, call);
   }
   // Effects: asks again under one id while the answer is unknown and there is time.
   outcome<std::uint64_t> raise(std::uint64_t above, const call_options& call) {
     const auto limit = calls_.at().deadline(call).remaining();
     const std::lock_guard lock(talk_);
+    if (released_) return conflicting{nothing{}};
     outcome<nothing> said = until_known(
         [&](const call_options& each) { return calls_.raise(held_, above, each); },
         {.limit = limit, .timeout = limit, .id = call.id, .conflict_is_final = true});
@@ -67,8 +71,9 @@ public:
 
 private:
   const Lease calls_;
-  std::mutex talk_;  // one request at a time; protects held_ but for the owner
+  std::mutex talk_;  // one request at a time; protects held_ but for the owner, and the next
   hold held_;
+  bool released_ = false;  // or will be by the request that is under way
   mutable std::mutex facts_;  // for a look at the fence while a request is under way
   std::uint64_t fence_;
   const std::chrono::milliseconds lease_;
