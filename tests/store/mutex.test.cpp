@@ -445,6 +445,32 @@ TEST_CASE("A lock whose fence fell behind its resource is raised above it and op
   CHECK(guard.unlock().applied());
 }
 
+TEST_CASE("A raise that was not answered is asked again before the next request") {
+  two_clients c;
+  const auto check = [&](const auto& door) {
+    for (const bool renews : {true, false}) {
+      auto guard = door.lock(unrenewed).value();
+      const auto old = guard.fence();
+      c.one.inject(memory::faults([](const memory::request& r) {
+        return r.done && r.writes ? memory::fault::lose_reply() : memory::fault::none();
+      }));
+      CHECK(guard.raise(old, {.timeout = 20ms}).unknown());
+      CHECK(guard.fence() == old);
+      CHECK(guard.renew().unknown());
+      c.one.inject({});
+      if (renews) {
+        CHECK(guard.renew().applied());
+        CHECK(guard.fence() > old);
+        CHECK(guard.raise(guard.fence()).applied());
+      }
+      CHECK_FALSE(guard.lost().stop_requested());
+      CHECK(guard.unlock().applied());
+    }
+  };
+  check(memory::mutex(c.one, "door"));
+  check(memory::observed_mutex(c.one, "door"));
+}
+
 TEST_CASE("A fenced value that does not decode is refused and a name is checked") {
   memory::client engine;
   const memory::fenced<std::string> text(engine, "stock");

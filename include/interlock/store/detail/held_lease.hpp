@@ -5,19 +5,23 @@
 // by, who renews it, and what its holder may ask for.
 //
 // `Lease` is server_lease or observed_lease. Requests about one lease go out one at a time: a fence
-// that is raised while a renewal is under way would make the renewal fail. After a release none but
-// another release goes out: what is free must not be taken by a renewal that comes late.
+// that is raised while a renewal is under way would make the renewal fail. One whose raise was not
+// answered may be the old or the new one, so that raise is asked again before anything else is.
+// After a release none but another release goes out: what is free must not be taken by a renewal
+// that comes late.
 
 #include <chrono>
 #include <cstdint>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <utility>
 
 #include "../call_options.hpp"
 #include "../outcome.hpp"
 #include "../until_known.hpp"
+#include "deadline.hpp"
 #include "lease_keeper.hpp"
 
 namespace interlock::store::detail {
@@ -49,31 +53,66 @@ public:
   outcome<nothing> renew(const call_options& call) {
     const std::lock_guard lock(talk_);
     if (released_) return conflicting{nothing{}};
-    return calls_.renew(held_, lease_, call);
+    return behind_raise(
+        call, [this](const call_options& each) { return calls_.renew(held_, lease_, each); });
   }
   outcome<nothing> release(const call_options& call) {
     const std::lock_guard lock(talk_);
     released_ = true;
-    return calls_.release(held_, call);
+    return behind_raise(call,
+                        [this](const call_options& each) { return calls_.release(held_, each); });
   }
   // Effects: asks again under one id while the answer is unknown and there is time.
   outcome<std::uint64_t> raise(std::uint64_t above, const call_options& call) {
-    const auto limit = calls_.at().deadline(call).remaining();
+    const call_deadline whole = calls_.at().deadline(call);
     const std::lock_guard lock(talk_);
     if (released_) return conflicting{nothing{}};
-    outcome<nothing> said = until_known(
-        [&](const call_options& each) { return calls_.raise(held_, above, each); },
-        {.limit = limit, .timeout = limit, .id = call.id, .conflict_is_final = true});
+    outcome<nothing> said = behind_raise(whole.rest(call.id), [&](const call_options& each) {
+      const auto limit = calls_.at().deadline(each).remaining();
+      outcome<nothing> became =
+          until_known([&](const call_options& one) { return raise_once(above, one); },
+                      {.limit = limit, .timeout = limit, .id = each.id, .conflict_is_final = true});
+      if (became.unknown()) unanswered_ = {became.id(), above};
+      return became;
+    });
     if (!said) return std::move(said).template without_answer<std::uint64_t>();
-    const std::lock_guard known(facts_);
-    return fence_ = held_.fence;
+    return fence();
   }
 
 private:
+  struct raising {
+    operation_id id;
+    std::uint64_t above;
+  };
+
+  // These with talk_ held.
+  outcome<nothing> raise_once(std::uint64_t above, const call_options& call) {
+    outcome<nothing> said = calls_.raise(held_, above, call);
+    if (said) {
+      const std::lock_guard known(facts_);
+      fence_ = held_.fence;
+    }
+    return said;
+  }
+  // Effects: asks, once the fence is known.
+  template <class Ask>
+  outcome<nothing> behind_raise(const call_options& call, Ask ask) {
+    const call_deadline limit = calls_.at().deadline(call);
+    if (!unanswered_ || limit.hopeless()) return ask(call);
+    const raising again = *unanswered_;
+    outcome<nothing> said = raise_once(again.above, limit.rest(again.id));
+    const bool never = said.refused() && (said.error().code == errc::bad_argument ||
+                                          said.error().code == errc::expired);
+    if (!said && !never) return said;
+    unanswered_.reset();
+    return ask(limit.rest(call.id));
+  }
+
   const Lease calls_;
-  std::mutex talk_;  // one request at a time; protects held_ but for the owner, and the next
+  std::mutex talk_;  // one request at a time; protects held_ but for the owner, and the next two
   hold held_;
-  bool released_ = false;  // or will be by the request that is under way
+  std::optional<raising> unanswered_{};
+  bool released_ = false;     // or will be by the request that is under way
   mutable std::mutex facts_;  // for a look at the fence while a request is under way
   std::uint64_t fence_;
   const std::chrono::milliseconds lease_;
