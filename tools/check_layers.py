@@ -115,7 +115,7 @@ SOCKETS = {"fcntl.h", "netdb.h", "netinet/in.h", "netinet/tcp.h", "poll.h", "pth
 PLATFORM = {
     "store/detail/": {"pthread.h", "sys/random.h", "time.h", "unistd.h"},
     "store/boot_clock.hpp": {"time.h"},
-    "sqlite/": {"sqlite3.h", "sys/vfs.h"},
+    "sqlite/": {"pthread.h", "sqlite3.h", "sys/stat.h", "sys/vfs.h"},
     "redis/": {"hiredis/hiredis.h"} | SOCKETS,
     "redis/tls.hpp": {"hiredis/hiredis.h", "hiredis/hiredis_ssl.h", "openssl/err.h", "openssl/ssl.h", "openssl/x509v3.h"},
     "postgres/": {"libpq-fe.h"} | SOCKETS,

@@ -20,7 +20,8 @@
 // Cost        One statement of SQLite's, two locks of a mutex, a look at the clock. Durable: a
 //             flush of the disk with each write.
 // Lifetime    A handle: copies share the connections, the last one closes them. In a child of
-//             fork() each call is refused.
+//             fork() each call is refused, and so is a client of its own on a file that the parent
+//             had open: close before fork(), or exec a program in the child.
 // Not for     Several machines on one file: locks of network file systems are not to be trusted.
 //
 // Example     sqlite::client db(path);  // examples/engines/sqlite_client.cpp

@@ -11,6 +11,8 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
+#include <optional>
 #include <string>
 
 #include "engines/sqlite/children.hpp"
@@ -230,8 +232,6 @@ TEST_CASE("A child of fork is refused the SQLite client of its parent, which goe
     const auto add = db.counter_add(hits, 1, {});
     const auto load = db.counter_load(hits, {});
     if (!add.refused() || !load.refused()) throw store::failure({});
-    sqlite::client own(place.path() + "/hits.db", patient, quick);
-    own.counter_add(hits_of(own), 1, {}).value();
     int accepted = 0;
     try {
       db.accept_history();
@@ -244,7 +244,43 @@ TEST_CASE("A child of fork is refused the SQLite client of its parent, which goe
     if (accepted != 0 || !ran) throw store::failure({});
   });
   CHECK(child.ended_well());
-  CHECK(db.counter_add(hits, 1, {}).value() == 3);
+  CHECK(db.counter_add(hits, 1, {}).value() == 2);
+}
+
+TEST_CASE("A child of fork is refused a file that its parent has open with SQLite") {
+  const temporary_folder place;
+  const std::string file = place.path() + "/open.db";
+  const std::string closed = place.path() + "/closed.db";
+  std::filesystem::create_symlink(file, place.path() + "/link.db");
+  std::optional<sqlite::client> db(std::in_place, file, patient, quick);
+  const auto hits = hits_of(*db);
+  db->counter_add(hits, 1, {}).value();
+  hits_in(closed);
+  const auto refused = [](const std::string& name) {
+    try {
+      const sqlite::client own(name, patient, quick);
+    } catch (const store::failure& why) {
+      return why.error().code == store::errc::not_connected && !why.error().remedy.empty();
+    }
+    return false;
+  };
+  child_process child([&] {
+    if (!refused(file) || !refused(place.path() + "/link.db")) throw store::failure({});
+    child_process grandchild([&] {
+      if (!refused(file)) throw store::failure({});
+    });
+    if (!grandchild.ended_well()) throw store::failure({});
+    db.reset();  // its copy, which stays open
+    if (!refused(file)) throw store::failure({});
+    sqlite::client own(closed, patient, quick);
+    own.counter_add(hits_of(own), 1, {}).value();
+  });
+  CHECK(child.ended_well());
+  CHECK(hits_in(closed) == 1);
+  CHECK(db->counter_add(hits, 1, {}).value() == 2);
+  db.reset();
+  child_process after([&] { hits_in(file); });
+  CHECK(after.ended_well());
 }
 
 TEST_CASE("A file that another process holds is refused as busy at the deadline") {

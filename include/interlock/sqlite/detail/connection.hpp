@@ -5,7 +5,8 @@
 // once.
 //
 // Waiting for a lock of another process: SQLite asks the busy handler, which sleeps a jittered time
-// and gives up at the deadline of the call. A connection has one user at a time.
+// and gives up at the deadline of the call. A connection has one user at a time, in the process
+// that opened it.
 
 #include <sqlite3.h>
 
@@ -14,6 +15,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -32,20 +34,17 @@ namespace interlock::sqlite::detail {
 
 using store::detail::call_deadline;
 
+struct file_of_parent {};  // thrown
+
 class connection {
 public:
-  // Throws: fault.
+  // Throws: fault; file_of_parent, if it was open in an ancestor of this process at the fork.
   connection(const std::string& address, int flags, const sql_texts& texts,
              const call_deadline& deadline)
       : texts_(&texts) {
     give_until(deadline.at());
     flags |= SQLITE_OPEN_URI | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE;
-    const int code = sqlite3_open_v2(address.c_str(), &db_, flags, nullptr);
-    if (code != SQLITE_OK) {
-      const fault why = fault_of(db_, code);
-      sqlite3_close(db_);
-      throw why;
-    }
+    open(address, flags);
     sqlite3_set_authorizer(db_, &connection::permit, this);
     handle_busy();
   }
@@ -59,6 +58,7 @@ public:
     for (sqlite3_stmt* const each : prepared_) sqlite3_finalize(each);
     for (const user_statement& each : of_users_) sqlite3_finalize(each.made);
     sqlite3_close(db_);
+    remove_open_file(*file_);
   }
 
   [[nodiscard]] sqlite3* raw() const noexcept { return db_; }
@@ -137,6 +137,18 @@ public:
   }
 
 private:
+  void open(const std::string& address, int flags) {
+    const std::lock_guard no_fork(open_files_mutex);
+    const int code = sqlite3_open_v2(address.c_str(), &db_, flags, nullptr);
+    try {
+      if (code != SQLITE_OK) throw fault_of(db_, code);
+      if (!add_open_file(file_.emplace(db_))) throw file_of_parent{};
+    } catch (...) {
+      sqlite3_close(db_);
+      throw;
+    }
+  }
+
   static int wait_a_little(void* self, int) {
     return static_cast<connection*>(self)->pause() ? 1 : 0;
   }
@@ -172,6 +184,7 @@ private:
   call_deadline::time_point wrote_{};       // when the last write ended
   bool polite_ = false;                     // whether these are kept
   unsigned made_in_ = fork_generation();
+  std::optional<open_file> file_;
   std::array<sqlite3_stmt*, static_cast<std::size_t>(sql::count)> prepared_{};
   std::vector<user_statement> of_users_;  // the one that was used last is last
 };

@@ -21,6 +21,9 @@
 
 namespace interlock::sqlite::detail {
 
+inline constexpr const char* remedy_after_fork =
+    "close SQLite clients before fork(), or exec a program in the child";
+
 class data_file {
 public:
   // Throws: store::failure for an address or a prefix that cannot be one, or for an SQLite that is
@@ -76,6 +79,9 @@ inline data_file::opened data_file::open(const call_deadline& deadline, bool cre
     const bool memory = set_up(*made);
     std::string incarnation = find_or_create(*made);
     return {std::move(made), std::move(incarnation), memory};
+  } catch (const file_of_parent&) {
+    fail(store::errc::not_connected, "the parent has this file open with SQLite",
+         remedy_after_fork);
   } catch (const fault& why) {
     store::error said = error_of(why, "client", {});
     said.object = address_;

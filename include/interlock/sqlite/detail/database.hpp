@@ -191,12 +191,10 @@ private:
     }
   }
 
-  static constexpr const char* remedy_of_child = "make another client in the child";
-
   void require_parent(const request& by) const {
     if (made_in_ == fork_generation()) return;
     throw by.refuse(store::errc::not_connected, "the client was made before fork()",
-                    remedy_of_child);
+                    remedy_after_fork);
   }
 
   // Returns: whether the file is another one; looks once a second.
@@ -286,7 +284,7 @@ inline std::unique_ptr<connection> database::connect(const call_deadline& deadli
 inline void database::accept_history() {
   using store::errc;
   if (made_in_ != fork_generation()) {
-    file_.fail(errc::not_connected, "the client was made before fork()", remedy_of_child);
+    file_.fail(errc::not_connected, "the client was made before fork()", remedy_after_fork);
   }
   if (turn_.enter(call_deadline::time_point::max()) == write_turn::answer::yours_already) {
     file_.fail(errc::bad_argument, "this thread is inside a transaction of the file",
