@@ -97,6 +97,7 @@ public:
 
   // Effects: sends all that was queued and waits for the answers. Afterwards nothing is queued, and
   //          the outcomes stay until something is. 0: the client's timeout.
+  // Throws: std::bad_alloc; then there are no outcomes, and all may have been done.
   void run(std::chrono::milliseconds timeout = std::chrono::milliseconds(0));
 
   // Preconditions: run() since it was queued, nothing queued after that.
@@ -133,6 +134,7 @@ private:
   };
 
   void begin() {
+    request_.resize(queued_.empty() ? 0 : queued_.back().end);  // one that threw was not queued
     if (!fresh_) return;
     fresh_ = false;
     numbers_.clear();
@@ -162,6 +164,14 @@ private:
   template <class Outcome>
   Outcome protocol(const operation& of, std::chrono::milliseconds timeout);
 
+  // Effects: nothing is queued any more.
+  void done() noexcept {
+    request_.clear();
+    queued_.clear();
+    details_.clear();
+    answers_.clear();
+    fresh_ = true;
+  }
   void send(const call_deadline& deadline);
   void settle(const operation& of, detail::reply answer, const call_deadline& deadline);
 
@@ -196,21 +206,19 @@ Outcome batch::protocol(const operation& of, std::chrono::milliseconds timeout) 
 
 inline void batch::run(std::chrono::milliseconds timeout) {
   begin();
+  const auto empty = [](batch* of) { of->done(); };
+  const std::unique_ptr<batch, decltype(empty)> at_the_end(this, empty);  // of a throw, too
   const call_deadline deadline(store::call_options{{}, timeout}, client_.options().timeout);
   send(deadline);
   for (std::size_t i = 0; i < queued_.size(); ++i) {
     settle(queued_[i], std::move(answers_[i]), deadline);
   }
-  request_.clear();
-  queued_.clear();
-  details_.clear();
-  answers_.clear();
-  fresh_ = true;
 }
 
 // Effects: an answer for each, or why there is none.
 inline void batch::send(const call_deadline& deadline) {
   detail::pooled& executor = client_.state_->executor;
+  answers_.reserve(queued_.size());  // before anything is sent
   auto lent = executor.borrow(deadline, "batch.run");
   if (!lent) {
     const store::error& why = lent.error();
@@ -222,8 +230,13 @@ inline void batch::send(const call_deadline& deadline) {
   detail::connection& on = **lent;
   const std::size_t replicas = executor.replicas();
   if (replicas != 0) detail::append_wait(request_, replicas, deadline);
-  const std::size_t gone = on.send(request_, deadline);
   std::size_t before = 0;
+  std::size_t commands = replicas != 0 ? 1 : 0;
+  for (const operation& each : queued_) {
+    if (std::exchange(before, each.end) != each.end) ++commands;
+  }
+  const std::size_t gone = on.send(request_, commands, deadline);
+  before = 0;
   for (const operation& each : queued_) {
     if (std::exchange(before, each.end) == each.end) {
       answers_.emplace_back(value());  // refused before it became a command, and will be again

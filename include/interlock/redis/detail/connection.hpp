@@ -88,17 +88,22 @@ public:
                               const call_deadline& deadline) {
     request_.clear();
     append_command(request_, command);
-    if (send(request_, deadline) < request_.size()) return reply(value::not_sent(why_, code_));
+    if (send(request_, 1, deadline) < request_.size()) {
+      return reply(value::not_sent(why_, code_));
+    }
     return read(deadline);
   }
 
-  // Returns: how many bytes left. With fewer than all, broken().
-  [[nodiscard]] std::size_t send(std::string_view bytes, const call_deadline& deadline);
+  // Returns: how many bytes of that many commands left. With fewer than all, broken().
+  [[nodiscard]] std::size_t send(std::string_view bytes, std::size_t commands,
+                                 const call_deadline& deadline);
   // Returns: the next answer; with none, broken().
   [[nodiscard]] reply read(const call_deadline& deadline);
 
   // Returns: whether it is of no use any more.
   [[nodiscard]] bool broken() const noexcept { return broken_; }
+  // Returns: whether it is of use to others: not broken, and all answers were read.
+  [[nodiscard]] bool settled() const noexcept { return !broken_ && owed_ == 0; }
   // Returns: why it is.
   [[nodiscard]] const std::string& why() const noexcept { return why_; }
   [[nodiscard]] errc code() const noexcept { return code_; }
@@ -140,12 +145,12 @@ private:
     if (left < block_) block_for(left);
     return true;
   }
-  void fail(std::string why, errc code = errc::connection_lost) {
+  void fail(const char* why, errc code = errc::connection_lost) {
     broken_ = true;
-    why_ = std::move(why);
     code_ = code;
+    why_ = why;  // what throws comes last
   }
-  void fail_as_hiredis() { fail(context_->errstr); }
+  void fail_as_hiredis(errc code = errc::connection_lost) { fail(context_->errstr, code); }
 
   // Returns: whether something came.
   [[nodiscard]] bool receive(const call_deadline& deadline);
@@ -153,14 +158,17 @@ private:
   std::unique_ptr<redisContext, closed> context_;
   const bool library_;
   bool broken_ = false;
+  std::size_t owed_ = 0;  // answers to what was sent
   errc code_ = errc::connection_lost;
   std::chrono::microseconds block_{0};
   std::string why_;
   std::string request_;
 };
 
-inline std::size_t connection::send(std::string_view bytes, const call_deadline& deadline) {
+inline std::size_t connection::send(std::string_view bytes, std::size_t commands,
+                                    const call_deadline& deadline) {
   begin(deadline);
+  owed_ += commands;
   std::size_t gone = 0;
   while (gone < bytes.size()) {
     ssize_t n = 0;
@@ -175,8 +183,7 @@ inline std::size_t connection::send(std::string_view bytes, const call_deadline&
       while (done == 0) {
         if (redisBufferWrite(context_.get(), &done) == REDIS_OK) continue;
         const bool slow = errno == EAGAIN;
-        fail_as_hiredis();
-        if (slow) code_ = errc::timed_out;
+        fail_as_hiredis(slow ? errc::timed_out : errc::connection_lost);
         return bytes.size();  // how much of it has left is not known
       }
       return bytes.size();
@@ -231,6 +238,7 @@ inline reply connection::read(const call_deadline& deadline) {
     if (redisGetReplyFromReader(context_.get(), &raw) != REDIS_OK) {
       fail_as_hiredis();
     } else if (raw != nullptr) {
+      --owed_;
       return reply(static_cast<redisReply*>(raw));
     } else if (!again || more_time(deadline)) {
       again = receive(deadline);

@@ -165,7 +165,7 @@ inline reply pooled::execute_on_replicas(connection& on, std::span<const std::st
   append_command(request, command);
   const std::size_t first = request.size();
   append_wait(request, replicas, deadline);
-  if (on.send(request, deadline) < first) {
+  if (on.send(request, 2, deadline) < first) {
     return reply(value::not_sent(on.why(), on.code()));
   }
   reply answer = on.read(deadline);

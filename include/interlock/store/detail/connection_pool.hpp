@@ -12,6 +12,8 @@
 // if there is none.
 //
 // A Connection is destroyed to close it, and has: bool healthy(const call_deadline&) noexcept.
+// It may have: bool settled() const noexcept. One that is not, when its caller is done or was ended
+// by an exception, is closed.
 
 #include <algorithm>
 #include <chrono>
@@ -71,7 +73,14 @@ public:
           at_once_(other.at_once_) {}
     lease& operator=(lease&&) = delete;
     ~lease() {
-      if (pool_ != nullptr) pool_->put_back(std::move(held_), begun_);
+      if (pool_ == nullptr) return;
+      if constexpr (requires(const Connection& held) { held.settled(); }) {
+        if (!held_->settled()) {
+          discard();
+          return;
+        }
+      }
+      pool_->put_back(std::move(held_), begun_);
     }
 
     Connection& operator*() const noexcept { return *held_; }
@@ -87,8 +96,8 @@ public:
 
   private:
     friend connection_pool;
-    lease(connection_pool* pool, std::unique_ptr<Connection> held,
-          call_deadline::time_point begun, bool at_once) noexcept
+    lease(connection_pool* pool, std::unique_ptr<Connection> held, call_deadline::time_point begun,
+          bool at_once) noexcept
         : pool_(pool), held_(std::move(held)), begun_(begun), at_once_(at_once) {}
 
     connection_pool* pool_;  // null when moved from, or dropped
