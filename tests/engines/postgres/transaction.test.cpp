@@ -262,6 +262,38 @@ TEST_CASE("A commit to PostgreSQL that was not answered is unknown until its id 
   CHECK(rounds == 2);
 }
 
+TEST_CASE(
+    "A body and a commit of cells in PostgreSQL that each read what the other writes exclude") {
+  for (const bool there : {true, false}) {  // a cell that nobody wrote is read as well
+    CAPTURE(there);
+    auto c = fresh_client({.timeout = 20s});
+    auto other = postgres::client(server().conninfo(), {.prefix = c.options().prefix});
+    const postgres::versioned<int> a(c, "a"), b(c, "b");
+    REQUIRE(a.store(1).applied());
+    if (there) REQUIRE(b.store(1).applied());
+    const auto cell_a = other.object_named(object_kind::cell, "a");
+    const auto cell_b = other.object_named(object_kind::cell, "b");
+    const std::uint64_t seen = other.cell_load(cell_b, {})->version;
+    int bodies = 0;
+    const auto done = atomically(c, [&](transaction& t) {
+      const int read = t.read(a).value_or(0);
+      if (++bodies == 1) {
+        using object = postgres::client::object;
+        const store::cell_check<object> checks[] = {{&cell_b, seen}};
+        const std::string two = store::codec<int>::encode(2);
+        const store::cell_write<object> writes[] = {{&cell_a, two}};
+        const auto committed = other.cells_commit(checks, writes, {});
+        if (!committed.applied()) FAIL(committed.error().message());
+      }
+      t.write(b, read + 10);
+      return read;
+    });
+    CHECK(done.value_or(0) == 2);
+    CHECK(bodies == 2);
+    CHECK(b.load()->value == 12);
+  }
+}
+
 TEST_CASE("An id whose first statement meets what it did before has its answer") {
   throwaway_postgres mine({.fsync = false});
   postgres::client c(mine.conninfo(), {.prefix = "first", .timeout = 20s});

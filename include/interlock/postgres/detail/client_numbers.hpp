@@ -4,6 +4,7 @@
 // interlock/postgres/detail/client_numbers.hpp - how PostgreSQL counts, within bounds too, and
 // keeps cells.
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <limits>
@@ -228,7 +229,17 @@ inline auto client::cells_commit(std::span<const store::cell_check<object>> chec
   } else {
     given.null().null();
   }
-  detail::answer came = asks.session.change(asks.what, statement::cells_commit, given);
+  // Locks order those who write one cell. A cell that is read alone, a transaction of a program may
+  // write meanwhile, having read one that is written here: PostgreSQL has to watch both.
+  const bool reads = std::any_of(checks.begin(), checks.end(), [&writes](const auto& check) {
+    return std::none_of(writes.begin(), writes.end(), [&check](const auto& write) {
+      return write.cell->name() == check.cell->name();
+    });
+  });
+  const bool serializable = reads && checks.size() + writes.size() > 1;
+  detail::answer came = serializable
+                            ? asks.session.transact(asks.what, statement::cells_commit, given)
+                            : asks.session.change(asks.what, statement::cells_commit, given);
   if (came.ok() && came.any() && came.count() != 0 && !detail::is_null(came.rows(), 0, 1)) {
     if (auto before = asks.earlier(store::object_kind::cell)) {
       came = *std::move(before);

@@ -64,6 +64,7 @@ public:
   [[nodiscard]] std::size_t count() const noexcept { return results_.size(); }
   // Returns: rows of the round, those of the statement that was added as n-th.
   [[nodiscard]] const result& rows(std::size_t n) const noexcept { return results_[n]; }
+  [[nodiscard]] result take(std::size_t n) noexcept { return std::move(results_[n]); }
 
 private:
   static constexpr int plain = -1;

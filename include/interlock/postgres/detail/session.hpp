@@ -24,6 +24,7 @@
 #include "../../store/protocol.hpp"
 #include "../settings.hpp"
 #include "connection.hpp"
+#include "pipeline.hpp"
 #include "probe.hpp"
 #include "schema.hpp"
 
@@ -135,6 +136,10 @@ public:
   [[nodiscard]] answer change(const request& asked, statement s, const parameters& given) {
     return run(asked, static_cast<std::size_t>(s), given, true);
   }
+  // Effects: the same in a transaction of its own, serializable with those of programs.
+  [[nodiscard]] answer transact(const request& asked, statement s, const parameters& given) {
+    return run(asked, static_cast<std::size_t>(s), given, true, true);
+  }
 
   // Returns: what is wrong with parameters that no statement takes.
   [[nodiscard]] std::optional<error> wrong_with(const request& asked,
@@ -165,7 +170,9 @@ private:
            index == static_cast<std::size_t>(statement::queue_push);
   }
   [[nodiscard]] answer run(const request& asked, std::size_t index, const parameters& given,
-                           bool writes);
+                           bool writes, bool serializable = false);
+  [[nodiscard]] reply serialize(connection& at, statement s, const parameters& given,
+                                const call_deadline& deadline);
   [[nodiscard]] pool::made connect(const call_deadline& deadline);
   void begin(const call_deadline& deadline);
   [[nodiscard]] std::unique_ptr<connection> open(const call_deadline& deadline);
@@ -203,8 +210,30 @@ inline std::optional<error> session::wrong_with(const request& asked,
                                  options_.max_value_bytes);
 }
 
+// Effects: runs the statement between BEGIN and COMMIT, in one round trip.
+inline reply session::serialize(connection& at, statement s, const parameters& given,
+                                const call_deadline& deadline) {
+  if (at.broken()) return {fate::not_sent, {}};
+  pipeline line(at, statements_);
+  line.add("begin isolation level serializable", parameters());
+  line.add(s, given);
+  line.add("commit", parameters());
+  reply came = line.exchange(deadline);
+  if (came.what == fate::answered) {
+    came.rows = line.take(1);
+  } else if (came.what == fate::failed) {
+    const bool ended = fault_of(state_of(came.rows.get())).broken;
+    if (ended && line.came_to_last()) came.what = fate::unanswered;
+    if (!ended && PQtransactionStatus(at.get()) != PQTRANS_IDLE) {
+      line.add("rollback", parameters());
+      (void)line.exchange(deadline);
+    }
+  }
+  return came;
+}
+
 inline answer session::run(const request& asked, std::size_t index, const parameters& given,
-                           bool writes) {
+                           bool writes, bool serializable) {
   if (given.bad_key() || given.too_high() || given.largest() > options_.max_value_bytes) {
     return refusal(*wrong_with(asked, given));
   }
@@ -218,14 +247,15 @@ inline answer session::run(const request& asked, std::size_t index, const parame
       return refusal(error_of(asked, errc::timed_out, "the deadline passed before it was sent",
                               "nothing was done; give the call a longer timeout"));
     }
-    reply came = at.run(statements_, index, given, asked.deadline, first);
+    reply came = serializable ? serialize(at, static_cast<statement>(index), given, asked.deadline)
+                              : at.run(statements_, index, given, asked.deadline, first);
     if (came.what == fate::answered && !at.unreplicated()) {
       if (leaves_records(index) && at.time_to_prune()) prune(at, asked.deadline);
       if (!at.usable()) got->discard();
       return answer(std::move(came.rows));
     }
     verdict judged = judge(asked, came, at, writes);
-    if (judged.broken) got->discard();
+    if (judged.broken || PQtransactionStatus(at.get()) != PQTRANS_IDLE) got->discard();
     if (judged.is) return *std::move(judged.is);
     if (!pace) pace.emplace(std::chrono::milliseconds(1), std::chrono::milliseconds(50));
     if (!store::detail::pause(*pace, asked.deadline.at())) {
