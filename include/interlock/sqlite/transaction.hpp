@@ -16,7 +16,8 @@
 // Durability  That of the client: what probed() says.
 // Progress    Blocks: waits for its turn among the writers, then for those of other processes.
 //             Others that write wait while the body runs: keep it short.
-// Cost        BEGIN IMMEDIATE, COMMIT, and a statement for each step; one flush if durable.
+// Cost        BEGIN IMMEDIATE, COMMIT, and a statement for each step; three for one of yours that
+//             writes; one flush if durable.
 // Lifetime    The transaction ends with its body: keep no reference to it. One thread.
 // Not for     Calls of the client itself inside the body: they would wait for it, and are refused.
 //
@@ -133,7 +134,10 @@ public:
         "transaction.push", queue,
         [&](const detail::request& by) {
           by.require_size(payload.size(), data_->options().max_value_bytes);
-          return detail::push_item(*on_, by, payload).value();
+          detail::step_scope whole(*on_);
+          const std::uint64_t number = detail::push_item(*on_, by, payload).value();
+          whole.keep();
+          return number;
         },
         key);
   }

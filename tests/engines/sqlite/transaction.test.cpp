@@ -186,6 +186,33 @@ TEST_CASE("A statement that would end a transaction of SQLite is refused") {
     }).value();
     CHECK(b.sold.load().value() == 12);
   }
+  SECTION("what a statement did before it failed is undone, and the transaction may go on") {
+    const auto left = sqlite::atomically(b.db, [&](sqlite::transaction& t) {
+      t.execute("CREATE TABLE log(x INTEGER UNIQUE)");
+      t.execute("INSERT INTO log VALUES(7)");
+      for (const char* const sql :
+           {"INSERT INTO log SELECT abs(column1) FROM (VALUES(1),(-9223372036854775807-1))",
+            "INSERT OR FAIL INTO log VALUES(2), (7)", "UPDATE log SET x=json('bad')"}) {
+        CAPTURE(sql);
+        CHECK(refusal_of([&] { t.execute(sql); }) == store::errc::bad_argument);
+      }
+      t.execute("INSERT INTO log VALUES(8)");
+      return t.execute("SELECT sum(x) FROM log").get<std::int64_t>(0).value_or(-1);
+    });
+    CHECK(left.value() == 15);
+  }
+  SECTION("a push that fails leaves nothing of it") {
+    const sqlite::serial_queue<int> jobs(b.db, "jobs");
+    sqlite::atomically(b.db, [&](sqlite::transaction& t) {
+      t.execute(
+          "CREATE TRIGGER full BEFORE INSERT ON interlock_item "
+          "BEGIN SELECT RAISE(FAIL, 'full'); END");
+      CHECK(refusal_of([&] { t.push(jobs, "k", 1); }) == store::errc::bad_argument);
+      t.execute("DROP TRIGGER full");
+      CHECK(t.push(jobs, "k", 1) == 1);
+    }).value();
+    CHECK(jobs.depth().value().waiting == 1);
+  }
 }
 
 TEST_CASE("A transaction of SQLite that is repeated under its id is made once") {

@@ -369,4 +369,35 @@ private:
   bool kept_ = false;
 };
 
+// SAVEPOINT: what is done in the scope is undone at its end, unless it was kept. SQLite undoes a
+// statement that fails by a constraint, but not what one did before an error of a function, or
+// before RAISE(FAIL).
+class step_scope {
+public:
+  // Preconditions: a transaction. Throws: fault.
+  explicit step_scope(connection& on) : on_(&on) { statement(on, sql::step_begin).run(); }
+  step_scope(const step_scope&) = delete;
+  step_scope& operator=(const step_scope&) = delete;
+  // Effects: where that fails the whole transaction is undone.
+  ~step_scope() {
+    if (kept_ || !on_->in_transaction()) return;
+    try {
+      statement(*on_, sql::step_undo).run();
+      statement(*on_, sql::step_end).run();
+    } catch (...) {
+      roll_back(*on_);
+    }
+  }
+
+  // Throws: fault.
+  void keep() {
+    if (on_->in_transaction()) statement(*on_, sql::step_end).run();
+    kept_ = true;
+  }
+
+private:
+  connection* on_;
+  bool kept_ = false;
+};
+
 }  // namespace interlock::sqlite::detail

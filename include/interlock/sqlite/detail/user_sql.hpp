@@ -115,28 +115,43 @@ private:
   return {std::move(columns), std::move(values), changes ? on.changes() : 0};
 }
 
-// Effects: runs one statement with these values for its '?'.
-// Throws: fault, with SQLITE_MISUSE for several statements or another number of values.
+// Returns: all rows of the statement with these values for its '?'.
+// Throws: fault, with SQLITE_MISUSE for another number of values.
 template <class... Values>
-[[nodiscard]] store::sql_rows run_user_sql(connection& on, std::string_view text,
-                                           const Values&... values) {
+[[nodiscard]] store::sql_rows all_rows_with(connection& on, sqlite3_stmt* of,
+                                            const Values&... values) {
   const as_user user(on);
-  sqlite3_stmt* const made = on.prepared_for_user(text);
-  struct reset {
+  const struct reset {
     sqlite3_stmt* of;
     ~reset() {
       sqlite3_reset(of);
       sqlite3_clear_bindings(of);
     }
-  } const at_end{made};
-  if (sqlite3_bind_parameter_count(made) != static_cast<int>(sizeof...(values))) {
+  } at_end{of};
+  if (sqlite3_bind_parameter_count(of) != static_cast<int>(sizeof...(values))) {
     throw fault{SQLITE_MISUSE, "the statement has another number of parameters", 0, false};
   }
-  parameters to(made);
+  parameters to(of);
   int code = SQLITE_OK;
   static_cast<void>(((code = to.put(values), code == SQLITE_OK) && ...));
   if (code != SQLITE_OK) throw fault_of(on.raw(), code);
-  return all_rows(on, made);
+  return all_rows(on, of);
+}
+
+// Effects: runs one statement with these values for its '?', as a whole or not at all.
+// Throws: fault, with SQLITE_MISUSE for several statements or another number of values.
+template <class... Values>
+[[nodiscard]] store::sql_rows run_user_sql(connection& on, std::string_view text,
+                                           const Values&... values) {
+  sqlite3_stmt* const made = [&] {
+    const as_user user(on);
+    return on.prepared_for_user(text);
+  }();
+  if (sqlite3_stmt_readonly(made) != 0) return all_rows_with(on, made, values...);
+  step_scope whole(on);
+  store::sql_rows rows = all_rows_with(on, made, values...);
+  whole.keep();
+  return rows;
 }
 
 }  // namespace interlock::sqlite::detail
