@@ -261,6 +261,24 @@ TEST_CASE("Of the callers of a key in all processes one executes") {
   CHECK(here.run("later", body, [] { return 1; }).error().code == errc::history_lost);
 }
 
+TEST_CASE("What a store said instead of an answer is not kept in front of it") {
+  memory::client engine;
+  cache::options how;
+  how.failure_ttl = 1h;
+  how.is_final_failure = [](const std::exception_ptr&) { return true; };
+  cache here(payments(engine, "payments"), how);
+  engine.inject(memory::faults([](const memory::request& r) {
+    return r.number == 1 ? memory::fault::drop() : memory::fault::none();
+  }));
+  CHECK(here.run("k", body, [] { return 7; }).error().code == errc::not_connected);
+  CHECK(here.run("k", body, [] { return 7; })->how == idempotency_outcome::executed);
+  const auto fails = []() -> int { throw std::runtime_error("no"); };
+  CHECK_THROWS_AS(here.run("f", body, fails), std::runtime_error);
+  CHECK_THROWS_AS(here.run("f", body, [] { return 7; }), std::runtime_error);  // as it was told
+  how.lease = 1s;
+  CHECK_THROWS_AS(cache(payments(engine, "payments"), how), std::invalid_argument);
+}
+
 TEST_CASE("A claim that may have been given is not called refused") {
   memory::client engine(store::client_options{.timeout = 100ms});
   std::atomic<int> asked{0};

@@ -24,6 +24,7 @@
 
 #include <chrono>
 #include <exception>
+#include <stdexcept>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -51,8 +52,11 @@ public:
   using options = typename memory::options;
 
   explicit idempotency_cache(Store store) : idempotency_cache(std::move(store), usual()) {}
-  // Throws: as interlock::idempotency_cache for options that do not fit each other.
-  idempotency_cache(Store store, options how) : store_(std::move(store)), here_(std::move(how)) {}
+  // Whatever is_final_failure says of it, what the store answered instead of an answer is not kept.
+  // Throws: as interlock::idempotency_cache for options that do not fit each other;
+  //         std::invalid_argument for a lease, which the store has for all processes.
+  idempotency_cache(Store store, options how)
+      : store_(std::move(store)), here_(in_front(std::move(how))) {}
   idempotency_cache(const idempotency_cache&) = delete;
   idempotency_cache& operator=(const idempotency_cache&) = delete;
 
@@ -89,6 +93,29 @@ private:
     options how;
     how.ttl = how.failure_ttl = std::chrono::minutes(10);
     return how;
+  }
+  static options in_front(options how) {
+    if (how.lease != how.lease.zero()) {
+      throw std::invalid_argument(
+          "interlock::store::idempotency_cache: give the store the lease "
+          "(idempotency_options::lease), and the cache in front of it none");
+    }
+    if (how.is_final_failure) {
+      how.is_final_failure = [users =
+                                  std::move(how.is_final_failure)](const std::exception_ptr& why) {
+        return !is_no_answer(why) && users(why);
+      };
+    }
+    return how;
+  }
+  static bool is_no_answer(const std::exception_ptr& thrown) {
+    try {
+      std::rethrow_exception(thrown);
+    } catch (const no_answer&) {
+      return true;
+    } catch (...) {
+      return false;
+    }
   }
   static result refused(idempotency_outcome why) {
     if (why == idempotency_outcome::payload_mismatch) {
