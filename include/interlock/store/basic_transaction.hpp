@@ -64,6 +64,7 @@ public:
   //          moment together with all that was read before. None: there is none.
   template <class T>
   [[nodiscard]] std::optional<T> read(const basic_versioned<T, E>& cell) {
+    if (ended_) throw lost();
     entry& here = log_.of(cell.at_);
     if (here.written) return decode(cell, {here.state.version, here.bytes});
     if (!here.loaded) load();
@@ -94,6 +95,7 @@ public:
   // Effects: loads the cells in one request; reading them costs none then.
   template <class... T>
   void prefetch(const basic_versioned<T, E>&... cells) {
+    if (ended_) throw lost();
     bool all = true;
     ((all = log_.of(cells.at_).loaded && all), ...);
     if (!all) load();
@@ -108,7 +110,6 @@ private:
       : log_(std::move(client)), limit_(limit) {}
 
   void load() {
-    if (ended_) throw lost();
     const outcome<bool> same = log_.load(limit_);
     if (same && *same) return;
     ended_ = true;
