@@ -12,6 +12,7 @@
 #include <atomic>
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -129,6 +130,40 @@ TEST_CASE("A function that throws leaves its key free") {
   const auto said = here.run("k", other_body, [] { return 7; });
   CHECK(said->how == idempotency_outcome::executed);
   CHECK(said->attempt == 2);
+}
+
+TEST_CASE("A function that settles its ticket is answered what that was told") {
+  two_clients c;
+  const payments here(c.one, "payments", at_once);
+  const payments there(c.two, "payments", at_once);
+  using ticket = payments::ticket;
+  const auto done = here.run("k", body, [](ticket& mine) {
+    mine.complete(7).value();
+    return 7;
+  });
+  REQUIRE(done.applied());
+  CHECK(done->how == idempotency_outcome::executed);
+  CHECK(there.run("k", body, [] { return 8; })->response == 7);
+  const auto freed = here.run("f", body, [](ticket& mine) {
+    mine.release().value();
+    return 7;
+  });
+  CHECK(freed->response == 7);
+  CHECK(there.run("f", body, [] { return 8; })->attempt == 2);
+  c.one.inject(memory::faults([](const memory::request& r) {
+    return r.operation == "idempotency_store.complete" ? memory::fault::drop()
+                                                       : memory::fault::none();
+  }));
+  CHECK(here.run("d", body, [](ticket& mine) {
+              (void)mine.complete(7);
+              return 7;
+            }).unknown());
+  std::optional<ticket> kept;
+  CHECK(here.run("m", body, [&](ticket& mine) {
+              kept.emplace(std::move(mine));
+              return 7;
+            }).unknown());
+  CHECK(kept->release().applied());
 }
 
 TEST_CASE("A claim whose reply was lost is the same attempt when it is asked for again") {

@@ -73,7 +73,8 @@ public:
         keeper_(detail::lease_keeper::of_process()) {}
 
   // Effects: executes f(), or f(ticket), unless the key has an answer or another runs it; waits for
-  //          that one as the options say. Keeps what f returns.
+  //          that one as the options say. Keeps what f returns, unless f settled the ticket itself:
+  //          then the outcome is what that was told.
   // Throws: what f throws; the key is free then.
   template <class F>
   result run(std::string_view key, fingerprint payload, F&& f, const call_options& call = {},
@@ -124,6 +125,7 @@ public:
         key_(std::move(other.key_)),
         owner_(other.owner_),
         attempt_(std::exchange(other.attempt_, 0)),
+        settled_(std::move(other.settled_)),
         kept_(std::move(other.kept_)) {}
   ticket& operator=(ticket&&) = delete;
   ~ticket() {
@@ -160,10 +162,11 @@ public:
   // Returns: an awaitable of what complete() returns.
   [[nodiscard("write co_await")]] auto async_complete(const R& response,
                                                       const call_options& call = {}) {
+    std::string encoded = codec<R>::encode(response);
     kept_.end();
     return home_.at_.async(
         call, [home = home_, key = key_, owner = owner_, attempt = std::exchange(attempt_, 0),
-               bytes = codec<R>::encode(response)](const call_options& c) {
+               bytes = std::move(encoded)](const call_options& c) {
           return home.client().idempotency_complete(home.object(), key, owner, attempt, bytes,
                                                     home.how_.keep, c);
         });
@@ -172,7 +175,8 @@ public:
   outcome<nothing> release(const call_options& call = {}) {
     kept_.end();
     const std::uint64_t attempt = std::exchange(attempt_, 0);
-    return home_.client().idempotency_release(home_.object(), key_, owner_, attempt, call);
+    settled_ = home_.client().idempotency_release(home_.object(), key_, owner_, attempt, call);
+    return *settled_;
   }
 
 private:
@@ -195,6 +199,7 @@ private:
     outcome<nothing> said = detail::ask_again(home_.at_.deadline(call), call.id, ask);
     kept_.end();
     attempt_ = 0;
+    settled_ = said;
     return said;
   }
 
@@ -202,6 +207,7 @@ private:
   std::string key_;
   unique_id owner_;
   std::uint64_t attempt_;  // 0: settled or moved from
+  std::optional<outcome<nothing>> settled_{};
   detail::kept_claim kept_;
 };
 
@@ -296,7 +302,13 @@ auto basic_idempotency_store<R, E>::execute(ticket mine, F& f, const call_option
       return f();
     }
   }();
-  auto said = mine.complete(response, call);
+  const bool open = mine.attempt_ != 0;
+  if (!open && !mine.settled_) {
+    return doubt(at_.failed(errc::engine_failure, "idempotency_store.run",
+                            "the function handed its ticket on, and nobody knows its end here",
+                            "settle the ticket in the function, or leave it"));
+  }
+  outcome<nothing> said = open ? mine.complete(response, call) : *mine.settled_;
   if (said) return answer{std::move(response), idempotency_outcome::executed, attempt};
   if (said.conflicted()) {
     return conflicting{idempotency_conflict{idempotency_outcome::lost_ownership, {}}};
