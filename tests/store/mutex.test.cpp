@@ -516,5 +516,21 @@ TEST_CASE("A fenced value is modified under an id of the caller's") {
   CHECK(add().value() == 7);
   CHECK(add().value() == 7);  // it was done
   CHECK(stock.open(guard)->value == 7);
+  const auto behind = engine.requests() + 3;  // open, write, and a look at what is there
+  engine.inject(memory::faults([behind](const memory::request& r) {
+    return r.number == behind ? memory::fault::drop() : memory::fault::none();
+  }));
+  const auto unseen = add();
+  CHECK(unseen.unknown());
+  CHECK(unseen.id() == id);
+  memory::client other = engine.beside();
+  engine.inject(memory::faults([&, behind](const memory::request& r) {
+    if (r.number == behind + 3 && !r.done) {
+      static_cast<void>(memory::fenced<int>(other, "stock").open({guard.fence() + 1, {1, 2}}));
+    }
+    return memory::fault::none();
+  }));
+  CHECK(add().unknown());
+  engine.inject({});
   CHECK(stock.modify(guard, [](int& n) { n += 7; }).value() == 14);  // the control
 }

@@ -96,7 +96,8 @@ public:
   // Effects: opens it and writes what f makes of the value: T f(const std::optional<T>&), T f(const
   //          T&) or void f(T&); where nothing was written yet, the latter two are given a T().
   // Returns: what was written; under an id, which may have been used before, what is there then,
-  //          for a request more. Throws: what f throws; nothing was written then.
+  //          for a request more; unknown if that is not answered, though it is written.
+  // Throws: what f throws; nothing was written then.
   template <class Guard, class F>
   outcome<T, stale_fence> modify(Guard&& guard, F&& f, const call_options& call = {}) const {
     const detail::call_deadline limit = at_.deadline(call);
@@ -112,6 +113,11 @@ public:
     if (call.id) {
       auto now = open(found->by, limit.rest());
       if (now && now->value) return *std::move(now->value);
+      if (now.refused() || now.unknown()) return doubt(now.error(), call.id);
+      return doubt(at_.failed(errc::engine_failure, "fenced.modify",
+                              "it was written, and another opened it before it was looked at",
+                              "open it to see what is there"),
+                   call.id);
     }
     return *next;
   }
