@@ -321,8 +321,9 @@ private:
       t.send_cells();
       last(t.link_, *answer);
     } catch (...) {
-      if (!t.link_.ended()) throw;
+      if (!t.link_.ended() && !t.link_.ends_as_before()) throw;
     }
+    if (t.link_.ended()) (void)t.link_.ends_as_before();
     if (answer && !t.link_.ended()) {
       const std::string kept = how.id ? kept_form(*answer) : std::string();
       if (t.link_.commit(kept)) return Outcome(*std::move(answer));
@@ -340,7 +341,8 @@ private:
 
 // Effects: calls body(transaction&) until what it read and did is one step, as often as the options
 //          allow. Under an id, one that was done before is not run: its answer is given again.
-// Returns: what the body returned. Throws: what the body throws; nothing was done then.
+// Returns: what the body returned. Throws: what the body throws; nothing was done then, and nothing
+// is kept under the id.
 template <class F>
 auto atomically(const client& by, F&& body, const store::transaction_options& how = {})
     -> store::outcome<detail::body_result<std::remove_reference_t<F>>> {

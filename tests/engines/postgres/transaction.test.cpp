@@ -2,6 +2,7 @@
 // Transactions of PostgreSQL: whole or not at all, again when others were in the way, once by an
 // id.
 
+#include <interlock/postgres/serial_queue.hpp>
 #include <interlock/postgres/transaction.hpp>
 
 #include "server.hpp"
@@ -332,6 +333,44 @@ TEST_CASE("An id whose first statement meets what it did before has its answer")
   REQUIRE(fresh.refused());
   CHECK(fresh.error().detail.find("orders_pkey") != std::string::npos);
   CHECK(other.say("select count(*) from orders") == "1");
+}
+
+TEST_CASE(
+    "An id of PostgreSQL that was done has its answer though the body does not come that far") {
+  auto c = fresh_client();
+  auto stranger = fresh_client();
+  const postgres::counter hits(c, "hits");
+  const postgres::counter elsewhere(stranger, "hits");
+  const postgres::serial_queue<int> line(c, "line");
+  const auto id = operation_id::fresh();
+  const auto last = [&](const operation_id& under, auto before) {
+    return atomically(c,
+                      [&](transaction& t) {
+                        before(t);
+                        return t.add(hits, 5);
+                      },
+                      {.id = under});
+  };
+  const auto throws = [](transaction&) { throw std::runtime_error("no"); };
+  const auto pushes = [&](transaction& t) {
+    t.push(line, "k", 1);
+    throw std::runtime_error("no");
+  };
+  const auto strays = [&](transaction& t) { t.add(elsewhere, 1); };
+  CHECK_THROWS_AS((void)last(id, throws), std::runtime_error);
+  CHECK_THROWS_AS((void)last(id, pushes), std::runtime_error);
+  const auto stray = last(id, strays);
+  REQUIRE(stray.refused());
+  CHECK(stray.error().code == errc::bad_argument);
+  CHECK(hits.load().value() == 0);
+
+  CHECK(last(id, [](transaction&) {}).value() == 5);
+  CHECK(last(id, throws).value_or(0) == 5);
+  CHECK(last(id, pushes).value_or(0) == 5);
+  CHECK(last(id, strays).value_or(0) == 5);
+  CHECK(hits.load().value() == 5);
+  CHECK(c.queue_depth(c.object_named(object_kind::queue, "line"), {})->waiting == 0);
+  CHECK_THROWS_AS((void)last(operation_id::fresh(), throws), std::runtime_error);  // the control
 }
 
 TEST_CASE("A statement that would end the transaction is refused and nothing is done") {

@@ -74,6 +74,10 @@ public:
     return exchange(by);
   }
 
+  // Effects: asks what was kept under the id, if the body went before any round could.
+  // Returns: whether this attempt ends by that: there is something, or the connection is lost.
+  [[nodiscard]] bool ends_as_before();
+
   // Effects: commits; with `kept`, under the id.
   // Returns: false if another attempt is to be made, or failed() says why none is.
   [[nodiscard]] bool commit(std::optional<std::string_view> kept);
@@ -165,6 +169,20 @@ inline void transaction_link::look_up() {
   }
   fail(asks("transaction.begin"), errc::expired, "the session has had a later answer since",
        "what became of this transaction is not known any more");
+}
+
+inline bool transaction_link::ends_as_before() {
+  if (!call_.id || looked_up_ || drop_ || (begun_ && queued_ == 0)) return false;
+  std::optional<answer> why = std::exchange(failed_, std::nullopt);
+  try {
+    begin();
+    (void)exchange(asks("transaction.begin"));
+  } catch (const attempt_lost&) {
+    if (kept_ || !failed_ || failed_->code() == errc::expired) return true;
+  }
+  ended_ = true;
+  failed_ = std::move(why);
+  return false;
 }
 
 // Effects: takes note of a round that failed before COMMIT: nothing was done.
