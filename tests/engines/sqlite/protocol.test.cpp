@@ -293,6 +293,21 @@ TEST_CASE("What SQLite keeps for ids and keys that nobody asks for any more goes
   CHECK(e.count("SELECT count(*) FROM interlock_claim") >= 400);
 }
 
+TEST_CASE("A key of SQLite whose answer was forgotten goes on counting attempts") {
+  told e;
+  const auto keys = e.named(object_kind::idempotency);
+  const auto claim = [&](const std::string& key) {
+    return e.db.idempotency_claim(keys, key, fingerprint{1}, ann, 1s, {}).value().attempt;
+  };
+  CHECK(claim("k") == 1);
+  CHECK(e.db.idempotency_release(keys, "k", ann, 1, {}).applied());
+  CHECK(claim("k") == 2);
+  CHECK(e.db.idempotency_complete(keys, "k", ann, 2, "done", 1h, {}).applied());
+  e.pass(90min);
+  for (int i = 0; i < 400; ++i) claim(std::to_string(i));
+  CHECK(claim("k") == 3);
+}
+
 TEST_CASE("SQLite remembers ids for a retention that has no end") {
   sqlite::client db(":memory:", {.retention = std::chrono::milliseconds::max()});
   const auto hits = db.object_named(object_kind::counter, "hits");

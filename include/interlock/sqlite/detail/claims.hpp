@@ -18,14 +18,14 @@ using claim_outcome = store::outcome<store::idempotency_claim>;
 
 enum class claim_state : std::int64_t { running, done, released };  // as they are stored
 
-// Effects: now and then, removes what has ended from a few rows that begin anywhere: answers whose
-//          time is over, and claims that were given up longer ago than `retention`.
+// Effects: now and then, removes what ended longer ago than `retention` from a few rows that begin
+//          anywhere. Until then an answer whose time is over still counts attempts.
 inline void sweep_claims(connection& on, std::int64_t now, std::chrono::milliseconds retention) {
   auto& random = store::detail::splitmix::of_this_thread();
   if (random.next() % 8 != 0) return;
   const auto place = static_cast<std::int64_t>(random.next() % 1048576);
   const std::int64_t before = now - microseconds_in(retention);
-  statement(on, sql::claim_sweep, place, now, before, 32).run();
+  statement(on, sql::claim_sweep, place, before, 32).run();
 }
 
 // In a transaction.

@@ -197,9 +197,9 @@ inline constexpr auto statements = std::to_array<sql_text>({
       WHERE store=?1 AND key=?2 AND owner=?3 AND attempt=?4 AND state=0)"},
     {sql::claim_heartbeat, R"(UPDATE "@claim" SET until=?5
       WHERE store=?1 AND key=?2 AND owner=?3 AND attempt=?4 AND state=0)"},
-    {sql::claim_sweep, R"(DELETE FROM "@claim" WHERE ((state=1 AND until<=?2) OR
-      (state<>1 AND until<=?3)) AND rowid IN (SELECT rowid FROM "@claim"
-      WHERE rowid>(SELECT max(rowid) FROM "@claim")*?1/1048576 ORDER BY rowid LIMIT ?4))"},
+    {sql::claim_sweep, R"(DELETE FROM "@claim" WHERE until<=?2 AND rowid IN
+      (SELECT rowid FROM "@claim"
+      WHERE rowid>(SELECT max(rowid) FROM "@claim")*?1/1048576 ORDER BY rowid LIMIT ?3))"},
 
     {sql::queue_push, R"(UPDATE "@queue" SET next=next+1
       WHERE queue=?1 AND key=?2 AND due IS NOT NULL RETURNING next-1)"},
