@@ -232,7 +232,7 @@ private:
     }
     if (kind == SQLITE_AUTH) {
       said.remedy =
-          "leave BEGIN, COMMIT, ROLLBACK, SAVEPOINT, ATTACH and PRAGMA out: the body is "
+          "leave BEGIN, COMMIT, ROLLBACK, SAVEPOINT, ATTACH, PRAGMA and TEMP out: the body is "
           "the transaction; settings::on_connect is for the others";
     } else if (kind == SQLITE_MISUSE) {
       said.remedy = "give one statement, and a value for each '?'";

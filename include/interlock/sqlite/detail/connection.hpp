@@ -162,6 +162,14 @@ private:
       case SQLITE_SAVEPOINT:
       case SQLITE_ATTACH:
       case SQLITE_DETACH:
+      case SQLITE_CREATE_TEMP_INDEX:  // these stay, and hide others of their name
+      case SQLITE_CREATE_TEMP_TABLE:
+      case SQLITE_CREATE_TEMP_TRIGGER:
+      case SQLITE_CREATE_TEMP_VIEW:
+      case SQLITE_DROP_TEMP_INDEX:
+      case SQLITE_DROP_TEMP_TABLE:
+      case SQLITE_DROP_TEMP_TRIGGER:
+      case SQLITE_DROP_TEMP_VIEW:
         return SQLITE_DENY;
       case SQLITE_PRAGMA:
         return value == nullptr ? SQLITE_OK : SQLITE_DENY;
