@@ -6,9 +6,15 @@
 #include <interlock/testing/lossy_proxy.hpp>
 #include <interlock/testing/throwaway_redis.hpp>
 
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <array>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -24,7 +30,41 @@ using namespace std::chrono_literals;
 using store::errc;
 using store::operation_id;
 
-namespace {}  // namespace
+namespace {
+
+// A connection of hiredis to a test. `library`: hiredis writes and reads, as with TLS.
+struct wired {
+  explicit wired(bool library) : ends(made()), connection(redisConnectFd(ends[0]), library) {
+    const int little = 4096;
+    setsockopt(ends[0], SOL_SOCKET, SO_SNDBUF, &little, sizeof little);
+  }
+  wired(const wired&) = delete;
+  wired& operator=(const wired&) = delete;
+  ~wired() { close(ends[1]); }
+
+  // Effects: reads until that many bytes came or none comes for ever. Returns: how many came.
+  [[nodiscard]] std::size_t read(std::size_t wanted, std::chrono::milliseconds pause) const {
+    char bytes[4096];
+    std::size_t all = 0;
+    while (all < wanted) {
+      if (pause != 0ms) std::this_thread::sleep_for(pause);
+      const ssize_t n = ::recv(ends[1], bytes, sizeof bytes, 0);
+      if (n <= 0) break;
+      all += static_cast<std::size_t>(n);
+    }
+    return all;
+  }
+
+  static std::array<int, 2> made() {
+    std::array<int, 2> out{-1, -1};
+    static_cast<void>(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, out.data()));
+    return out;
+  }
+  std::array<int, 2> ends;
+  redis::detail::connection connection;
+};
+
+}  // namespace
 
 TEST_CASE(
     "redis::settings: a write that too few replicas have is unknown, and exact under its id") {
@@ -119,6 +159,50 @@ TEST_CASE("redis::client: what a server says is told from what may have been don
   // An error that nobody has thought of: a command was not done, a script may be half done.
   CHECK(meaning_of("ERR unheard of", false).without_effect);
   CHECK_FALSE(meaning_of("ERR unheard of", true).without_effect);
+}
+
+TEST_CASE("redis::client: a write that drains slowly ends at its deadline, and nothing was done") {
+  const std::string value(std::size_t{8} << 20U, 'x');
+  const std::array<std::string_view, 3> set{"SET", "k", value};
+  for (const bool library : {false, true}) {
+    CAPTURE(library);
+    wired to(library);
+    std::size_t came = 0;
+    std::thread slow([&] { came = to.read(value.size(), 5ms); });  // needs 10 seconds for all
+    const auto begun = std::chrono::steady_clock::now();
+    const auto answer = to.connection.execute(set, store::detail::call_deadline(300ms));
+    const auto took = std::chrono::steady_clock::now() - begun;
+    shutdown(to.ends[0], SHUT_RDWR);
+    slow.join();
+    CHECK(answer.kind() == redis::value_kind::not_sent);
+    CHECK(answer.code() == errc::timed_out);
+    CHECK(to.connection.broken());
+    CHECK(took >= 300ms);
+    CHECK(took < 5s);
+    CHECK(came < value.size());
+  }
+}
+
+TEST_CASE("redis::client: a write that stalls goes on when the server reads again") {
+  const std::string value(std::size_t{1} << 20U, 'x');
+  const std::array<std::string_view, 3> set{"SET", "k", value};
+  for (const bool library : {false, true}) {
+    CAPTURE(library);
+    wired to(library);
+    std::size_t came = 0;
+    std::thread late([&] {
+      std::this_thread::sleep_for(200ms);  // longer than the kernel blocks at once
+      came = to.read(value.size() + 30, 0ms);
+      static_cast<void>(::send(to.ends[1], "+OK\r\n", 5, MSG_NOSIGNAL));
+    });
+    const auto answer = to.connection.execute(set, store::detail::call_deadline(30s));
+    shutdown(to.ends[0], SHUT_RDWR);
+    late.join();
+    CHECK(answer.kind() == redis::value_kind::bytes);
+    CHECK(answer.text() == "OK");
+    CHECK(to.connection.settled());
+    CHECK(came > value.size());
+  }
 }
 
 TEST_CASE("redis::client: lost requests and replies are unknown, and ids make them exact") {

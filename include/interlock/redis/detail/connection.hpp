@@ -121,6 +121,8 @@ private:
 
   // The kernel wakes a blocked call this often at least; then it looks at the clock.
   static constexpr std::chrono::microseconds longest_block{50'000};
+  // The kernel may block once for each packet of what it was given; so it is not given all.
+  static constexpr std::size_t most_at_once = 64 * 1024;
 
   void block_for(std::chrono::microseconds time) noexcept {
     if (time == block_) return;
@@ -152,6 +154,8 @@ private:
   }
   void fail_as_hiredis(errc code = errc::connection_lost) { fail(context_->errstr, code); }
 
+  // Effects: hiredis writes what it was given. Returns: whether all of it left.
+  [[nodiscard]] bool flush(const call_deadline& deadline);
   // Returns: whether something came.
   [[nodiscard]] bool receive(const call_deadline& deadline);
 
@@ -171,34 +175,42 @@ inline std::size_t connection::send(std::string_view bytes, std::size_t commands
   owed_ += commands;
   std::size_t gone = 0;
   while (gone < bytes.size()) {
-    ssize_t n = 0;
+    const std::string_view part = bytes.substr(gone, most_at_once);
     if (library_) {
-      const no_sigpipe quiet;
-      int done = 0;
-      if (gone == 0 &&
-          redisAppendFormattedCommand(context_.get(), bytes.data(), bytes.size()) != REDIS_OK) {
+      if (redisAppendFormattedCommand(context_.get(), part.data(), part.size()) != REDIS_OK) {
         fail_as_hiredis();
-        return 0;
+        return gone;
       }
-      while (done == 0) {
-        if (redisBufferWrite(context_.get(), &done) == REDIS_OK) continue;
-        const bool slow = errno == EAGAIN;
-        fail_as_hiredis(slow ? errc::timed_out : errc::connection_lost);
-        return bytes.size();  // how much of it has left is not known
+      gone += part.size();  // if it fails, how much of it has left is not known
+      if (!flush(deadline)) return gone;
+    } else {
+      const ssize_t n = ::send(context_->fd, part.data(), part.size(), MSG_NOSIGNAL);
+      if (n > 0) {
+        gone += static_cast<std::size_t>(n);
+      } else if (errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR) {
+        fail(std::strerror(errno));
+        return gone;
       }
-      return bytes.size();
     }
-    n = ::send(context_->fd, bytes.data() + gone, bytes.size() - gone, MSG_NOSIGNAL);
-    if (n > 0) {
-      gone += static_cast<std::size_t>(n);
-    } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
-      if (!more_time(deadline)) return gone;
-    } else if (errno != EINTR) {
-      fail(std::strerror(errno));
-      return gone;
-    }
+    if (gone < bytes.size() && !more_time(deadline)) return gone;
   }
   return gone;
+}
+
+inline bool connection::flush(const call_deadline& deadline) {
+  const no_sigpipe quiet;
+  for (int done = 0;;) {
+    errno = 0;
+    if (redisBufferWrite(context_.get(), &done) != REDIS_OK) {
+      if (errno != EAGAIN || context_->err != REDIS_ERR_IO) {
+        fail_as_hiredis();
+        return false;
+      }
+      context_->err = 0;  // it was a look at the clock
+    }
+    if (done != 0) return true;
+    if (!more_time(deadline)) return false;
+  }
 }
 
 inline bool connection::receive(const call_deadline& deadline) {
