@@ -133,6 +133,21 @@ TEST_CASE("A body that ran past the deadline commits nothing to PostgreSQL and k
   CHECK(hits.load().value() == 0);
 }
 
+TEST_CASE("An answer of PostgreSQL that comes piece by piece is late by the deadline") {
+  auto c = fresh_client();
+  const auto begun = std::chrono::steady_clock::now();
+  const auto late = postgres::atomically(
+      c,
+      [&](postgres::transaction& t) {
+        t.execute("select pg_sleep(0.2), repeat('x', 10000) from generate_series(1, 100)");
+      },
+      {.timeout = 1s});
+  const auto took = std::chrono::steady_clock::now() - begun;
+  REQUIRE(late.refused());
+  CHECK(late.error().code == errc::timed_out);
+  CHECK(took < 10s);  // of the 20 s that the rows take
+}
+
 TEST_CASE("Several writes of one kind go with one commit on a connection that is new") {
   auto c = fresh_client();
   const postgres::versioned<int> a(c, "a");

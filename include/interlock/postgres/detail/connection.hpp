@@ -4,10 +4,10 @@
 // interlock/postgres/detail/connection.hpp - one connection of libpq: a statement and its answer by
 // a deadline.
 //
-// A request goes out at once, then poll() waits: one look at the clock per call, and another only
-// when poll() comes back for nothing. The answer is complete when the server is ready again: a
-// statement outside a transaction commits after its rows were sent, and an error of the commit
-// follows them. A connection that missed a deadline or broke is of no more use.
+// A request goes out at once, then poll() waits: one look at the clock per call, and another each
+// time that poll() comes back before the answer is complete. The answer is complete when the server
+// is ready again: a statement outside a transaction commits after its rows were sent, and an error
+// of the commit follows them. A connection that missed a deadline or broke is of no more use.
 
 #include <libpq-fe.h>
 #include <poll.h>
@@ -181,16 +181,16 @@ private:
 }
 
 inline bool connection::await(const call_deadline& deadline, std::int64_t left) noexcept {
-  for (;;) {
+  for (bool again = false;; again = true) {
     const int unsent_bytes = PQflush(pg_);
     if (unsent_bytes < 0 || (unsent_bytes == 0 && PQisBusy(pg_) == 0)) return true;
-    const auto events = static_cast<short>(unsent_bytes == 1 ? POLLIN | POLLOUT : POLLIN);
-    if (!poll_for(PQsocket(pg_), events, left)) {
-      left = deadline.remaining().count();
-      if (left > 0) continue;
+    if (again) left = deadline.remaining().count();
+    if (left <= 0) {
       late_ = true;
       return false;
     }
+    const auto events = static_cast<short>(unsent_bytes == 1 ? POLLIN | POLLOUT : POLLIN);
+    if (!poll_for(PQsocket(pg_), events, left)) continue;
     if (PQconsumeInput(pg_) == 0) return true;  // the error is in the answer
   }
 }
