@@ -154,7 +154,9 @@ public:
 
   // Effects: runs a statement of yours; $1, $2 and so on are the parameters: numbers, text,
   //          std::optional of those, bytes as std::span<const std::byte>. A statement that fails
-  //          ends the transaction, refused with what the server said.
+  //          ends the transaction, refused with what the server said. One that changes its
+  //          connection (SET without LOCAL, LISTEN, PREPARE and such) costs that: it is closed
+  //          after the transaction. What a function changes, as set_config() may, stays.
   template <class... T>
   rows execute(std::string_view sql, const T&... values) {
     const auto by = link_.asks("transaction.execute", sql.substr(0, 40));
@@ -167,6 +169,7 @@ public:
       link_.fail(by, store::errc::bad_argument, "a text has a zero byte",
                  "give bytes (std::span<const std::byte>) for a bytea");
     }
+    if (detail::alters_session(sql)) link_.close_after();
     return detail::rows_of(link_.run_text(by, std::string(sql).c_str(), given.values(),
                                           given.lengths(), given.formats()));
   }

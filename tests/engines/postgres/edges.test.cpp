@@ -148,6 +148,37 @@ TEST_CASE("An answer of PostgreSQL that comes piece by piece is late by the dead
   CHECK(took < 10s);  // of the 20 s that the rows take
 }
 
+TEST_CASE("What a body sets for its connection to PostgreSQL is gone after its transaction") {
+  auto c = fresh_client({.connections = 1});
+  const postgres::counter hits(c, "hits");
+  const auto pid = [&] {
+    return postgres::atomically(c,
+                                [](postgres::transaction& t) {
+                                  return t.execute("select pg_backend_pid()").get<int>(0).value();
+                                })
+        .value_or(0);
+  };
+  for (const char* const sql :
+       {"set default_transaction_read_only = on", "/* yes */ SET SESSION lock_timeout = 1",
+        "prepare mine as select 1", "listen something", "deallocate all", "discard plans",
+        "reset all", "load 'plpgsql'"}) {
+    CAPTURE(sql);
+    const int before = pid();
+    const auto said = postgres::atomically(c, [&](postgres::transaction& t) { t.execute(sql); });
+    if (!said.applied()) FAIL_CHECK(said.error().message());
+    const auto added = hits.add(1);
+    if (!added.applied()) FAIL_CHECK(added.error().message());
+    CHECK(pid() != before);
+  }
+  // What ends with the transaction keeps the connection.
+  const int before = pid();
+  CHECK(postgres::atomically(c, [](postgres::transaction& t) {
+          t.execute("set local lock_timeout = 1000");
+          t.execute("set constraints all deferred");
+        }).applied());
+  CHECK(pid() == before);
+}
+
 TEST_CASE("Several writes of one kind go with one commit on a connection that is new") {
   auto c = fresh_client();
   const postgres::versioned<int> a(c, "a");

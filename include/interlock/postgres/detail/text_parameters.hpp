@@ -107,46 +107,70 @@ private:
   return {std::move(names), std::move(values), count && !selected ? *count : 0};
 }
 
-// Returns: whether a statement would begin or end a transaction.
-[[nodiscard]] inline bool ends_transaction(std::string_view sql) {
-  const auto skip = [&sql] {
+// The words at the beginning of a statement, in small letters, without what is between them.
+class first_words {
+public:
+  explicit first_words(std::string_view sql) noexcept : sql_(sql) {}
+  // Returns: the next one; "" where something else comes.
+  [[nodiscard]] std::string next() {
+    skip();
+    std::string text;
+    while (!sql_.empty() && ((sql_[0] | 0x20) >= 'a' && (sql_[0] | 0x20) <= 'z')) {
+      text += static_cast<char>(sql_[0] | 0x20);
+      sql_.remove_prefix(1);
+    }
+    return text;
+  }
+
+private:
+  void skip() {
     for (;;) {
-      const std::size_t at = sql.find_first_not_of(" \t\r\n\f\v;");
-      sql.remove_prefix(at == std::string_view::npos ? sql.size() : at);
-      if (sql.substr(0, 2) == "--") {
-        const std::size_t end = sql.find('\n');
-        sql.remove_prefix(end == std::string_view::npos ? sql.size() : end);
-      } else if (sql.substr(0, 2) == "/*") {
+      const std::size_t at = sql_.find_first_not_of(" \t\r\n\f\v;");
+      sql_.remove_prefix(at == std::string_view::npos ? sql_.size() : at);
+      if (sql_.substr(0, 2) == "--") {
+        const std::size_t end = sql_.find('\n');
+        sql_.remove_prefix(end == std::string_view::npos ? sql_.size() : end);
+      } else if (sql_.substr(0, 2) == "/*") {
         std::size_t depth = 1, i = 2;  // they nest
-        for (; i < sql.size() && depth != 0; ++i) {
-          const std::string_view two = sql.substr(i, 2);
+        for (; i < sql_.size() && depth != 0; ++i) {
+          const std::string_view two = sql_.substr(i, 2);
           if (two == "/*") ++depth, ++i;
           if (two == "*/") --depth, ++i;
         }
-        sql.remove_prefix(i > sql.size() ? sql.size() : i);
+        sql_.remove_prefix(i > sql_.size() ? sql_.size() : i);
       } else {
         return;
       }
     }
-  };
-  const auto word = [&] {
-    skip();
-    std::string text;
-    while (!sql.empty() && ((sql[0] | 0x20) >= 'a' && (sql[0] | 0x20) <= 'z')) {
-      text += static_cast<char>(sql[0] | 0x20);
-      sql.remove_prefix(1);
-    }
-    return text;
-  };
-  const std::string first = word();
+  }
+
+  std::string_view sql_;
+};
+
+// Returns: whether a statement would begin or end a transaction.
+[[nodiscard]] inline bool ends_transaction(std::string_view sql) {
+  first_words words(sql);
+  const std::string first = words.next();
   if (first == "rollback") {  // but to a savepoint it may go
-    std::string next = word();
-    if (next == "work" || next == "transaction") next = word();
+    std::string next = words.next();
+    if (next == "work" || next == "transaction") next = words.next();
     return next != "to";
   }
-  if (first == "prepare") return word() == "transaction";
+  if (first == "prepare") return words.next() == "transaction";
   return first == "commit" || first == "end" || first == "abort" || first == "begin" ||
          first == "start";
+}
+
+// Returns: whether a statement would change its connection for those that come after.
+[[nodiscard]] inline bool alters_session(std::string_view sql) {
+  first_words words(sql);
+  const std::string first = words.next();
+  if (first == "set") {
+    const std::string next = words.next();
+    return next != "local" && next != "transaction" && next != "constraints";
+  }
+  return first == "reset" || first == "listen" || first == "deallocate" || first == "discard" ||
+         first == "load" || first == "prepare";
 }
 
 }  // namespace interlock::postgres::detail

@@ -74,6 +74,9 @@ public:
     return exchange(by);
   }
 
+  // Effects: the connection is not used after this transaction.
+  void close_after() noexcept { altered_ = true; }
+
   // Effects: asks what was kept under the id, if the body went before any round could.
   // Returns: whether this attempt ends by that: there is something, or the connection is lost.
   [[nodiscard]] bool ends_as_before();
@@ -117,7 +120,8 @@ private:
   bool begun_ = false;
   bool looked_up_ = false;
   bool ended_ = false;
-  bool drop_ = false;  // the connection
+  bool drop_ = false;     // the connection
+  bool altered_ = false;  // the connection was, by the body
   bool duplicate_ = false;
   std::size_t queued_ = 0;  // of this round
   std::size_t answers_ = 0;
@@ -280,7 +284,7 @@ inline void transaction_link::leave() noexcept {
     usable = line_->exchange(deadline_).what == fate::answered;
   }
   line_.reset();
-  if (!usable) lease_.discard();
+  if (!usable || altered_) lease_.discard();
 }
 
 }  // namespace interlock::postgres::detail
