@@ -21,6 +21,7 @@ struct settings {
   // How often a connection in use asks whether this is still the data set that it knows.
   std::chrono::milliseconds look_every{1000};
   // Starts TLS on a connection to this host: redis::tls(), of redis/tls.hpp. rediss:// needs it.
+  // Its reads and writes fail with EAGAIN when the time to connect in is over.
   // Returns: what went wrong, or nothing.
   std::function<std::string(redisContext& connection, const std::string& host)> secure{};
 };

@@ -9,7 +9,8 @@
 //             with another name or an unknown authority is refused before anything is said to it.
 // Outcomes    Connecting fails with not_connected and OpenSSL's words.
 // Durability  none of its own: see client.hpp.
-// Progress    The handshake waits for the server, by hiredis; about as long as connecting.
+// Progress    blocking: the handshake; each of its waits for the server ends with the time that
+//             was left to connect in.
 // Cost        A handshake a connection, and the processor's time for the cipher.
 // Lifetime    The settings keep what was read of the files.
 // Not for     hiredis 0.14, which has no TLS. Link interlock::redis_tls, which is there where

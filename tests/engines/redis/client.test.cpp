@@ -4,6 +4,9 @@
 #include <interlock/redis/client.hpp>
 #include <interlock/testing/throwaway_redis.hpp>
 
+#include <sys/socket.h>
+#include <sys/time.h>
+
 #include <chrono>
 #include <cstdint>
 #include <optional>
@@ -236,6 +239,37 @@ TEST_CASE("redis::client: an address that cannot be read, or where nobody is") {
   CHECK(code_of("redis://127.0.0.1:1") == errc::not_connected);
   CHECK(code_of("redis://no-such-host.invalid:1", {.timeout = 500ms}) == errc::bad_address);
   CHECK(code_of("unix:///nonexistent", {.prefix = "a:b"}) == errc::bad_argument);
+}
+
+TEST_CASE("redis::client: a server that says nothing in the handshake is waited for no longer") {
+  namespace testing = interlock::testing;
+  testing::endpoint where{};
+  const auto listener = testing::server_detail::listen_at(where);
+  int handshakes = 0;
+  bool limited = true;
+  const auto handshake = [&](redisContext& on, const std::string&) {
+    ++handshakes;
+    timeval limit{};
+    socklen_t size = sizeof limit;
+    getsockopt(on.fd, SOL_SOCKET, SO_RCVTIMEO, &limit, &size);
+    limited = limited && limit.tv_sec == 0 && limit.tv_usec != 0;
+    char byte = 0;
+    if (limited && ::recv(on.fd, &byte, 1, 0) == -1) return std::string("nobody spoke");
+    return std::string("not limited");
+  };
+  const std::string url = "rediss://127.0.0.1:" + std::to_string(where.port);
+  const auto begun = std::chrono::steady_clock::now();
+  std::string detail;
+  try {
+    const redis::client made(url, {.timeout = 200ms}, {.secure = handshake});
+  } catch (const store::failure& why) {
+    CHECK(why.error().code == errc::not_connected);
+    detail = why.error().detail;
+  }
+  CHECK(detail == "TLS: nobody spoke");
+  CHECK(limited);
+  CHECK(handshakes > 0);
+  CHECK(std::chrono::steady_clock::now() - begun < 20s);
 }
 
 TEST_CASE("redis::client: passwords, users and permissions") {

@@ -182,6 +182,7 @@ inline pooled::pool::made pooled::make(const shared& all, const call_deadline& d
   auto made = std::make_unique<connection>(context, all.to.secure);
   if (all.to.secure) {
     const no_sigpipe quiet;
+    redisSetTimeout(context, time_of(deadline.remaining()));  // until the first command
     std::string bad = all.wishes.secure(*context, all.to.host);
     if (!bad.empty()) return error_of(errc::not_connected, "client", "", "TLS: " + std::move(bad));
   }
