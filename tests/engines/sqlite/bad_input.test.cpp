@@ -206,6 +206,21 @@ TEST_CASE("A broken file is told as one") {
   }
 }
 
+TEST_CASE("A transaction that SQLite does not begin is refused, not unknown") {
+  const temporary_folder place;
+  const std::string file = place.path() + "/data.db";
+  sqlite::client db(file, {}, {.journal = sqlite::journal::remove});
+  const sqlite::counter hits(db, "hits");
+  hits.exchange(1).value();
+  {
+    std::fstream out(file, std::ios::in | std::ios::out | std::ios::binary);
+    out << std::string(100, 'z');  // what it had in memory is not of this file any more
+  }
+  const auto broken = hits.exchange(2);
+  REQUIRE(broken.refused());
+  CHECK(complete(broken.error(), "counter.exchange", "hits") == errc::bad_address);
+}
+
 TEST_CASE("Another file in the place of the first is refused until it is accepted") {
   const temporary_folder place;
   const std::string file = place.path() + "/data.db";

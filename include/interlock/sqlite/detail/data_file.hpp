@@ -18,6 +18,7 @@
 #include "connection.hpp"
 #include "probe.hpp"
 #include "schema.hpp"
+#include "scopes.hpp"
 
 namespace interlock::sqlite::detail {
 

@@ -26,6 +26,7 @@
 #include "data_file.hpp"
 #include "probe.hpp"
 #include "request.hpp"
+#include "scopes.hpp"
 #include "write_turn.hpp"
 
 namespace interlock::sqlite::detail {

@@ -21,6 +21,7 @@
 #include "../../store/codec.hpp"
 #include "../../store/sql_rows.hpp"
 #include "connection.hpp"
+#include "scopes.hpp"
 
 namespace interlock::sqlite::detail {
 
