@@ -327,3 +327,16 @@ TEST_CASE("SQLite remembers ids for a retention that has no end") {
   CHECK(db.counter_load(hits, {}).value() == 301);
   CHECK(claim("k") == 2);
 }
+
+TEST_CASE("SQLite remembers an id that is asked for again now and then") {
+  told e;
+  const auto hits = e.named(object_kind::counter);
+  const auto id = operation_id::fresh();
+  for (int round = 0; round < 6; ++round) {
+    CHECK(e.db.counter_add(hits, 1, {.id = id}).value() == 1);
+    for (int i = 0; i < 300; ++i) {
+      e.db.counter_add(hits, 1, {.id = operation_id::fresh()}).value();
+    }
+    e.pass(40min);
+  }
+}

@@ -109,7 +109,8 @@ inline void sweep_answers(connection& on, std::int64_t before) {
   statement(on, sql::answer_sweep, id_bytes({random.next(), random.next()}), before, 32).run();
 }
 
-// In a transaction. Returns: the answer that the call's id got before, or body()'s, which is kept.
+// In a transaction. Returns: the answer that the call's id got before, or body()'s, which is kept
+//                           for `retention` after it was asked for last.
 template <class R, class F>
 R once(connection& on, const request& by, std::int64_t now, std::chrono::milliseconds retention,
        F body) {
@@ -132,6 +133,7 @@ R once(connection& on, const request& by, std::int64_t now, std::chrono::millise
         }
         typename R::value_type answer{};
         answer_reader(known.bytes(2)).get(answer);
+        statement(on, sql::answer_touch, session, kind, by.name, now).run();
         return answer;
       }
     }

@@ -64,6 +64,7 @@ enum class sql : std::uint8_t {
   next_version,
   next_turn,
   answer_find,
+  answer_touch,
   answer_keep,
   answer_sweep,
   counter_add,
@@ -136,6 +137,8 @@ inline constexpr auto statements = std::to_array<sql_text>({
     {sql::next_turn, R"(UPDATE "@meta" SET turn=turn+1 WHERE one=1 RETURNING turn)"},
 
     {sql::answer_find, R"(SELECT sequence, operation, answer FROM "@answer"
+      WHERE session=?1 AND kind=?2 AND name=?3)"},
+    {sql::answer_touch, R"(UPDATE "@answer" SET at=max(at, ?4)
       WHERE session=?1 AND kind=?2 AND name=?3)"},
     {sql::answer_keep,
      R"(INSERT INTO "@answer"(session, kind, name, sequence, operation, answer, at)
