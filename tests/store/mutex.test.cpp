@@ -507,6 +507,28 @@ TEST_CASE("A lock or an opening that may have been done is not called refused") 
   CHECK(stock.open({6, store::unique_id::fresh()}).refused());
 }
 
+TEST_CASE("A renewal that is asked for again under one id begins the lease anew") {
+  two_clients c;
+  const memory::mutex mine(c.one, "door");
+  const memory::mutex other(c.two, "door");
+  auto guard = mine.lock(unrenewed).value();
+  const auto id = store::operation_id::fresh();
+  c.one.inject(memory::faults([](const memory::request& r) {
+    return r.operation == "mutex.renew" && r.done ? memory::fault::lose_reply()
+                                                  : memory::fault::none();
+  }));
+  CHECK(guard.renew({.id = id}).unknown());
+  c.one.inject({});
+  c.time->advance(2s);
+  CHECK(guard.renew({.id = id}).applied());
+  c.time->advance(2s);
+  CHECK(guard);
+  CHECK(other.try_lock().conflicted());
+  c.time->advance(2s);  // the control: nobody renewed it
+  CHECK_FALSE(guard);
+  CHECK(other.try_lock().applied());
+}
+
 TEST_CASE("A fenced value is modified under an id of the caller's") {
   memory::client engine;
   const memory::fenced<int> stock(engine, "stock");

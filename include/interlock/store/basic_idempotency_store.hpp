@@ -142,11 +142,12 @@ public:
   // Returns: a token that is stopped before another may run the key. Valid as long as the ticket.
   [[nodiscard]] inplace_stop_token lost() const noexcept { return kept_.lost(); }
 
-  // Effects: the lease begins anew. Returns: conflict if the key is another's.
+  // Effects: the lease begins anew, each time: an id of the call is not used. Returns: conflict if
+  //          the key is another's.
   outcome<nothing> heartbeat(const call_options& call = {}) {
     return kept_.beat_now([&] {
       return home_.client().idempotency_heartbeat(home_.object(), key_, owner_, attempt_,
-                                                  home_.how_.lease, call);
+                                                  home_.how_.lease, {{}, call.timeout});
     });
   }
   // Effects: keeps the answer, for those who repeat the request; asks again while it is unknown.

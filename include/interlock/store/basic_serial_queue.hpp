@@ -169,10 +169,12 @@ public:
   // Returns: a token that is stopped before another may take the item. Valid as long as the item.
   [[nodiscard]] inplace_stop_token lost() const noexcept { return kept_.lost(); }
 
-  // Effects: the lease begins anew. Returns: conflict if the item is another's.
+  // Effects: the lease begins anew, each time: an id of the call is not used. Returns: conflict if
+  //          the item is another's.
   outcome<nothing> heartbeat(const call_options& call = {}) {
     return kept_.beat_now([&] {
-      return at_.client().queue_heartbeat(at_.object(), is_.key, owner_, is_.attempt, lease_, call);
+      return at_.client().queue_heartbeat(at_.object(), is_.key, owner_, is_.attempt, lease_,
+                                          {{}, call.timeout});
     });
   }
   // Effects: the item is done, and the next of its key may be taken.

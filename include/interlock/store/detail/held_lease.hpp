@@ -50,11 +50,13 @@ public:
   }
   [[nodiscard]] const unique_id& owner() const noexcept { return held_.owner; }
 
+  // Never under an id: an answer that was kept says nothing of the time that is left now.
   outcome<nothing> renew(const call_options& call) {
     const std::lock_guard lock(talk_);
     if (released_) return conflicting{nothing{}};
-    return behind_raise(
-        call, [this](const call_options& each) { return calls_.renew(held_, lease_, each); });
+    return behind_raise(call, [this](const call_options& each) {
+      return calls_.renew(held_, lease_, {{}, each.timeout});
+    });
   }
   outcome<nothing> release(const call_options& call) {
     const std::lock_guard lock(talk_);
