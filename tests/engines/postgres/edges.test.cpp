@@ -2,6 +2,8 @@
 // What is forgotten, what is late, and what a body may ask: where PostgreSQL is of two minds.
 
 #include <interlock/postgres/counter.hpp>
+#include <interlock/postgres/idempotency_store.hpp>
+#include <interlock/postgres/run_in_transaction.hpp>
 #include <interlock/postgres/transaction.hpp>
 #include <interlock/postgres/versioned.hpp>
 
@@ -96,6 +98,29 @@ TEST_CASE("What PostgreSQL keeps for idempotency keys goes when it is old, witho
   const std::string left =
       other.say("select count(*) < 1000 from \"" + c.options().prefix + "\".idempotency");
   CHECK(left == "t");
+}
+
+TEST_CASE("What transactions of PostgreSQL keep goes when it is old, without any other call") {
+  auto c = fresh_client({.connections = 1, .retention = 1ms});
+  const postgres::idempotency_store<std::int64_t> keys(c, "keys");
+  const postgres::counter hits(c, "hits");
+  for (int i = 0; i < 600; ++i) {
+    const auto done = postgres::run_in_transaction(
+        c, keys, "key " + std::to_string(i), fingerprint{1},
+        [&](postgres::transaction& t) { return t.add(hits, 1); }, 1ms);
+    REQUIRE(done.applied());
+  }
+  person other;
+  const auto few = [&](const char* table) {
+    return other.say("select count(*) < 550 from \"" + c.options().prefix + "\"." + table);
+  };
+  CHECK(few("idempotency") == "t");
+  for (int i = 0; i < 600; ++i) {
+    const auto done = postgres::atomically(c, [&](postgres::transaction& t) { t.add(hits, 1); },
+                                           {.id = operation_id::fresh()});
+    REQUIRE(done.applied());
+  }
+  CHECK(few("operation") == "t");
 }
 
 TEST_CASE("A wait for a connection counts to the deadline of a call to PostgreSQL") {

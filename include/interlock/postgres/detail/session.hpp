@@ -162,13 +162,16 @@ public:
   [[nodiscard]] verdict judge(const request& asked, const reply& came, const connection& by,
                               bool writes) const;
 
-private:
-  // Returns: whether the statement makes rows that grow old.
-  [[nodiscard]] static bool leaves_records(std::size_t index) noexcept {
-    return index >= statement_count ||
-           index == static_cast<std::size_t>(statement::idempotency_claim) ||
-           index == static_cast<std::size_t>(statement::queue_push);
+  // Returns: whether the statement, without an id, makes rows that grow old.
+  [[nodiscard]] static constexpr bool leaves_records(statement s) noexcept {
+    return s == statement::idempotency_claim || s == statement::queue_push ||
+           s == statement::run_record || s == statement::run_claim;
   }
+  // Effects: after one that left such rows: now and then deletes some that are old. What comes of
+  //          that is nobody's concern.
+  void prune(connection& at, const call_deadline& deadline);
+
+private:
   [[nodiscard]] answer run(const request& asked, std::size_t index, const parameters& given,
                            bool writes, bool serializable = false);
   [[nodiscard]] reply serialize(connection& at, statement s, const parameters& given,
@@ -179,7 +182,6 @@ private:
   [[nodiscard]] std::optional<std::string> data_set_of(connection& at,
                                                        const call_deadline& deadline);
   void make_tables(connection& at, const call_deadline& deadline);
-  void prune(connection& at, const call_deadline& deadline);
   [[noreturn]] void fail(errc code, std::string_view detail, std::string_view remedy) const {
     throw store::failure(
         {code, engine, "client", options_.prefix, std::string(detail), std::string(remedy)});
@@ -250,7 +252,8 @@ inline answer session::run(const request& asked, std::size_t index, const parame
     reply came = serializable ? serialize(at, static_cast<statement>(index), given, asked.deadline)
                               : at.run(statements_, index, given, asked.deadline, first);
     if (came.what == fate::answered && !at.unreplicated()) {
-      if (leaves_records(index) && at.time_to_prune()) prune(at, asked.deadline);
+      const bool kept = writes && asked.call.id;
+      if (kept || leaves_records(static_cast<statement>(index))) prune(at, asked.deadline);
       if (!at.usable()) got->discard();
       return answer(std::move(came.rows));
     }

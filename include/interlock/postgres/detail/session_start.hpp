@@ -211,8 +211,8 @@ inline pool::made session::connect(const call_deadline& deadline) {
   }
 }
 
-// Effects: deletes some of what is old. What comes of it is nobody's concern.
 inline void session::prune(connection& at, const call_deadline& deadline) {
+  if (!at.time_to_prune()) return;
   parameters age;
   age.time(options_.retention);
   for (const statement s :

@@ -56,6 +56,7 @@ public:
   void defer(const request& by, statement s, const parameters& given) {
     check(by, given);
     begin();
+    records_ = records_ || session::leaves_records(s);
     line_->add(s, given);
     ++queued_;
   }
@@ -122,6 +123,8 @@ private:
   bool ended_ = false;
   bool drop_ = false;     // the connection
   bool altered_ = false;  // the connection was, by the body
+  bool records_ = false;  // it leaves rows that grow old
+  bool committed_ = false;
   bool duplicate_ = false;
   std::size_t queued_ = 0;  // of this round
   std::size_t answers_ = 0;
@@ -249,7 +252,7 @@ inline bool transaction_link::commit(std::optional<std::string_view> kept) {
   if (came.what == fate::answered && !lease_->unreplicated()) {
     begun_ = false;
     const result& last = line_->rows(before);
-    if (std::string_view(PQcmdStatus(last.get())) == "COMMIT") return true;
+    if (std::string_view(PQcmdStatus(last.get())) == "COMMIT") return committed_ = true;
     failed_.emplace(refusal(session::error_of(by, errc::engine_failure, "it was rolled back",
                                               "see the log of the server")));
     return false;
@@ -275,7 +278,7 @@ inline bool transaction_link::commit(std::optional<std::string_view> kept) {
   return false;
 }
 
-// Effects: rolls back if there is something to, and lets go of the connection.
+// Effects: rolls back if there is something to, deletes what is old, and lets go of the connection.
 inline void transaction_link::leave() noexcept {
   if (line_ == nullptr) return;
   bool usable = !drop_ && lease_->usable();
@@ -284,6 +287,10 @@ inline void transaction_link::leave() noexcept {
     usable = line_->exchange(deadline_).what == fate::answered;
   }
   line_.reset();
+  if (usable && !altered_ && committed_ && records_) {
+    session_->prune(*lease_, deadline_);
+    usable = lease_->usable();
+  }
   if (!usable || altered_) lease_.discard();
 }
 
