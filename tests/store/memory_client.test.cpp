@@ -79,6 +79,25 @@ TEST_CASE("A session that is silent for the retention is forgotten") {
   CHECK(*c.counter_add(hits, 1, {id}) == 2);  // which is why retention is long
 }
 
+TEST_CASE("A claim that found its key busy is made anew under its id") {
+  memory::client c;
+  using state = store::idempotency_claim::state;
+  const auto keys = c.object_named(object_kind::idempotency, "keys");
+  const auto a = unique_id::fresh();
+  const auto b = unique_id::fresh();
+  const auto id = operation_id::fresh();
+  const auto claim = [&](const unique_id& who, operation_id as) {
+    return c.idempotency_claim(keys, "k", interlock::fingerprint{1}, who, 10s, {as})->what;
+  };
+  CHECK(claim(a, {}) == state::claimed);
+  CHECK(claim(b, id) == state::busy);
+  CHECK(c.idempotency_release(keys, "k", a, 1, {}).applied());
+  CHECK(claim(b, id) == state::claimed);
+  CHECK(c.idempotency_release(keys, "k", b, 2, {}).applied());
+  CHECK(claim(b, id) == state::claimed);  // as it was answered
+  CHECK(c.idempotency_heartbeat(keys, "k", b, 2, 10s, {}).conflicted());
+}
+
 TEST_CASE("Times that have no end are a century of an engine in memory") {
   constexpr auto always = std::chrono::milliseconds::max();
   const auto time = std::make_shared<memory::manual_clock>();

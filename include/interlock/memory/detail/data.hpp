@@ -17,6 +17,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -249,6 +250,15 @@ struct answered {
   std::any answer{};
   time heard{0};
 };
+// Returns: whether an answer stays the same: that a key is busy does not.
+template <class T>
+[[nodiscard]] bool is_kept(const T& answer) {
+  if constexpr (std::is_same_v<T, store::idempotency_claim>) {
+    return answer.what == store::idempotency_claim::state::claimed;
+  } else {
+    return true;
+  }
+}
 using answers = std::map<std::pair<std::uint64_t, std::uint64_t>, answered>;
 
 // Objects by their kind and name; the name begins with the client's prefix.

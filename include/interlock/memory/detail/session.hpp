@@ -210,7 +210,9 @@ private:
       }
     }
     Outcome answer = work(holds, at_present);
-    if (answer.applied()) all[who] = {call.id.sequence, answer.value(), at_present};
+    if (answer.applied() && is_kept(answer.value())) {
+      all[who] = {call.id.sequence, answer.value(), at_present};
+    }
     return answer;
   }
 
