@@ -100,6 +100,21 @@ TEST_CASE("What PostgreSQL keeps for idempotency keys goes when it is old, witho
   CHECK(left == "t");
 }
 
+TEST_CASE("A key of PostgreSQL counts its attempts on after its answer was forgotten") {
+  auto c = fresh_client({.connections = 1, .retention = 1h});
+  const auto keys = c.object_named(object_kind::idempotency, "keys");
+  const unique_id me = unique_id::fresh();
+  const auto first = c.idempotency_claim(keys, "k", fingerprint{1}, me, 1min, {});
+  REQUIRE(first.applied());
+  REQUIRE(c.idempotency_complete(keys, "k", me, first->attempt, "done", 1ms, {}).applied());
+  std::this_thread::sleep_for(20ms);  // longer than it is kept
+  until_pruned(c);
+  const auto second = c.idempotency_claim(keys, "k", fingerprint{2}, me, 1min, {});
+  REQUIRE(second.applied());
+  CHECK(second->what == store::idempotency_claim::state::claimed);
+  CHECK(second->attempt == first->attempt + 1);
+}
+
 TEST_CASE("What transactions of PostgreSQL keep goes when it is old, without any other call") {
   auto c = fresh_client({.connections = 1, .retention = 1ms});
   const postgres::idempotency_store<std::int64_t> keys(c, "keys");

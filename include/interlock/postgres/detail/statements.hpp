@@ -248,9 +248,8 @@ inline constexpr std::array<statement_text, statement_count> statement_texts{{
     {"",
      "delete from @idempotency where ctid = any (array(select ctid from @idempotency "
      "tablesample system (least(100, 6400.0 * 8192 / greatest(8192, "
-     "pg_relation_size('@idempotency')))) where (done and expires < clock_timestamp()) or (not "
-     "done and until < clock_timestamp() - $1::int8 * interval '1 ms') limit 1000 for update skip "
-     "locked))"},
+     "pg_relation_size('@idempotency')))) where case when done then expires else until end < "
+     "clock_timestamp() - $1::int8 * interval '1 ms' limit 1000 for update skip locked))"},
     {"",
      "delete from @queue_key where ctid = any (array(select ctid from @queue_key k tablesample "
      "system (least(100, 6400.0 * 8192 / greatest(8192, pg_relation_size('@queue_key')))) where "
