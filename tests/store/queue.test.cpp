@@ -194,6 +194,45 @@ TEST_CASE("A payload that does not decode is set aside like one that fails") {
   CHECK(jobs.push("", 1).error().code == errc::bad_argument);
 }
 
+TEST_CASE("An item that does not decode and is not taken back is in doubt") {
+  memory::client engine;
+  CHECK(memory::serial_queue<std::string>(engine, "jobs").push("k", "seven").applied());
+  const queue jobs(engine, "jobs", {.tries = 100'000'000});
+  engine.inject(memory::faults([](const memory::request& r) {
+    return r.operation == "serial_queue.give_back" ? memory::fault::drop() : memory::fault::none();
+  }));
+  CHECK(jobs.take().unknown());
+  CHECK(jobs.take().conflicted());  // it is nobody's
+  engine.inject({});
+  CHECK(memory::serial_queue<std::string>(engine, "others").push("k", "seven").applied());
+  const auto late = queue(engine, "others", {.tries = 100'000'000}).take({.timeout = 20ms});
+  REQUIRE(late.refused());
+  CHECK(late.error().code == errc::timed_out);
+}
+
+TEST_CASE("An item that its function moves elsewhere is left as it is") {
+  memory::client engine;
+  const queue jobs(engine, "jobs", {.poll = 1ms});
+  REQUIRE(jobs.push("k", 7).applied());
+  interlock::inplace_stop_source stop;
+  std::vector<queue::item> held;
+  const auto done = jobs.work(
+      [&](queue::item& item) {
+        held.push_back(std::move(item));
+        stop.request_stop();
+      },
+      stop.get_token());
+  CHECK(done.failed + done.unknown + done.lost == 0);
+  REQUIRE(held.size() == 1);
+  queue::item& mine = held.front();
+  held.front() = std::move(mine);  // itself
+  CHECK(mine.value() == 7);
+  CHECK_FALSE(mine.ended());
+  CHECK(mine.heartbeat().applied());
+  CHECK(mine.finish().applied());
+  CHECK(mine.ended());
+}
+
 TEST_CASE("No item is lost whatever happens to its worker") {
   for (std::uint64_t seed = 0; seed < 20; ++seed) {
     two_clients c;

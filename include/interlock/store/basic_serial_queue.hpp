@@ -84,7 +84,8 @@ public:
   outcome<item, queue_idle> take(const call_options& call = {}) const;
 
   // Effects: takes items, calls f(item) and finishes them, until the stop. What f throws gives the
-  //          item back; an item that f has ended itself is left as it is. f runs on this thread.
+  //          item back; an item that f has ended itself, or moved elsewhere, is left as it is. f
+  //          runs on this thread.
   // Throws: std::bad_alloc, std::system_error without a thread for heartbeats.
   template <class F>
   work_done work(F&& f, inplace_stop_token stop, const work_options& how = {}) const;
@@ -155,8 +156,25 @@ private:
 template <encodable T, class E>
 class basic_serial_queue<T, E>::item {
 public:
-  item(item&&) noexcept = default;
-  item& operator=(item&&) noexcept = default;
+  item(item&& other) noexcept
+      : at_(std::move(other.at_)),
+        is_(std::move(other.is_)),
+        value_(std::move(other.value_)),
+        owner_(other.owner_),
+        lease_(other.lease_),
+        ended_(std::exchange(other.ended_, true)),
+        kept_(std::move(other.kept_)) {}
+  item& operator=(item&& other) noexcept {
+    if (this == &other) return *this;
+    at_ = std::move(other.at_);
+    is_ = std::move(other.is_);
+    value_ = std::move(other.value_);
+    owner_ = other.owner_;
+    lease_ = other.lease_;
+    ended_ = std::exchange(other.ended_, true);
+    kept_ = std::move(other.kept_);
+    return *this;
+  }
 
   [[nodiscard]] const std::string& key() const noexcept { return is_.key; }
   [[nodiscard]] std::uint64_t sequence() const noexcept { return is_.sequence; }
@@ -198,7 +216,7 @@ public:
       return at.client().queue_finish(at.object(), key, owner, attempt, c);
     });
   }
-  // Returns: whether the item was ended: by finish or give_back that was answered.
+  // Returns: whether the item was ended, by finish or give_back that was answered, or moved from.
   [[nodiscard]] bool ended() const noexcept { return ended_; }
 
 private:
@@ -229,7 +247,7 @@ private:
   T value_;
   unique_id owner_;
   std::chrono::milliseconds lease_;
-  bool ended_ = false;
+  bool ended_ = false;  // or moved from
   detail::kept_claim kept_;
 };
 
@@ -253,8 +271,12 @@ auto basic_serial_queue<T, E>::take(const call_options& call) const -> outcome<i
     // Tried once more; after the last try the engine sets it aside.
     auto back = at_.client().queue_give_back(at_.object(), said->key, owner, said->attempt, {},
                                              limit.rest());
-    if (!back && !back.conflicted()) {
-      return std::move(back).template without_answer<item, queue_idle>();
+    // Refused or unknown: until its lease is over the item is held by nobody who could end it.
+    if (!back && !back.conflicted()) return doubt(back.error());
+    if (limit.passed()) {
+      return refusal(at_.failed(errc::timed_out, "serial_queue.take",
+                                "the time passed over items that do not decode",
+                                "look for a writer of another type"));
     }
   }
 }

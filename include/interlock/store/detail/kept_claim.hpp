@@ -33,6 +33,7 @@ public:
   }
   kept_claim(kept_claim&&) noexcept = default;
   kept_claim& operator=(kept_claim&& other) noexcept {
+    if (this == &other) return *this;
     end();
     keeper_ = std::move(other.keeper_);
     kept_ = std::move(other.kept_);
