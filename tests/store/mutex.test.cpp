@@ -192,6 +192,8 @@ TEST_CASE("A wait for a lock ends with its time or its stop") {
   CHECK(mine.lock({.wait = 20ms}).conflict().remaining > 1s);
   CHECK(mine.lock_until(std::chrono::steady_clock::now() + 20ms).conflicted());
   CHECK(mine.lock_until(std::chrono::steady_clock::now() - 20ms).conflicted());
+  CHECK(mine.lock_until(std::chrono::steady_clock::time_point::min()).conflicted());
+  CHECK(mine.lock({.wait = std::chrono::milliseconds::min()}).conflicted());
   inplace_stop_source stop;
   std::thread stopper([&] {
     std::this_thread::sleep_for(10ms);

@@ -6,6 +6,7 @@
 #include <interlock/store/detail/deadline.hpp>
 #include <interlock/store/detail/names.hpp>
 #include <interlock/store/detail/offload.hpp>
+#include <interlock/store/detail/sleeper.hpp>
 #include <interlock/task.hpp>
 
 #include <atomic>
@@ -280,6 +281,10 @@ TEST_CASE("A deadline comes of the call or else of the client, and never overflo
   CHECK(own.remaining() > 0s);
   const call_deadline never(std::chrono::milliseconds::max());
   CHECK(never.at() > never.begun());
+  CHECK(call_deadline(-15'000'000'000'000ms).hopeless());
+  CHECK(parts::poll_pause(std::chrono::milliseconds::max()) >= 30min);
+  CHECK(parts::poll_pause(std::chrono::milliseconds::max()) <= 1h);
+  CHECK(parts::poll_pause(0ms) >= 500us);
   const call_deadline gone({.timeout = -5ms}, 5s);
   CHECK(gone.hopeless());
   CHECK(gone.passed());

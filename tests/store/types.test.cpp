@@ -312,6 +312,7 @@ TEST_CASE("Awaited operations answer as blocking ones and on a thread of the cli
     good = good && *co_await hits.async_sub(1) == 4;
     good = good && *co_await hits.async_exchange(7) == 4;
     good = good && *co_await hits.async_load() == 7;
+    good = good && (co_await hits.async_add(1, {.timeout = -15'000'000'000'000ms})).refused();
     good = good && *co_await stock.async_try_add(2) == 7;
     good = good && *co_await stock.async_try_sub(7) == 0;
     good = good && (co_await stock.async_try_sub(1)).conflicted();

@@ -267,7 +267,8 @@ auto basic_idempotency_store<R, E>::run(std::string_view key, fingerprint payloa
     -> result {
   const unique_id owner = unique_id::fresh();
   const auto until =
-      clock_->now() + std::min<std::chrono::milliseconds>(how_.wait, std::chrono::hours(24 * 365));
+      clock_->now() + std::clamp<std::chrono::milliseconds>(how_.wait, std::chrono::milliseconds(0),
+                                                            std::chrono::hours(24 * 365));
   detail::sleeper rest(stop);
   for (;;) {
     if (stop.stop_requested()) {

@@ -33,8 +33,8 @@ public:
 
   [[nodiscard]] error failed(errc code, const char* operation, std::string detail,
                              std::string remedy) const {
-    return {code,          E::engine_name,    operation,
-            printable(name()), std::move(detail), std::move(remedy)};
+    return {
+        code, E::engine_name, operation, printable(name()), std::move(detail), std::move(remedy)};
   }
 
   // Returns: an awaitable of f(call), which blocks on a thread of the client. The time of the call
@@ -45,7 +45,8 @@ public:
     const auto asked = call_deadline::clock::now();
     auto job = [f = std::move(f), call = call_options(call), limit, asked]() mutable {
       const auto left = std::chrono::ceil<std::chrono::milliseconds>(
-          std::min<std::chrono::milliseconds>(limit, std::chrono::hours(24)) -
+          std::clamp<std::chrono::milliseconds>(limit, std::chrono::milliseconds(-1),
+                                                std::chrono::hours(24)) -
           (call_deadline::clock::now() - asked));
       call.timeout = left.count() > 0 ? left : std::chrono::milliseconds(-1);  // 0: the client's
       return f(std::as_const(call));

@@ -17,7 +17,8 @@ public:
 
   // Effects: looks at the clock. A timeout below 0 has passed already.
   explicit call_deadline(std::chrono::milliseconds timeout) noexcept
-      : begun_(clock::now()), at_(begun_ + std::min<std::chrono::milliseconds>(timeout, longest)) {}
+      : begun_(clock::now()),
+        at_(begun_ + std::clamp<std::chrono::milliseconds>(timeout, none, longest)) {}
 
   // Effects: as above, with the call's timeout, or else the client's.
   call_deadline(const call_options& call, std::chrono::milliseconds of_client) noexcept
@@ -41,6 +42,7 @@ public:
   }
 
 private:
+  static constexpr std::chrono::milliseconds none{-1};
   static constexpr std::chrono::hours longest{24 * 365};
 
   time_point begun_;

@@ -47,7 +47,8 @@ public:
   [[nodiscard]] time_point now() const { return clock_->now(); }
   // Returns: when a wait that begins now ends.
   [[nodiscard]] time_point limit(std::chrono::milliseconds wait) const {
-    return now() + std::min<std::chrono::milliseconds>(wait, std::chrono::hours(24 * 365));
+    return now() + std::clamp<std::chrono::milliseconds>(wait, std::chrono::milliseconds(0),
+                                                         std::chrono::hours(24 * 365));
   }
 
   result lock(const lock_options& how, time_point until, inplace_stop_token stop) const {

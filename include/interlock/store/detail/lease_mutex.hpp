@@ -55,8 +55,10 @@ protected:
 private:
   static lock_options waits_until(std::chrono::steady_clock::time_point deadline,
                                   lock_options how) {
-    const auto left =
-        std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
+    const auto now = std::chrono::steady_clock::now();
+    const auto left = deadline <= now
+                          ? std::chrono::milliseconds(0)
+                          : std::chrono::ceil<std::chrono::milliseconds>(deadline - now);
     how.wait = std::max(std::min(how.wait, left), std::chrono::milliseconds(0));
     return how;
   }

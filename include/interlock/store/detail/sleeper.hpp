@@ -16,10 +16,11 @@
 
 namespace interlock::store::detail {
 
-// Returns: between half and all of `most`, a millisecond at least, at random.
-[[nodiscard]] inline std::chrono::nanoseconds poll_pause(std::chrono::nanoseconds most) {
-  const std::chrono::nanoseconds least = std::chrono::milliseconds(1);
-  const auto half = static_cast<std::uint64_t>(std::max(most, least).count() / 2);
+// Returns: between half and all of `most`, a millisecond at least and an hour at most, at random.
+[[nodiscard]] inline std::chrono::nanoseconds poll_pause(std::chrono::milliseconds most) {
+  const std::chrono::nanoseconds whole = std::clamp<std::chrono::milliseconds>(
+      most, std::chrono::milliseconds(1), std::chrono::hours(1));
+  const auto half = static_cast<std::uint64_t>(whole.count() / 2);
   const auto jitter = splitmix::of_this_thread().next() % (half + 1);
   return std::chrono::nanoseconds(static_cast<std::int64_t>(half + jitter));
 }
