@@ -237,7 +237,8 @@ TEST_CASE("A commit whose wait for a standby was cancelled is unknown") {
                      {.prefix = "sync"});
   const auto hits = counter_of(c);
   REQUIRE(c.counter_add(hits, 1, {}).applied());
-  postgres::client waits(mine.conninfo(), {.prefix = "sync", .timeout = 20s});
+  postgres::client waits(mine.conninfo() + " options='-c client_min_messages=error'",
+                         {.prefix = "sync", .timeout = 20s});
   std::vector<store::status> answers;
   std::thread caller([&] { answers.push_back(waits.counter_add(hits, 5, {}).status()); });
   CHECK(support::eventually([&] {
