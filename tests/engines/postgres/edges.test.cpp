@@ -219,6 +219,24 @@ TEST_CASE("What a body sets for its connection to PostgreSQL is gone after its t
   CHECK(pid() == before);
 }
 
+TEST_CASE(
+    "What a body names and PostgreSQL does not have is the body's mistake and no lost history") {
+  auto c = fresh_client({.connections = 1});
+  const postgres::counter hits(c, "hits");
+  for (const char* const sql :
+       {"insert into nowhere values (1)", "select nothing_such(1)", "create table no_such.t ()"}) {
+    CAPTURE(sql);
+    const auto no = postgres::atomically(c, [&](postgres::transaction& t) { t.execute(sql); });
+    REQUIRE(no.refused());
+    CHECK(no.error().code == errc::bad_argument);
+  }
+  // But the tables of the prefix are history.
+  person().say("drop table \"" + c.options().prefix + "\".counter");
+  const auto lost = postgres::atomically(c, [&](postgres::transaction& t) { t.add(hits, 1); });
+  REQUIRE(lost.refused());
+  CHECK(lost.error().code == errc::history_lost);
+}
+
 TEST_CASE("Several writes of one kind go with one commit on a connection that is new") {
   auto c = fresh_client();
   const postgres::versioned<int> a(c, "a");

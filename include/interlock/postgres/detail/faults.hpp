@@ -19,6 +19,11 @@ struct fault {
   bool broken = false;  // the connection is not to be used any more
 };
 
+// Returns: whether a statement named a table, a schema or a function that is not there.
+[[nodiscard]] inline bool is_missing(std::string_view state) noexcept {
+  return state == "42P01" || state == "3F000" || state == "42883";
+}
+
 // Returns: what an error of the server means; it was not done.
 [[nodiscard]] inline fault fault_of(std::string_view state) noexcept {
   using store::errc;
@@ -52,7 +57,7 @@ struct fault {
     return {errc::access_denied, "check user and password, and grant what the schema needs"};
   }
   if (state == "3D000") return {errc::bad_address, "name a database that exists"};
-  if (state == "42P01" || state == "3F000" || state == "42883") {
+  if (is_missing(state)) {
     return {errc::history_lost, "the tables are gone: call accept_history() to begin anew", false,
             true};
   }

@@ -72,7 +72,7 @@ public:
     begin();
     line_->add_text(sql, values, lengths, formats);
     ++queued_;
-    return exchange(by);
+    return exchange(by, true);
   }
 
   // Effects: the connection is not used after this transaction.
@@ -104,8 +104,9 @@ private:
     lose();
   }
   void begin();
-  const result& exchange(const request& by);
-  void note_failure(const request& by, const reply& came);
+  // `text`: the last statement is the program's own.
+  const result& exchange(const request& by, bool text = false);
+  void note_failure(const request& by, const reply& came, bool text = false);
   // Returns: whether a constraint to have something once was in the way.
   [[nodiscard]] static bool is_duplicate(std::string_view state) noexcept {
     return state == "23505" || state == "23P01";
@@ -142,14 +143,14 @@ inline void transaction_link::begin() {
   ++queued_;
 }
 
-inline const result& transaction_link::exchange(const request& by) {
+inline const result& transaction_link::exchange(const request& by, bool text) {
   const reply came = line_->exchange(deadline_);
   const std::size_t last = std::exchange(queued_, 0) - 1;
   // What was done under the id before may well be why the first statement failed.
   const bool said = came.what == fate::answered || came.what == fate::failed;
   if (said && !line_->streams() && line_->count() > 1) look_up();
   if (came.what != fate::answered) {
-    note_failure(by, came);
+    note_failure(by, came, text);
     lose();
   }
   ++answers_;
@@ -193,7 +194,7 @@ inline bool transaction_link::ends_as_before() {
 }
 
 // Effects: takes note of a round that failed before COMMIT: nothing was done.
-inline void transaction_link::note_failure(const request& by, const reply& came) {
+inline void transaction_link::note_failure(const request& by, const reply& came, bool text) {
   ended_ = true;
   if (line_->streams()) {
     drop_ = true;
@@ -210,6 +211,9 @@ inline void transaction_link::note_failure(const request& by, const reply& came)
     duplicate_ = true;
     failed_.emplace(refusal(session::error_of(by, errc::engine_failure, said_in(came.rows.get()),
                                               "the row is there already")));
+  } else if (text && line_->came_to_last() && is_missing(state_of(came.rows.get()))) {
+    failed_.emplace(refusal(session::error_of(by, errc::bad_argument, said_in(came.rows.get()),
+                                              "make what the statement names, or correct it")));
   } else {
     session::verdict judged = session_->judge(by, came, *lease_, false);
     drop_ = drop_ || judged.broken;
