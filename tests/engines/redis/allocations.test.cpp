@@ -175,3 +175,34 @@ TEST_CASE("redis::client: a connection that owes answers is given to nobody") {
   REQUIRE(again);
   CHECK((*again)->settled());
 }
+
+TEST_CASE("redis::client: a command that found no memory leaves the next one its own answer") {
+  if (!support::need_redis()) return;
+  const throwaway_redis server;
+  told_apart counters(server);
+  long enough = 0;
+  for (bool failed = true; failed && enough < 1000; ++enough) {
+    CAPTURE(enough);
+    failed = fails_with(enough, [&] {
+      static_cast<void>(counters.all[7].load());
+      static_cast<void>(counters.all[9].add(0, {.id = store::operation_id::fresh()}));
+    });
+    REQUIRE(counters.right());
+  }
+  CHECK((enough > 1 || support::sanitized));
+  CHECK(enough < 1000);
+}
+
+TEST_CASE("redis::client: a broken connection is not healthy where there is no memory to say why") {
+  if (!support::need_redis()) return;
+  throwaway_redis server;
+  // hiredis writes and reads, as with TLS.
+  redis::detail::connection on(redisConnectUnix(server.where().path.c_str()), true);
+  const store::detail::call_deadline deadline(10s);
+  CHECK(on.healthy(deadline));
+  server.crash();
+  bool healthy = true;
+  CHECK_FALSE(fails_with(0, [&] { healthy = on.healthy(deadline); }));
+  CHECK_FALSE(healthy);
+  CHECK_FALSE(on.settled());
+}

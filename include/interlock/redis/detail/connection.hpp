@@ -18,6 +18,7 @@
 #include <cstring>
 #include <ctime>
 #include <memory>
+#include <new>
 #include <span>
 #include <string>
 #include <string_view>
@@ -79,8 +80,12 @@ public:
       pollfd one{context_->fd, POLLIN, 0};
       return poll(&one, 1, 0) == 0;
     }
-    const std::string_view ping = "PING";
-    return execute({&ping, 1}, deadline).kind() == value_kind::bytes;
+    try {
+      const std::string_view ping = "PING";
+      return execute({&ping, 1}, deadline).kind() == value_kind::bytes;
+    } catch (const std::bad_alloc&) {
+      return false;
+    }
   }
 
   // Returns: the answer to one command; with none, broken().
