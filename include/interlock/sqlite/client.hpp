@@ -130,15 +130,16 @@ public:
   outcome<std::int64_t, store::bounded_state> bounded_add(const object& of, std::int64_t amount,
                                                           const call_options& call) {
     const request by{"bounded_counter.add", of.name(), of.kind(), call};
-    if (!call.id) {
-      using tried = outcome<std::optional<std::int64_t>>;
-      tried first = db_->alone<tried>(
-          by, [&](connection& on) -> tried { return detail::try_add_to_bounded(on, by, amount); });
-      if (!first) return std::move(first).without_answer<std::int64_t, store::bounded_state>();
-      if (*first) return **first;
-    }
-    return once<detail::bounded_outcome>(
-        by, [&](connection& on) { return detail::add_to_bounded(on, by, amount); });
+    const auto body = [&](connection& on) { return detail::add_to_bounded(on, by, amount); };
+    if (call.id) return once<detail::bounded_outcome>(by, body);
+    const detail::call_deadline limit(call, options().timeout);
+    using tried = outcome<std::optional<std::int64_t>>;
+    tried first = db_->alone<tried>(
+        by, [&](connection& on) -> tried { return detail::try_add_to_bounded(on, by, amount); });
+    if (!first) return std::move(first).without_answer<std::int64_t, store::bounded_state>();
+    if (*first) return **first;
+    const call_options rest = limit.rest();
+    return once<detail::bounded_outcome>({by.operation, by.name, by.kind, rest}, body);
   }
   outcome<store::bounded_state> bounded_load(const object& of, const call_options& call) {
     const request by{"bounded_counter.load", of.name(), of.kind(), call};

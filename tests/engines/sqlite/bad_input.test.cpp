@@ -2,6 +2,7 @@
 // What cannot be done on SQLite: the error says where, about what, and what to do; and the state
 // afterwards is known.
 
+#include <interlock/sqlite/bounded_counter.hpp>
 #include <interlock/sqlite/client.hpp>
 #include <interlock/sqlite/counter.hpp>
 #include <interlock/sqlite/transaction.hpp>
@@ -15,6 +16,7 @@
 #include <filesystem>
 #include <fstream>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <vector>
 
@@ -258,6 +260,46 @@ TEST_CASE("A call without time is refused before anything is done, and so is one
   copy.close();
   CHECK(complete(hits.add(1).error(), "counter.add", "hits") == errc::closed);
   CHECK(complete(hits.load().error(), "counter.load", "hits") == errc::closed);
+}
+
+TEST_CASE("A call to SQLite that makes two requests keeps its one deadline") {
+  struct watch {  // of the statements that the client's connection begins
+    sqlite3* holder = nullptr;
+    int added = 0;
+    int begun = 0;
+    static int seen(unsigned, void* self, void*, void* text) {
+      watch& w = *static_cast<watch*>(self);
+      const std::string_view sql = static_cast<const char*>(text);
+      if (w.holder == nullptr) return 0;
+      if (sql.starts_with("UPDATE") && w.added++ == 0) sqlite3_sleep(700);  // a slow disk
+      if (sql.starts_with("BEGIN") && w.begun++ == 0) {
+        sqlite3_exec(w.holder, "BEGIN IMMEDIATE", nullptr, nullptr, nullptr);
+      }
+      return 0;
+    }
+  };
+  static watch here;
+  using extension = void (*)();
+  using entry = int (*)(sqlite3*, char**, const sqlite3_api_routines*);
+  const entry each = [](sqlite3* db, char**, const sqlite3_api_routines*) {
+    return sqlite3_trace_v2(db, SQLITE_TRACE_STMT, &watch::seen, &here);
+  };
+  const temporary_folder place;
+  const std::string file = place.path() + "/data.db";
+  sqlite3_auto_extension(reinterpret_cast<extension>(each));
+  sqlite::client db(file, {}, {.synchronous = sqlite::synchronous::normal});
+  sqlite3_cancel_auto_extension(reinterpret_cast<extension>(each));
+  const sqlite::bounded_counter stock(db, "stock", {.value = 0, .low = 0, .high = 5});
+  sqlite3* holder = nullptr;
+  REQUIRE(sqlite3_open(file.c_str(), &holder) == SQLITE_OK);
+  here.holder = holder;
+  const auto before = std::chrono::steady_clock::now();
+  const auto late = stock.try_sub(1, {.timeout = 1s});
+  CHECK(std::chrono::steady_clock::now() - before < 1500ms);
+  here.holder = nullptr;
+  sqlite3_close(holder);
+  CHECK((here.added == 1 && here.begun == 1));
+  CHECK(complete(late.error(), "bounded_counter.add", "stock") == errc::busy);
 }
 
 TEST_CASE("Threads of one client write in turn, and who waits too long is refused as overloaded") {
