@@ -212,6 +212,20 @@ TEST_CASE("A wait for a lock ends with its time or its stop") {
   CHECK(*waited);
 }
 
+TEST_CASE("A request for a lock has its usual time at the end of a wait") {
+  two_clients c;
+  c.one.inject(memory::faults([](const memory::request& r) {
+    return r.operation == "mutex.acquire" && r.done ? memory::fault::delay(50ms)
+                                                    : memory::fault::none();
+  }));
+  const memory::mutex door(c.one, "door");
+  const store::lock_options brief{.lease = 3s, .renew = false, .wait = 20ms};
+  auto guard = door.lock(brief);
+  REQUIRE(guard.applied());
+  CHECK(guard->unlock().applied());
+  CHECK(interlock::sync_wait(door.async_lock(brief)).applied());
+}
+
 TEST_CASE("A coroutine waits for a lock without a thread") {
   memory::client engine({.threads = 1});  // which the holder needs to unlock
   const memory::mutex door(engine, "door");

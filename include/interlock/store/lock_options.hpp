@@ -12,7 +12,8 @@ struct lock_options {
   std::chrono::milliseconds lease = std::chrono::seconds(10);
   // Renewed at a third of the lease, by a thread of the library's own.
   bool renew = true;
-  // How long to wait for one that is held; longest_wait: until it is free or a stop.
+  // How long to wait for one that is held; longest_wait: until it is free or a stop. A request that
+  // is under way then has the client's timeout all the same.
   std::chrono::milliseconds wait = longest_wait;
   // Somebody who waits asks about so often; sooner if the holder's lease ends before.
   std::chrono::milliseconds poll{20};

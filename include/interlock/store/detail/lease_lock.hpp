@@ -57,7 +57,7 @@ public:
     sleeper rest(stop);
     for (;;) {
       if (stop.stop_requested()) return cancelled();
-      result said = ask(owner, how, until);
+      result said = ask(owner, how);
       if (!again(said, until)) return said;
       rest.until(*clock_, next(said, how, until));
     }
@@ -70,7 +70,7 @@ public:
     const unique_id owner = unique_id::fresh();
     for (;;) {
       if (stop.stop_requested()) co_return self.cancelled();
-      auto request = self.request(owner, how, until);  // named: GCC 12 destroys a capture twice
+      auto request = self.request(owner, how);  // named: GCC 12 destroys a capture twice
       result said = co_await request;
       if (!self.again(said, until)) co_return said;
       later wakes{self, self.next(said, how, until)};
@@ -97,10 +97,9 @@ private:
   };
 
   // Awaitables. They have copies: a call outlives a coroutine that is destroyed.
-  auto request(const unique_id& owner, const lock_options& how, time_point until) const {
-    return calls_.at().async({}, [self = *this, owner, how, until](const call_options&) {
-      return self.ask(owner, how, until);
-    });
+  auto request(const unique_id& owner, const lock_options& how) const {
+    return calls_.at().async(
+        {}, [self = *this, owner, how](const call_options&) { return self.ask(owner, how); });
   }
   static auto wait_for(later& wakes) {
     return offloaded(wakes, [] { return nothing{}; });
@@ -119,11 +118,10 @@ private:
     return refusal(failed(errc::cancelled, "the stop was requested", ""));
   }
 
-  // Effects: asks the engine once; while its answer is unknown, again, for one timeout in all.
-  result ask(const unique_id& owner, const lock_options& how, time_point until) const {
-    const auto usual = calls_.at().client().options().timeout;
-    const auto left = std::chrono::ceil<std::chrono::milliseconds>(until - now());
-    const call_deadline within(left.count() > 0 ? std::min(usual, left) : usual);
+  // Effects: asks the engine once; while its answer is unknown, again, for one timeout in all. That
+  //          is not cut at the end of the wait: a lock whose answer is not awaited is nobody's.
+  result ask(const unique_id& owner, const lock_options& how) const {
+    const call_deadline within(calls_.at().client().options().timeout);
     time_point sent;
     auto said = ask_again(within, {}, [&](const call_options& each) {
       sent = now();
