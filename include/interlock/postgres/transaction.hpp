@@ -170,6 +170,9 @@ public:
                  "give bytes (std::span<const std::byte>) for a bytea");
     }
     if (detail::alters_session(sql)) link_.close_after();
+    const std::string first = detail::first_words(sql).next();
+    if (first == "savepoint") send_cells();
+    if (first == "rollback") cells_.clear();  // what was not sent was written after the savepoint
     return detail::rows_of(link_.run_text(by, std::string(sql).c_str(), given.values(),
                                           given.lengths(), given.formats()));
   }
@@ -210,7 +213,7 @@ private:
     here.bytes = std::move(bytes);
   }
   void fetch(std::vector<std::string_view> names);
-  // Effects: what was written to cells goes with the commit.
+  // Effects: what was written to cells goes with the next round: the commit, or a savepoint.
   void send_cells();
 
   detail::transaction_link link_;
@@ -234,8 +237,8 @@ inline void transaction::fetch(std::vector<std::string_view> names) {
 }
 
 inline void transaction::send_cells() {
-  for (const auto& [name, cell] : cells_) {
-    if (!cell.written) continue;
+  for (auto& [name, cell] : cells_) {
+    if (!std::exchange(cell.written, false)) continue;
     detail::parameters given;
     given.bytes(name).value(cell.bytes ? std::optional<std::string_view>(*cell.bytes)
                                        : std::nullopt);

@@ -373,6 +373,38 @@ TEST_CASE(
   CHECK_THROWS_AS((void)last(operation_id::fresh(), throws), std::runtime_error);  // the control
 }
 
+TEST_CASE("A savepoint of PostgreSQL holds for cells too") {
+  auto c = fresh_client();
+  const postgres::versioned<int> cell(c, "cell"), other(c, "other");
+  REQUIRE(cell.store(1).applied());
+  const auto done = atomically(c, [&](transaction& t) {
+    t.write(cell, 2);
+    t.write(other, 2);
+    t.execute("savepoint outer_one");
+    t.write(cell, 3);
+    t.execute("savepoint inner_one");
+    t.write(cell, 4);
+    t.erase(other);
+    CHECK(t.read(cell) == 4);
+    t.execute("rollback to inner_one");
+    CHECK(t.read(cell) == 3);
+    CHECK(t.read(other) == 2);
+    t.write(cell, 5);
+    t.execute("rollback to savepoint outer_one");
+    return t.read(cell).value_or(0);
+  });
+  if (!done.applied()) FAIL(done.error().message());
+  CHECK(done.value() == 2);
+  CHECK(cell.load()->value == 2);
+  CHECK(other.load()->value == 2);
+  CHECK(atomically(c, [&](transaction& t) {
+          t.execute("savepoint here");
+          t.write(cell, 6);
+          t.execute("release here");
+        }).applied());
+  CHECK(cell.load()->value == 6);
+}
+
 TEST_CASE("A statement that would end the transaction is refused and nothing is done") {
   auto c = fresh_client();
   const postgres::counter hits(c, "hits");
