@@ -222,6 +222,7 @@ inline bool connection::receive(const call_deadline& deadline) {
   for (;;) {
     if (library_) {
       const no_sigpipe quiet;
+      errno = 0;  // TLS leaves it as it was
       if (redisBufferRead(context_.get()) == REDIS_OK) return true;
       if (errno != EAGAIN || context_->err != REDIS_ERR_IO) {
         fail_as_hiredis();
