@@ -250,6 +250,54 @@ TEST_CASE("A closed pool refuses, those who wait included, and closes what comes
   CHECK(connections.size() == 0);
 }
 
+TEST_CASE("After a pool was renewed nobody gets a connection from before, however healthy") {
+  fake_server server;
+  std::atomic<bool> meanwhile{false};
+  pool* here = nullptr;
+  parts::pool_settings patient = settings(4);
+  patient.first_pause = patient.longest_pause = 1h;
+  pool connections(patient, [&](const call_deadline& deadline) {
+    if (meanwhile.exchange(false)) here->renew();  // by another thread, while this one connects
+    return to(server)(deadline);
+  });
+  here = &connections;
+  std::optional<pool::lease> first(connections.checkout(late(), "test").value());
+  CHECK(connections.checkout(late(), "test").value()->number == 2);
+  CHECK(connections.idle() == 1);
+  connections.renew();
+  CHECK(connections.idle() == 0);
+  CHECK(server.open == 1);  // the first: it is closed when its caller is done
+  CHECK(connections.checkout(late(), "test").value()->number == 3);
+  first.reset();
+  CHECK(server.open == 1);
+  CHECK(connections.checkout(late(), "test").value()->number == 3);
+  connections.renew();
+  meanwhile = true;
+  CHECK(connections.checkout(late(), "test").value()->number == 4);
+  CHECK(connections.size() == 0);  // it may have been of the old server
+  CHECK(connections.checkout(late(), "test").value()->number == 5);
+  CHECK(server.asked == 0);
+
+  // Nor does anybody hear an error of the old server.
+  server.down = true;
+  connections.renew();
+  CHECK(connections.checkout(late(), "test").refused());
+  server.down = false;
+  CHECK(connections.checkout(late(), "test").refused());
+  connections.renew();
+  CHECK(connections.checkout(late(), "test").applied());
+  // One who waits for one of the old connections goes on when that is closed.
+  pool single(settings(1), to(server));
+  std::optional<pool::lease> held(single.checkout(late(), "test").value());
+  const int before = (*held)->number;
+  std::atomic<int> got{0};
+  std::thread waiter([&] { got = single.checkout(late(), "test").value()->number; });
+  single.renew();
+  held.reset();
+  waiter.join();
+  CHECK(got == before + 1);
+}
+
 TEST_CASE("A back-off doubles up to its limit, jittered by half") {
   parts::backoff pace(100us, 1000us);
   for (const int step : {100, 200, 400, 800, 1000, 1000}) {

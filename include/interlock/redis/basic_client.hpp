@@ -60,7 +60,11 @@ public:
 
   // Effects: goes on with the data set that is there.
   // Throws: store::failure, as the constructor.
-  void accept_history() { this->state_->known->accept(opened(*this->state_)); }
+  void accept_history() {
+    shared& state = *this->state_;
+    if constexpr (requires { state.executor.renew(); }) state.executor.renew();
+    state.known->accept(opened(state));
+  }
 
   // Throws: store::failure (bad_argument, too_large).
   [[nodiscard]] object object_named(store::object_kind kind, std::string_view name) const {

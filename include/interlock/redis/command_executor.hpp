@@ -19,6 +19,9 @@
 //     value::unanswered. If the client does not tell which, that is unanswered.
 //   - Any connection will do for any command: none of those used depends on the one before it.
 //     All go to one server, the primary.
+//
+// It may have: void renew(): what is executed from now on is on connections made from now on.
+// accept_history() calls it, since those from before may lead to another server.
 
 #include <chrono>
 #include <concepts>

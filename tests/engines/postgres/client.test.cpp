@@ -115,10 +115,50 @@ TEST_CASE("A client of PostgreSQL that finds another data set is refused until i
   const postgres::client newcomer(server().conninfo(), {.prefix = c.options().prefix});
   CHECK(c.counter_load(hits, {}).error().code == errc::history_lost);  // tables, but others
   c.accept_history();
-  CHECK(support::eventually([&] { return c.counter_load(hits, {}).applied(); }));
-  CHECK(c.counter_load(hits, {}).value() == 0);
+  CHECK(c.counter_load(hits, {}).value() == 0);  // at once
   CHECK(c.incarnation() != before);
   CHECK(c.incarnation() == newcomer.incarnation());
+}
+
+TEST_CASE("A client of PostgreSQL that accepted a data set uses no connection from before") {
+  // The name leads to another server: here another database, while the first lives on.
+  person other;
+  REQUIRE(other.say("create database promoted") == "");
+  const std::string old_place = server().conninfo();
+  const std::string new_place = old_place + " dbname=promoted";
+  const std::string prefix = fresh_prefix();
+  std::atomic<bool> moved{false};
+  postgres::settings how;
+  how.connect = [&] { return PQconnectdb((moved ? new_place : old_place).c_str()); };
+  auto c = fresh_client({.prefix = prefix, .connections = 2, .timeout = 10s}, how);
+  const auto hits = counter_of(c);
+  REQUIRE(c.counter_add(hits, 7, {}).applied());
+  person blocks;  // keeps the second connection in use until the data set was accepted
+  blocks.say("begin");
+  blocks.say(in(c, "select 1 from ", "counter for update"));
+  std::atomic<bool> applied{false};
+  std::thread busy([&] {
+    postgres::client mine = c;
+    applied = mine.counter_add(hits, 1, {}).applied();
+  });
+  CHECK(somebody_waits(other));
+  REQUIRE(c.counter_load(hits, {}).value() == 7);  // a healthy connection that is idle now
+
+  moved = true;
+  const std::string before = c.incarnation();
+  c.accept_history();
+  CHECK(c.incarnation() != before);
+  CHECK(c.counter_load(hits, {}).value() == 0);
+  blocks.say("commit");
+  busy.join();
+  CHECK(applied);  // its call began before
+  const postgres::client promoted(new_place, {.prefix = prefix});
+  postgres::client copy = promoted;
+  for (int i = 1; i <= 4; ++i) {
+    CHECK(c.counter_add(hits, 1, {}).value() == i);
+    CHECK(copy.counter_load(counter_of(copy), {}).value() == i);
+  }
+  CHECK(other.say(in(c, "select value from ", "counter")) == "8");  // nothing came after
 }
 
 TEST_CASE("What was sent to PostgreSQL and not answered is unknown and never refused") {

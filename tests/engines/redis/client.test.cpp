@@ -2,6 +2,7 @@
 // redis::client: what it promises, what became of each request, and bad input of every kind.
 
 #include <interlock/redis/client.hpp>
+#include <interlock/testing/temporary_folder.hpp>
 #include <interlock/testing/throwaway_redis.hpp>
 
 #include <sys/socket.h>
@@ -9,6 +10,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <thread>
@@ -212,6 +214,27 @@ TEST_CASE("After its data set was lost a client is refused until it accepts that
   CHECK(c.counter_add(hits, 1, {}).applied());
   std::this_thread::sleep_for(30ms);
   CHECK(c.counter_add(hits, 1, {}).applied());
+}
+
+TEST_CASE("redis::client: who accepted a data set uses no connection from before") {
+  if (!support::need_redis()) return;
+  const throwaway_redis first, second;
+  const interlock::testing::temporary_folder place;
+  const std::string name = place.path() + "/redis.sock";
+  std::filesystem::create_symlink(first.where().path, name);
+  redis::client c("unix://" + name, {}, {.look_every = 1h});
+  const auto hits = counter_of(c);
+  const std::string known = c.incarnation();
+  REQUIRE(c.counter_add(hits, 7, {}).value_or(0) == 7);
+  // The name leads to another server from now on, and the first lives on.
+  std::filesystem::remove(name);
+  std::filesystem::create_symlink(second.where().path, name);
+  c.accept_history();
+  CHECK(c.incarnation() != known);
+  CHECK(c.counter_add(hits, 1, {}).value_or(0) == 1);
+  redis::client other(second.url());
+  CHECK(other.counter_load(counter_of(other), {}).value_or(0) == 1);
+  CHECK(other.incarnation() == c.incarnation());
 }
 
 TEST_CASE("redis::client: a server that kept its data is the same one after a crash") {

@@ -118,7 +118,7 @@ public:
   void accept_history() {
     const call_deadline deadline(options_.timeout);
     begin(deadline);
-    pool_.suspect_idle();
+    pool_.renew();  // what was connected before may be to another server
   }
 
   // Effects: runs one statement, again if others were in its way, until the deadline.

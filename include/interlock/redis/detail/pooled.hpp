@@ -98,6 +98,8 @@ public:
   }
 
   [[nodiscard]] std::size_t replicas() const noexcept { return state_->wishes.replicas; }
+  // Effects: who asks from now on gets a connection that is made from now on.
+  void renew() { state_->connections.renew(); }
   void close() noexcept { state_->connections.close(); }
 
 private:

@@ -301,7 +301,7 @@ inline void database::accept_history() {
     incarnation_.clear();
   }
   writer_.reset();
-  readers_.suspect_idle();
+  readers_.renew();
   writer_ = connect(call_deadline(options_.timeout), true);
 }
 

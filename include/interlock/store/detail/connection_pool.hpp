@@ -9,7 +9,7 @@
 // connect nobody tries again before a back-off has passed, which all callers share; then one does.
 // One that failed since its caller had next to no time says nothing of the server.
 // Whoever comes meanwhile waits for a connection that is in use, or hears the last error at once
-// if there is none.
+// if there is none. After renew() no later caller gets a connection, or hears an error, of before.
 //
 // A Connection is destroyed to close it, and has: bool healthy(const call_deadline&) noexcept.
 // It may have: bool settled() const noexcept. One that is not, when its caller is done or was ended
@@ -70,6 +70,7 @@ public:
         : pool_(std::exchange(other.pool_, nullptr)),
           held_(std::move(other.held_)),
           begun_(other.begun_),
+          generation_(other.generation_),
           at_once_(other.at_once_) {}
     lease& operator=(lease&&) = delete;
     ~lease() {
@@ -80,7 +81,7 @@ public:
           return;
         }
       }
-      pool_->put_back(std::move(held_), begun_);
+      pool_->put_back(std::move(held_), begun_, generation_);
     }
 
     Connection& operator*() const noexcept { return *held_; }
@@ -97,12 +98,17 @@ public:
   private:
     friend connection_pool;
     lease(connection_pool* pool, std::unique_ptr<Connection> held, call_deadline::time_point begun,
-          bool at_once) noexcept
-        : pool_(pool), held_(std::move(held)), begun_(begun), at_once_(at_once) {}
+          std::uint64_t generation, bool at_once) noexcept
+        : pool_(pool),
+          held_(std::move(held)),
+          begun_(begun),
+          generation_(generation),
+          at_once_(at_once) {}
 
     connection_pool* pool_;  // null when moved from, or dropped
     std::unique_ptr<Connection> held_;
     call_deadline::time_point begun_;
+    std::uint64_t generation_;
     bool at_once_;
   };
 
@@ -129,6 +135,22 @@ public:
     ++era_;
   }
 
+  // Effects: who asks from now on gets a connection that is made from now on. Closes what is idle,
+  //          now, and what is in use when it comes back. The last error of connecting is forgotten.
+  void renew() {
+    std::vector<entry> gone;
+    gone.reserve(settings_.most);  // idle_ keeps room
+    {
+      const std::lock_guard lock(mutex_);
+      ++generation_;
+      gone.swap(idle_);
+      total_ -= gone.size();
+      last_error_.reset();
+      pace_.reset();
+    }
+    freed_.notify_all();
+  }
+
   // Returns: how many connections there are, those that are being made included.
   [[nodiscard]] std::size_t size() const noexcept {
     const std::lock_guard lock(mutex_);
@@ -150,12 +172,13 @@ private:
     std::string_view object;
   };
 
-  void put_back(std::unique_ptr<Connection> connection, call_deadline::time_point used) noexcept {
+  void put_back(std::unique_ptr<Connection> connection, call_deadline::time_point used,
+                std::uint64_t generation) noexcept {
     bool wake = false;
     {
       const std::lock_guard lock(mutex_);
       wake = waiting_ != 0;
-      if (!closed_) {
+      if (!closed_ && generation == generation_) {
         idle_.push_back({std::move(connection), used, era_});  // has room
       } else {
         --total_;
@@ -210,7 +233,8 @@ private:
   std::vector<entry> idle_;  // the one that came back last is last; never more than `most`
   std::size_t total_ = 0;
   std::size_t waiting_ = 0;
-  std::uint64_t era_ = 0;  // one more with each connection that was found broken
+  std::uint64_t era_ = 0;         // one more with each connection that was found broken
+  std::uint64_t generation_ = 0;  // one more with each renew()
   bool closed_ = false;
   bool trying_ = false;              // one connects after the back-off; the others wait for him
   std::optional<error> last_error_;  // of connecting; none after a success
@@ -233,10 +257,12 @@ auto connection_pool<Connection>::checkout(const call_deadline& deadline,
     if (!idle_.empty()) {
       entry found = std::move(idle_.back());
       idle_.pop_back();
+      const std::uint64_t generation = generation_;
       const bool fresh = found.era == era_ && deadline.begun() - found.used < settings_.idle_check;
       lock.unlock();
       if (fresh || found.connection->healthy(deadline)) {
-        return lease(this, std::move(found.connection), deadline.begun(), at_once && fresh);
+        return lease(this, std::move(found.connection), deadline.begun(), generation,
+                     at_once && fresh);
       }
       found.connection.reset();
       lock.lock();
@@ -265,6 +291,7 @@ auto connection_pool<Connection>::connect(std::unique_lock<std::mutex>& lock,
                                           const call_deadline& deadline, const asked& by)
     -> outcome<lease> {
   ++total_;
+  const std::uint64_t generation = generation_;
   const bool alone = last_error_.has_value();
   trying_ = trying_ || alone;
   lock.unlock();
@@ -280,15 +307,17 @@ auto connection_pool<Connection>::connect(std::unique_lock<std::mutex>& lock,
   if (alone) trying_ = false;
   auto* const good = std::get_if<std::unique_ptr<Connection>>(&result);
   if (good != nullptr) {
-    last_error_.reset();
-    pace_.reset();
+    if (generation == generation_) {
+      last_error_.reset();
+      pace_.reset();
+    }
     lock.unlock();
     if (alone) freed_.notify_all();
-    return lease(this, std::move(*good), deadline.begun(), false);
+    return lease(this, std::move(*good), deadline.begun(), generation, false);
   }
   --total_;
   const bool hurried = deadline.at() - begun < least_time && deadline.passed();
-  if (!hurried) {
+  if (!hurried && generation == generation_) {
     last_error_ = std::get<error>(result);
     not_before_ = call_deadline::clock::now() + pace_.next();
   }
