@@ -6,7 +6,11 @@
 
 #include "server.hpp"
 
+#include <functional>
+#include <map>
+#include <optional>
 #include <string>
+#include <vector>
 
 namespace {
 
@@ -23,6 +27,101 @@ store::error why_not(const std::string& address, store::client_options options =
 
 bool tells_all(const store::error& e) {
   return e.engine == "postgres" && !e.operation.empty() && !e.detail.empty() && !e.remedy.empty();
+}
+
+// One of each kind of write, on objects that are as each needs them.
+class writes {
+public:
+  explicit writes(postgres::client& c) : c_(c) {
+    const auto made = c.bounded_open(stock_, {5, 0, 10}, {});
+    grant_ = c.lease_acquire(mutex_, me_, 1min, {})->fence;
+    (void)c.fenced_open(fenced_, grant_, me_, {}).value();
+    claim_ = c.idempotency_claim(keys_, "claimed", fingerprint{1}, me_, 1min, {})->attempt;
+    (void)c.queue_push(queue_, "taken", "p", {}).value();
+    item_ = c.queue_take(queue_, me_, 1min, 9, {})->attempt;
+    (void)c.queue_push(queue_, "waits", "p", {}).value();
+    CHECK(made.applied());
+  }
+
+  // Returns: what each of them said; nothing of one that applied.
+  std::map<std::string, std::optional<store::error>> all(const operation_id& id) {
+    std::map<std::string, std::optional<store::error>> said;
+    const auto note = [&said](const char* name, const auto& came) {
+      CAPTURE(name);
+      CHECK_FALSE(came.unknown());
+      CHECK_FALSE(came.conflicted());
+      said[name] = came.refused() ? std::optional(came.error()) : std::nullopt;
+    };
+    const store::call_options call{.id = id};
+    using object = postgres::client::object;
+    const auto now = c_.cell_load(other_, {});  // a standby tells nobody
+    const store::cell_check<object> checks[] = {{&other_, now ? now->version : 0}};
+    const store::cell_write<object> cells[] = {{&other_, "x"}};
+    note("counter.add", c_.counter_add(hits_, 1, call));
+    note("counter.exchange", c_.counter_exchange(hits_, 1, call));
+    note("bounded_counter.add", c_.bounded_add(stock_, -1, call));
+    note("versioned.store", c_.cell_put(cell_, {}, "x", call));
+    note("versioned.commit", c_.cells_commit(checks, cells, call));
+    note("mutex.lock", c_.lease_acquire(free_, me_, 1min, call));
+    note("mutex.renew", c_.lease_renew(mutex_, me_, grant_, 1min, call));
+    note("fenced.write", c_.fenced_write(fenced_, grant_, me_, "x", call));
+    note("idempotency_store.claim",
+         c_.idempotency_claim(keys_, "new", fingerprint{1}, me_, 1min, call));
+    note("idempotency_store.heartbeat",
+         c_.idempotency_heartbeat(keys_, "claimed", me_, claim_, 1min, call));
+    note("idempotency_store.complete",
+         c_.idempotency_complete(keys_, "claimed", me_, claim_, "x", 1min, call));
+    note("serial_queue.push", c_.queue_push(queue_, "k", "p", call));
+    note("serial_queue.take", c_.queue_take(queue_, me_, 1min, 9, call));
+    note("serial_queue.heartbeat", c_.queue_heartbeat(queue_, "taken", me_, item_, 1min, call));
+    note("serial_queue.finish", c_.queue_finish(queue_, "taken", me_, item_, call));
+    note("mirror_target.put", c_.mirror_put(mirror_, "k", {1, 1}, "x", call));
+    note("mutex.unlock", c_.lease_release(mutex_, me_, grant_, call));
+    note("transaction",
+         postgres::atomically(c_,
+                              [&](postgres::transaction& t) {
+                                t.add(postgres::counter(c_, "hits"), 1);
+                                t.write(postgres::versioned<int>(c_, "number"), 1);
+                              },
+                              {.id = id}));
+    return said;
+  }
+
+private:
+  [[nodiscard]] postgres::client::object named(object_kind kind, const char* name) const {
+    return c_.object_named(kind, name);
+  }
+
+  postgres::client c_;
+  const postgres::client::object hits_ = named(object_kind::counter, "hits"),
+                                 stock_ = named(object_kind::bounded_counter, "stock"),
+                                 cell_ = named(object_kind::cell, "cell"),
+                                 other_ = named(object_kind::cell, "other"),
+                                 mutex_ = named(object_kind::mutex, "mutex"),
+                                 free_ = named(object_kind::mutex, "free"),
+                                 fenced_ = named(object_kind::fenced, "fenced"),
+                                 keys_ = named(object_kind::idempotency, "keys"),
+                                 queue_ = named(object_kind::queue, "queue"),
+                                 mirror_ = named(object_kind::mirror, "mirror");
+  const unique_id me_ = unique_id::fresh();
+  std::uint64_t grant_ = 0, claim_ = 0, item_ = 0;
+};
+
+// Checks that each was refused since the server may not write, and that it says what to do.
+void check_read_only(const std::map<std::string, std::optional<store::error>>& said) {
+  CHECK(said.size() == 18);
+  for (const auto& [name, why] : said) {
+    CAPTURE(name);
+    if (!why) {
+      FAIL_CHECK("it applied");
+      continue;
+    }
+    CAPTURE(why->message());
+    CHECK(why->code == errc::read_only);
+    CHECK(tells_all(*why));
+    CHECK(why->operation.starts_with(name));
+    CHECK(why->remedy.find("connect to the primary") != std::string::npos);
+  }
 }
 
 }  // namespace
@@ -132,6 +231,84 @@ TEST_CASE("What PostgreSQL cannot take is refused and changes nothing") {
             [&](postgres::transaction& t) { t.write(postgres::versioned<int>(reader, "cell"), 1); })
             .error()
             .code == errc::read_only);
+}
+
+TEST_CASE("A PostgreSQL that may only be read refuses each kind of write and knows the state") {
+  throwaway_postgres mine({.fsync = false});
+  postgres::client c(mine.conninfo(), {.prefix = "shop", .timeout = 10s});
+  const postgres::counter hits(c, "hits");
+  writes each(c);
+  const auto id = operation_id::fresh();
+  REQUIRE(hits.add(7, {.id = id}).value() == 7);
+  const auto set_to = [&mine](const char* value) {
+    person other(mine.conninfo());
+    other.say(std::string("alter system set default_transaction_read_only = ") + value);
+    other.say("select pg_reload_conf()");
+  };
+  const auto reads_only = [&] {
+    const auto came = hits.add(0);
+    return came.refused() && came.error().code == errc::read_only;
+  };
+  set_to("on");
+  REQUIRE(support::eventually(reads_only));
+  const auto later = operation_id::fresh();
+  check_read_only(each.all({}));
+  check_read_only(each.all(later));
+  CHECK(hits.add(7, {.id = id}).value() == 7);  // what was done before is known all the same
+  CHECK(hits.load().value() == 7);
+  CHECK(why_not(mine.conninfo(), {.prefix = "new"}).code == errc::read_only);
+  const store::error picky = why_not(mine.conninfo() + " target_session_attrs=read-write");
+  CHECK(picky.code == errc::read_only);
+  CHECK(tells_all(picky));
+
+  set_to("off");
+  REQUIRE(support::eventually([&] { return !reads_only(); }));
+  for (const auto& [name, why] : each.all(later)) {
+    CAPTURE(name);
+    if (why) FAIL_CHECK(why->message());
+  }
+}
+
+TEST_CASE("A standby of PostgreSQL is refused until it is the primary, and then as another") {
+  throwaway_postgres mine({.fsync = false});
+  postgres::client c(mine.conninfo(), {.prefix = "shop", .timeout = 10s});
+  const std::string writable = mine.conninfo() + " target_session_attrs=read-write";
+  postgres::client choosy(writable, {.prefix = "shop", .timeout = 10s});
+  const postgres::counter hits(c, "hits"), same(choosy, "hits");
+  writes each(c);
+  REQUIRE(same.load().value() == 0);
+  const auto id = operation_id::fresh();
+  REQUIRE(hits.add(7, {.id = id}).value() == 7);
+  person(mine.conninfo())
+      .say("copy (select) to '" + mine.process().folder() + "/data/standby.signal'");
+  mine.restart();
+  REQUIRE(mine.query("select pg_is_in_recovery()") == "t\n");
+  check_read_only(each.all({}));
+  check_read_only(each.all(operation_id::fresh()));
+  CHECK(hits.load().error().code == errc::read_only);  // what it has may be late
+  for (const char* const prefix : {"shop", "new"}) {
+    const store::error why = why_not(mine.conninfo(), {.prefix = prefix});
+    CHECK(why.code == errc::read_only);
+    CHECK(tells_all(why));
+  }
+  for (const store::error& why : {why_not(writable), same.add(1).error(), same.load().error()}) {
+    CHECK(why.code == errc::read_only);
+    CHECK(tells_all(why));
+    CHECK(why.remedy.find("promote a standby") != std::string::npos);
+  }
+
+  CHECK(mine.query("select pg_promote()") == "t\n");
+  CHECK(support::eventually([&] {
+    const auto came = hits.load();
+    return came.refused() && came.error().code == errc::history_lost;
+  }));
+  c.accept_history();
+  CHECK(hits.add(7, {.id = id}).value() == 7);
+  CHECK(hits.load().value() == 7);
+  for (const auto& [name, why] : each.all(operation_id::fresh())) {
+    CAPTURE(name);
+    if (why) FAIL_CHECK(why->message());
+  }
 }
 
 TEST_CASE("A PostgreSQL without room refuses and keeps what was there") {

@@ -32,6 +32,14 @@ namespace interlock::postgres::detail {
   if (PQconnectionNeedsPassword(at.get()) != 0) {
     return make(errc::access_denied, std::move(text), "give a password");
   }
+  // What libpq says when target_session_attrs is not met, of any server of the address.
+  const std::string_view all = PQerrorMessage(at.get());
+  if (all.find("session is read-only") != std::string_view::npos ||
+      all.find("server is in hot standby mode") != std::string_view::npos) {
+    return make(errc::read_only, std::move(text),
+                "give the address of the primary, or promote a standby; or set "
+                "default_transaction_read_only to off");
+  }
   if (text.find("translate host name") != std::string::npos) {
     return make(errc::bad_address, std::move(text), "name a host that exists");
   }
