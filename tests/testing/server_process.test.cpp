@@ -174,6 +174,11 @@ TEST_CASE("A program that cannot be started is an error that names it and its pa
   CHECK(program.wait(10s) == 0);
 }
 
+TEST_CASE("A file that ends while it is read, as that of a process does, ends no test") {
+  // A folder can be opened, and fails at the first read as the file of a process that has ended.
+  CHECK(interlock::testing::server_detail::contents_of("/").empty());
+}
+
 TEST_CASE("a program gets variables, and none of the test's open files") {
   server_process program({.environment = {{"INTERLOCK_WORD", "one"}}});
   const int open = ::dup(0);

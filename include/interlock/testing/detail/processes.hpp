@@ -13,10 +13,10 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
-#include <iterator>
 #include <sstream>
 #include <string>
 #include <system_error>
+#include <utility>
 #include <vector>
 
 namespace interlock::testing::server_detail {
@@ -40,9 +40,12 @@ template <class Done>
   return true;
 }
 
+// Returns: what can be read of it. The file of a process that ends meanwhile cannot: no error.
 [[nodiscard]] inline std::string contents_of(const std::string& path) {
   std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
+  std::ostringstream text;
+  text << in.rdbuf();  // takes what the buffer throws for the end; an iterator does not
+  return std::move(text).str();
 }
 
 struct process_entry {
