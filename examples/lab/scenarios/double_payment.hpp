@@ -63,10 +63,10 @@ inline tally naive(const settings& set, trace* picture) {
 }
 
 // The key is remembered once the charge is made: too late for a duplicate that came meanwhile.
-inline tally remember_after(const settings& set, trace* picture) {
-  stage scene(picture);
+// `remembered` is 0 as long as the key was never seen.
+template <class Row>
+tally charge_then_remember(const settings& set, stage& scene, Row& remembered) {
   bank till;
-  word remembered;  // 0: this key was never seen
   return play(set, scene, till, [&](unsigned lane, network& way) {
     const std::int64_t before = scene.step(
         lane, [&] { return remembered.read(); },
@@ -78,6 +78,12 @@ inline tally remember_after(const settings& set, trace* picture) {
         [](std::int64_t) { return line{"remembers the key"}; });
     return number;
   });
+}
+
+inline tally remember_after(const settings& set, trace* picture) {
+  stage scene(picture);
+  word remembered;
+  return charge_then_remember(set, scene, remembered);
 }
 
 // The key is claimed before the work: a duplicate joins the run and is given its answer.

@@ -85,14 +85,19 @@ void deliver(const settings& set, stage& scene, std::uint64_t life, Work work) {
   });
 }
 
-inline tally naive(const settings& set, trace* picture) {
-  stage scene(picture);
-  database durable;
+template <class Database>
+tally apply_each(const settings& set, stage& scene, Database& durable) {
   deliver(set, scene, 0, [&](unsigned lane, std::int64_t id, network& way) {
     way.travel(60, 160);
     durable.apply(scene, lane, id);
   });
   return durable.judge(scene);
+}
+
+inline tally naive(const settings& set, trace* picture) {
+  stage scene(picture);
+  database durable;
+  return apply_each(set, scene, durable);
 }
 
 // "Have I seen it? No: process it, then remember it." Two workers ask before either remembers.
@@ -127,9 +132,8 @@ inline void restart(stage& scene, std::uint64_t life) {
 }
 
 // The cache alone is right until the process restarts: what it knew was in memory.
-inline tally cache_alone(const settings& set, trace* picture) {
-  stage scene(picture);
-  database durable;
+template <class Database>
+tally know_for_a_life(const settings& set, stage& scene, Database& durable) {
   for (std::uint64_t life = 0; life < lives; ++life) {
     memory known({.capacity = 64});
     restart(scene, life);
@@ -142,6 +146,12 @@ inline tally cache_alone(const settings& set, trace* picture) {
     });
   }
   return durable.judge(scene);
+}
+
+inline tally cache_alone(const settings& set, trace* picture) {
+  stage scene(picture);
+  database durable;
+  return know_for_a_life(set, scene, durable);
 }
 
 // The cache spares the duplicate the way to the database and lets it wait for the first; the table,

@@ -33,8 +33,8 @@ inline tally judge(trace* picture, std::int64_t got) {
 }
 
 // The handler looks up the user between its read and its write.
-inline tally naive(const settings& set, trace* picture) {
-  word count(start);
+template <class Count>
+tally read_then_write(const settings& set, trace* picture, Count& count) {
   play(set, picture, [&](unsigned lane, network& way, stage& scene) {
     const std::int64_t seen = scene.step(
         lane, [&] { return count.read(); }, reads);
@@ -44,6 +44,11 @@ inline tally naive(const settings& set, trace* picture) {
         [&](std::int64_t over) { return writes_back(seen + 1, seen, over); });
   });
   return judge(picture, count.read());
+}
+
+inline tally naive(const settings& set, trace* picture) {
+  word count(start);
+  return read_then_write(set, picture, count);
 }
 
 // The addition is one step: there is nothing to come in between.

@@ -34,9 +34,9 @@ inline tally judge(std::int64_t got) {
   return {expected, got, std::abs(got - expected)};
 }
 
-inline tally naive(const settings& set, trace* picture) {
-  stage scene(picture);
-  word balance(start);
+// Read, compute, save what was computed: the later save undoes the earlier one.
+template <class Balance>
+tally read_then_save(const settings& set, stage& scene, Balance& balance) {
   play(set, scene, [&](unsigned lane, std::int64_t debit, network& way) {
     const std::int64_t seen = scene.step(
         lane, [&] { return balance.read(); }, reads);
@@ -46,6 +46,12 @@ inline tally naive(const settings& set, trace* picture) {
         [&](std::int64_t over) { return writes_back(seen - debit, seen, over); });
   });
   return judge(balance.read());
+}
+
+inline tally naive(const settings& set, trace* picture) {
+  stage scene(picture);
+  word balance(start);
+  return read_then_save(set, scene, balance);
 }
 
 // Nobody waits for anybody: a save that comes too late is refused and computed anew.

@@ -40,9 +40,9 @@ inline tally judge(std::int64_t handed_out, std::int64_t balance) {
           beyond > 0 ? beyond : std::abs(amount - handed_out) + std::abs(books)};
 }
 
-inline tally naive(const settings& set, trace* picture) {
-  stage scene(picture);
-  word balance(start);
+// Check what was read, and write back what is left of it.
+template <class Balance>
+tally check_then_write(const settings& set, stage& scene, Balance& balance) {
   const std::int64_t out = play(set, scene, [&](unsigned lane, network& way) {
     const std::int64_t seen = scene.step(
         lane, [&] { return balance.read(); }, reads);
@@ -54,6 +54,12 @@ inline tally naive(const settings& set, trace* picture) {
     return true;
   });
   return judge(out, balance.read());
+}
+
+inline tally naive(const settings& set, trace* picture) {
+  stage scene(picture);
+  word balance(start);
+  return check_then_write(set, scene, balance);
 }
 
 // The subtraction is one step now, and the check still is another.

@@ -17,22 +17,10 @@ struct on {
     return double_payment::naive(set, picture);  // the bank is asked, and no engine
   }
 
-  // The key is remembered once the charge is made: too late for a duplicate that came meanwhile.
   static tally remember_after(const settings& set, trace* picture) {
     stage scene(picture);
-    bank till;
-    const row<E> remembered(scene, "charge", 0);  // 0: this key was never seen
-    return play(set, scene, till, [&](unsigned lane, network& way) {
-      const std::int64_t before = scene.step(
-          lane, [&] { return remembered.read(); },
-          [](std::int64_t n) { return line{n == 0 ? "does not know the key" : "knows the key"}; });
-      if (before != 0) return before;
-      const std::int64_t number = till.charge(scene, lane, way);
-      scene.step(
-          lane, [&] { return remembered.write(number); },
-          [](std::int64_t) { return line{"remembers the key"}; });
-      return number;
-    });
+    const row<E> remembered(scene, "charge", 0);
+    return charge_then_remember(set, scene, remembered);
   }
 
   // The key is claimed before the work: a duplicate waits for the run and is given its answer.

@@ -53,11 +53,7 @@ struct on {
   static tally naive(const settings& set, trace* picture) {
     stage scene(picture);
     const effects durable(scene);
-    deliver(set, scene, 0, [&](unsigned lane, std::int64_t id, network& way) {
-      way.travel(60, 160);
-      durable.apply(scene, lane, id);
-    });
-    return durable.judge(scene);
+    return apply_each(set, scene, durable);
   }
 
   // "Have I seen it? No: process it, then remember it." Two workers ask before either remembers.
@@ -79,22 +75,10 @@ struct on {
     return durable.judge(scene);
   }
 
-  // The cache alone is right until the process restarts: what it knew was in memory.
   static tally cache_alone(const settings& set, trace* picture) {
     stage scene(picture);
     const effects durable(scene);
-    for (std::uint64_t life = 0; life < lives; ++life) {
-      memory known({.capacity = 64});
-      restart(scene, life);
-      deliver(set, scene, life, [&](unsigned lane, std::int64_t id, network& way) {
-        known.run(id, interlock::fingerprint{}, [&] {
-          way.travel(60, 160);
-          durable.apply(scene, lane, id);
-          return true;
-        });
-      });
-    }
-    return durable.judge(scene);
+    return know_for_a_life(set, scene, durable);
   }
 
   // The effect bears the event's id, and the engine keeps both in one step.

@@ -12,15 +12,7 @@ template <class E>
 struct on {
   static tally naive(const settings& set, trace* picture) {
     const row<E> count(stage(picture), "clicks", start);
-    play(set, picture, [&](unsigned lane, network& way, stage& scene) {
-      const std::int64_t seen = scene.step(
-          lane, [&] { return count.read(); }, reads);
-      way.travel();
-      scene.step(
-          lane, [&] { return count.write(seen + 1); },
-          [&](std::int64_t over) { return writes_back(seen + 1, seen, over); });
-    });
-    return judge(picture, count.read());
+    return read_then_write(set, picture, count);
   }
 
   static tally counter(const settings& set, trace* picture) {

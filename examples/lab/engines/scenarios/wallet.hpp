@@ -13,15 +13,7 @@ struct on {
   static tally naive(const settings& set, trace* picture) {
     stage scene(picture);
     const row<E> balance(scene, "wallet", start);
-    play(set, scene, [&](unsigned lane, std::int64_t debit, network& way) {
-      const std::int64_t seen = scene.step(
-          lane, [&] { return balance.read(); }, reads);
-      way.travel(60, 160);  // fees, limits, exchange rate
-      scene.step(
-          lane, [&] { return balance.write(seen - debit); },
-          [&](std::int64_t over) { return writes_back(seen - debit, seen, over); });
-    });
-    return judge(balance.read());
+    return read_then_save(set, scene, balance);
   }
 
   // UPDATE ... WHERE version = the one that was read: a save that comes too late is computed anew.

@@ -13,17 +13,7 @@ struct on {
   static tally naive(const settings& set, trace* picture) {
     stage scene(picture);
     const row<E> balance(scene, "balance", start);
-    const std::int64_t out = play(set, scene, [&](unsigned lane, network& way) {
-      const std::int64_t seen = scene.step(
-          lane, [&] { return balance.read(); }, reads);
-      if (seen < amount) return false;
-      way.travel(60, 160);  // the payment is approved elsewhere
-      scene.step(
-          lane, [&] { return balance.write(seen - amount); },
-          [&](std::int64_t over) { return writes_back(seen - amount, seen, over); });
-      return true;
-    });
-    return judge(out, balance.read());
+    return check_then_write(set, scene, balance);
   }
 
   // UPDATE ... SET balance = balance - 80 is one step; the check still is another.
