@@ -296,6 +296,7 @@ inline void database::accept_history() {
     ~leaving() { turn.leave(); }
   } at_end{turn_};
   if (closed_) file_.fail(errc::closed, "the client was closed", "make another");
+  if (in_memory_ && writer_ != nullptr) return;  // its connection is the data set
   {
     const std::lock_guard lock(history_mutex_);
     incarnation_.clear();
