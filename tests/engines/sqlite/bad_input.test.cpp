@@ -285,6 +285,35 @@ TEST_CASE("Data in memory stays where its history is accepted") {
   CHECK(hits.load().value() == 7);
 }
 
+TEST_CASE("A connection of SQLite that did not end what it read is not used again") {
+  static bool short_of_memory;
+  short_of_memory = false;
+  const temporary_folder place;
+  sqlite::client db(place.path() + "/data.db", {.connections = 1});
+  const sqlite::counter hits(db, "hits");
+  const auto cell = db.object_named(object_kind::cell, "cell");
+  const std::vector<const sqlite::client::object*> both{&cell, &cell};
+  const each_connection watched([](sqlite3* of, char**, const sqlite3_api_routines*) {
+    const auto seen = [](unsigned, void* self, void*, void* text) {
+      const std::string_view sql = static_cast<const char*>(text);
+      if (short_of_memory && sql.starts_with("SELECT")) {
+        sqlite3_limit(static_cast<sqlite3*>(self), SQLITE_LIMIT_SQL_LENGTH, 1);  // no ROLLBACK
+      }
+      return 0;
+    };
+    return sqlite3_trace_v2(of, SQLITE_TRACE_STMT, seen, of);
+  });
+  CHECK(hits.add(1).value() == 1);
+  CHECK(hits.load().value() == 1);
+  CHECK(db.cell_load(cell, {}).applied());  // prepared from now on
+  short_of_memory = true;
+  CHECK(db.cells_load(both, {}).applied());
+  short_of_memory = false;
+  CHECK(hits.add(1).value() == 2);
+  CHECK(hits.load().value() == 2);
+  CHECK(db.cells_load(both, {}).applied());
+}
+
 TEST_CASE("A call without time is refused before anything is done, and so is one after close") {
   sqlite::client db(":memory:");
   const sqlite::counter hits(db, "hits");

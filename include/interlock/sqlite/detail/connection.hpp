@@ -120,8 +120,10 @@ public:
     const int code = sqlite3_file_control(db_, "main", SQLITE_FCNTL_HAS_MOVED, &is);
     return code == SQLITE_OK && is != 0;
   }
-  // What connection_pool asks of one that was idle.
+  // What connection_pool asks of one that was idle, and of one that comes back: ROLLBACK may have
+  // failed, and then it would read the past.
   [[nodiscard]] bool healthy(const call_deadline&) const noexcept { return !moved(); }
+  [[nodiscard]] bool settled() const noexcept { return !in_transaction(); }
 
   // Effects: sleeps a little, since another holds the file. Returns: false if the deadline passed.
   bool pause() noexcept {
