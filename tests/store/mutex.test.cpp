@@ -461,6 +461,33 @@ TEST_CASE("A lock whose fence fell behind its resource is raised above it and op
   CHECK(guard.unlock().applied());
 }
 
+TEST_CASE("An opening whose raise was refused or not answered is refused and no conflict") {
+  two_clients c;
+  const memory::fenced<int> stock(c.one, "stock");
+  CHECK(stock.open({1000, store::unique_id::fresh()}).applied());
+  auto guard = memory::mutex(c.one, "door").lock(unrenewed).value();
+  for (const bool answered : {true, false}) {
+    c.one.inject(memory::faults([answered](const memory::request& r) {
+      if (r.operation != "mutex.raise") return memory::fault::none();
+      if (answered) return memory::fault::refuse(errc::read_only);
+      return r.done ? memory::fault::lose_reply() : memory::fault::none();
+    }));
+    const auto said = stock.open(guard, {.timeout = 20ms});
+    REQUIRE(said.refused());
+    CHECK(said.error().operation == "mutex.raise");
+    if (answered) CHECK(said.error().code == errc::read_only);
+  }
+  c.one.inject({});
+  CHECK(stock.open(guard).applied());
+  // The control: the lock is another's, and the conflict tells of the resource.
+  CHECK(stock.open({5000, store::unique_id::fresh()}).applied());
+  c.time->advance(4s);
+  CHECK(memory::mutex(c.two, "door").lock(unrenewed).applied());
+  const auto late = stock.open(guard);
+  REQUIRE(late.conflicted());
+  CHECK(late.conflict().watermark == 5000);
+}
+
 TEST_CASE("A raise that was not answered is asked again before the next request") {
   two_clients c;
   const auto check = [&](const auto& door) {

@@ -72,6 +72,7 @@ public:
 
   // Effects: the same for the holder of a lock, whose fence is raised first if it has fallen behind
   //          the resource: the lock lost its history, or is another one than before.
+  // Returns: refused, with the error of the raise, if that was refused or not answered.
   template <class Guard>
   requires requires(Guard& guard, const call_options& call) {
     { guard.raise(guard.fence(), call) } -> std::same_as<outcome<std::uint64_t>>;
@@ -82,7 +83,8 @@ public:
     auto said = open(fence_and_owner{guard.fence(), guard.owner()}, limit.rest(call.id));
     if (!said.conflicted()) return said;
     const auto raised = guard.raise(said.conflict().watermark, limit.rest(call.id));
-    if (!raised) return said;
+    if (raised.conflicted()) return said;
+    if (!raised) return refusal(raised.error());  // nobody knows that it cannot be opened
     return open(fence_and_owner{*raised, guard.owner()}, limit.rest(call.id));
   }
 
