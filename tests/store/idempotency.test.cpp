@@ -11,6 +11,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -164,6 +165,41 @@ TEST_CASE("A function that settles its ticket is answered what that was told") {
               return 7;
             }).unknown());
   CHECK(kept->release().applied());
+}
+
+TEST_CASE("A ticket that is settled twice says again what it was told and asks nothing") {
+  two_clients c;
+  const payments here(c.one, "payments", at_once);
+  const payments there(c.two, "payments", at_once);
+  std::uint64_t asked = 0;
+  const auto kept = here.run("k", body, [&](payments::ticket& mine) {
+    mine.complete(42).value();
+    asked = c.one.requests();
+    mine.release().value();
+    mine.complete(43).value();
+    return 42;
+  });
+  REQUIRE(kept.applied());
+  CHECK(kept->response == 42);
+  CHECK(c.one.requests() == asked);
+  CHECK(there.run("k", body, [] { return 8; })->response == 42);
+  const auto freed = here.run("f", body, [](payments::ticket& mine) {
+    mine.release().value();
+    mine.complete(42).value();
+    return 42;
+  });
+  CHECK(freed.applied());
+  const auto awaited = [&]() -> interlock::task<bool> {
+    auto mine = here.claim("a", body).value();
+    auto first = co_await mine.run->async_complete(1);
+    const auto before = c.one.requests();
+    auto second = co_await mine.run->async_complete(2);  // nobody noted what the first was told
+    auto third = mine.run->release();
+    co_return first.applied() && second.conflicted() && third.conflicted() &&
+        c.one.requests() == before;
+  };
+  CHECK(interlock::sync_wait(awaited()));
+  CHECK(there.run("a", body, [] { return 8; })->response == 1);
 }
 
 TEST_CASE("A claim whose reply was lost is the same attempt when it is asked for again") {

@@ -116,7 +116,8 @@ private:
 };
 
 // The right and the duty to answer a key. Its heartbeat goes on by itself. One dropped unsettled
-// frees the key.
+// frees the key. One that was settled asks nothing any more, and says again what it was told then;
+// conflict where it does not know.
 template <encodable R, class E>
 class basic_idempotency_store<R, E>::ticket {
 public:
@@ -167,13 +168,15 @@ public:
     kept_.end();
     return home_.at_.async(
         call, [home = home_, key = key_, owner = owner_, attempt = std::exchange(attempt_, 0),
-               bytes = std::move(encoded)](const call_options& c) {
+               told = told_before(), bytes = std::move(encoded)](const call_options& c) {
+          if (attempt == 0) return told;
           return home.client().idempotency_complete(home.object(), key, owner, attempt, bytes,
                                                     home.how_.keep, c);
         });
   }
   // Effects: frees the key. Returns: as complete.
   outcome<nothing> release(const call_options& call = {}) {
+    if (attempt_ == 0) return told_before();
     kept_.end();
     const std::uint64_t attempt = std::exchange(attempt_, 0);
     settled_ = home_.client().idempotency_release(home_.object(), key_, owner_, attempt, call);
@@ -195,8 +198,13 @@ private:
                                                          {{}, timeout});
               }) {}
 
+  // Returns: what one that is settled was told.
+  [[nodiscard]] outcome<nothing> told_before() const {
+    return settled_ ? *settled_ : outcome<nothing>(conflicting{nothing{}});
+  }
   template <class Ask>
   outcome<nothing> settle(const call_options& call, Ask ask) {
+    if (attempt_ == 0) return told_before();
     outcome<nothing> said = detail::ask_again(home_.at_.deadline(call), call.id, ask);
     kept_.end();
     attempt_ = 0;
