@@ -35,6 +35,7 @@ have() {
     libhiredis-dev) have_header hiredis/hiredis.h ;;
     libpq-dev) have_header postgresql/libpq-fe.h || have_header libpq-fe.h ;;
     redis-server) command -v redis-server >/dev/null ;;
+    iproute2) command -v ip >/dev/null ;;
     postgresql) command -v initdb >/dev/null || compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null ;;
     *) have_package "$1" ;;
   esac

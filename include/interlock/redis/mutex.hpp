@@ -11,8 +11,8 @@
 // Outcomes    lock: applied: a guard. conflict: busy. refused: not locked. unknown: sent and not
 //             answered; its lease ends by itself.
 // Durability  As the server writes: see counter.hpp. After a loss two may hold it, and the later
-//             has the larger fence all the same: fences are times in microseconds. Write through
-//             fenced.
+//             has the larger fence all the same: fences are times in microseconds, unless a server
+//             takes over whose clock is behind. Write through fenced, which raises such a fence.
 // Progress    As store::basic_mutex. Leases are measured by the server's clock.
 // Cost        A round trip and a script to lock, to renew and to unlock.
 // Lifetime    A handle: copies are cheap. It keeps its client.
