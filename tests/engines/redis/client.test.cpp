@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // redis::client: what it promises, what became of each request, and bad input of every kind.
 
+#include <interlock/redis/batch.hpp>
 #include <interlock/redis/client.hpp>
 #include <interlock/testing/temporary_folder.hpp>
 #include <interlock/testing/throwaway_redis.hpp>
@@ -8,6 +9,7 @@
 #include <sys/socket.h>
 #include <sys/time.h>
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
@@ -52,6 +54,115 @@ errc code_of(const std::string& url, store::client_options options = {}) {
   CHECK_FALSE(why->remedy.empty());
   return why->code;
 }
+
+// One of each kind of operation, on objects that are as each needs them.
+class every_kind {
+public:
+  explicit every_kind(const redis::client& of) : c_(of) {
+    REQUIRE(c_.bounded_open(stock_, {5, 0, 10}, {}).applied());
+    grant_ = c_.lease_acquire(mutex_, me_, 1min, {})->fence;
+    REQUIRE(c_.fenced_open(fenced_, grant_, me_, {}).applied());
+    const interlock::fingerprint print{1};
+    claim_ = c_.idempotency_claim(keys_, "claimed", print, me_, 1min, {})->attempt;
+    REQUIRE(c_.queue_push(queue_, "taken", "p", {}).applied());
+    item_ = c_.queue_take(queue_, me_, 1min, 9, {})->attempt;
+    REQUIRE(c_.queue_push(queue_, "waits", "p", {}).applied());
+  }
+
+  void check_refused(const operation_id& id) {
+    writes(id, [](const char* name, const auto& came) { refused(name, came); });
+    reads([](const char* name, const auto& came) { refused(name, came); });
+    redis::batch many(c_);
+    const auto added = many.add(redis::counter(c_, "count"), 1, id);
+    const auto loaded = many.load(redis::counter(c_, "count"));
+    many.run();
+    refused("batch: add", many[added]);
+    refused("batch: load", many[loaded]);
+  }
+  void check_applied(const operation_id& id) {
+    const auto applied = [](const char* name, const auto& came) {
+      CAPTURE(name);
+      if (!came.applied() && !came.conflicted()) FAIL_CHECK(came.error().message());
+      CHECK(came.applied());
+    };
+    writes(id, applied);
+    reads(applied);
+  }
+  void check_unchanged() {
+    CHECK(c_.counter_load(count_, {}).value() == 0);
+    CHECK(c_.bounded_load(stock_, {}).value().value == 5);
+    CHECK(c_.cell_load(cell_, {}).value().version == 0);
+    CHECK_FALSE(c_.mirror_get(mirror_, "k", {}).value().version);
+    CHECK(c_.queue_depth(queue_, {}).value().waiting == 2);
+  }
+
+private:
+  template <class Outcome>
+  static void refused(const char* name, const Outcome& came) {
+    CAPTURE(name);
+    REQUIRE(came.refused());
+    const store::error& why = came.error();
+    CAPTURE(why.message());
+    CHECK(why.code == errc::busy);
+    CHECK(why.engine == "redis");
+    CHECK(why.operation.find('.') != std::string::npos);
+    CHECK_FALSE(why.object.empty());
+    CHECK(why.remedy.find("SCRIPT KILL") != std::string::npos);
+  }
+  template <class Note>
+  void writes(const operation_id& id, Note note) {
+    std::uint64_t step = 0;  // an id of its own for each
+    const auto call = [&] {
+      return store::call_options{id ? operation_id{id.session, ++step} : id, {}};
+    };
+    const store::cell_check<redis::client::object> checks[] = {{&other_, 0}};
+    const store::cell_write<redis::client::object> cells[] = {{&other_, "x"}};
+    note("add", c_.counter_add(count_, 1, call()));
+    note("bounded open", c_.bounded_open(stock_, {5, 0, 10}, {}));
+    note("bounded add", c_.bounded_add(stock_, -1, call()));
+    note("put", c_.cell_put(cell_, {}, "x", call()));
+    note("commit", c_.cells_commit(checks, cells, call()));
+    note("lock", c_.lease_acquire(free_, me_, 1min, call()));
+    note("renew", c_.lease_renew(mutex_, me_, grant_, 1min, call()));
+    note("fenced open", c_.fenced_open(fenced_, grant_, me_, call()));
+    note("fenced write", c_.fenced_write(fenced_, grant_, me_, "x", call()));
+    note("claim", c_.idempotency_claim(keys_, "new", interlock::fingerprint{1}, me_, 1min, call()));
+    note("heartbeat", c_.idempotency_heartbeat(keys_, "claimed", me_, claim_, 1min, call()));
+    note("complete", c_.idempotency_complete(keys_, "claimed", me_, claim_, "x", 1min, call()));
+    note("push", c_.queue_push(queue_, "k", "p", call()));
+    note("take", c_.queue_take(queue_, me_, 1min, 9, call()));
+    note("queue heartbeat", c_.queue_heartbeat(queue_, "taken", me_, item_, 1min, call()));
+    note("finish", c_.queue_finish(queue_, "taken", me_, item_, call()));
+    note("mirror put", c_.mirror_put(mirror_, "k", {1, 1}, "x", call()));
+    note("unlock", c_.lease_release(mutex_, me_, grant_, call()));
+  }
+  template <class Note>
+  void reads(Note note) {
+    note("load", c_.counter_load(count_, {}));
+    note("bounded load", c_.bounded_load(stock_, {}));
+    note("cell load", c_.cell_load(cell_, {}));
+    note("aside", c_.queue_set_aside(queue_, 9, {}));
+    note("depth", c_.queue_depth(queue_, {}));
+    note("mirror get", c_.mirror_get(mirror_, "k", {}));
+  }
+  [[nodiscard]] redis::client::object named(object_kind kind, const char* name) const {
+    return c_.object_named(kind, name);
+  }
+
+  redis::client c_;
+  const redis::client::object count_ = named(object_kind::counter, "count"),
+                              stock_ = named(object_kind::bounded_counter, "stock"),
+                              cell_ = named(object_kind::cell, "cell"),
+                              other_ = named(object_kind::cell, "other"),
+                              mutex_ = named(object_kind::mutex, "mutex"),
+                              free_ = named(object_kind::mutex, "free"),
+                              fenced_ = named(object_kind::fenced, "fenced"),
+                              keys_ = named(object_kind::idempotency, "keys"),
+                              queue_ = named(object_kind::queue, "queue"),
+                              mirror_ = named(object_kind::mirror, "mirror");
+  const store::unique_id me_ = store::unique_id::fresh();
+  std::uint64_t grant_ = 0, claim_ = 0, item_ = 0;
+};
 
 }  // namespace
 
@@ -425,22 +536,97 @@ TEST_CASE("redis::client: a server that is full, or a replica, refuses writes an
 
 TEST_CASE("redis::client: a script of somebody else is waited for or killed, ours was not begun") {
   if (!support::need_redis()) return;
-  const throwaway_redis server({.settings = {"busy-reply-threshold 10"}});
+  throwaway_redis server(
+      {.appendonly = redis_appendonly::always, .settings = {"busy-reply-threshold 10"}});
   redis::client c(server.url());
   const auto hits = counter_of(c);
   REQUIRE(c.counter_add(hits, 1, {}).applied());
-  std::thread stray([&] { server.command({"EVAL", "while true do end", "0"}); });
-  const bool busy = support::eventually([&] {
+  every_kind all(c);
+  const auto is_busy = [&] {
     const auto now = c.counter_load(hits, {{}, 200ms});
     return now.refused() && now.error().code == errc::busy;
-  });
-  const auto add = c.counter_add(hits, 1, {.id = operation_id::fresh()});
-  server.command({"SCRIPT", "KILL"});
+  };
+  const auto id = operation_id::fresh();
+  const auto while_busy = [&] {
+    all.check_refused(operation_id());
+    all.check_refused(id);
+    const auto made = refusal_of(server.url());
+    REQUIRE(made);
+    CHECK(made->code == errc::busy);
+    CHECK(made->remedy.find("SCRIPT KILL") != std::string::npos);
+  };
+  const auto run = [&server](const char* text) {
+    return std::thread([&server, text] { server.command({"EVAL", text, "1", "theirs"}); });
+  };
+
+  std::thread stray = run("while true do end");
+  CHECK(support::eventually(is_busy));
+  while_busy();
+  CHECK(server.command({"SCRIPT", "KILL"}) == "+OK\r\n");
   stray.join();
-  CHECK(busy);
-  REQUIRE(add.refused());
-  CHECK(add.error().code == errc::busy);
   CHECK(c.counter_load(hits, {}).value_or(0) == 1);
+  all.check_unchanged();
+
+  // One that has written cannot be killed: the server is ended instead, and its write is gone.
+  std::thread writer = run("redis.call('SET', KEYS[1], 'half') while true do end");
+  CHECK(support::eventually(is_busy));
+  while_busy();
+  CHECK(server.command({"SCRIPT", "KILL"}).find("UNKILLABLE") != std::string::npos);
+  CHECK(is_busy());
+  CHECK(c.counter_load(hits, {}).error().remedy.find("SHUTDOWN NOSAVE") != std::string::npos);
+  server.command({"SHUTDOWN", "NOSAVE"});
+  writer.join();
+  server.restart();
+  REQUIRE(support::eventually([&] { return c.counter_load(hits, {}).applied(); }));
+  CHECK(server.command({"GET", "theirs"}) == "$-1\r\n");
+  CHECK(c.counter_load(hits, {}).value() == 1);
+  all.check_unchanged();
+  all.check_applied(id);
+}
+
+TEST_CASE(
+    "redis::client: a script of ours that is killed did nothing, and is exact when asked again") {
+  if (!support::need_redis()) return;
+  const throwaway_redis server({.settings = {"busy-reply-threshold 1"}});
+  redis::client c(server.url(), {.timeout = 20s});
+  using object = redis::client::object;
+  const object read = c.object_named(object_kind::cell, "read");
+  const object written = c.object_named(object_kind::cell, "written");
+  // Long enough to be killed while it reads, and to be met while it writes.
+  const std::vector<store::cell_check<object>> checks(40'000, {&read, 0});
+  const std::vector<store::cell_write<object>> writes(20'000, {&written, "x"});
+  std::uint64_t version = 0;
+  bool killed = false;
+  const auto truthful = [&] {
+    std::atomic<bool> over{false};
+    std::thread killer([&] {
+      // order: relaxed: it only ends the loop
+      while (!over.load(std::memory_order_relaxed)) server.command({"SCRIPT", "KILL"});
+    });
+    const auto id = operation_id::fresh();
+    const auto came = c.cells_commit(checks, writes, {.id = id});
+    // order: relaxed: joined before what it did counts
+    over.store(true, std::memory_order_relaxed);
+    killer.join();
+    const auto now = c.cell_load(written, {});
+    REQUIRE(now.applied());
+    CHECK_FALSE(came.unknown());
+    CHECK(came.applied() == (now->version != version));
+    if (came.refused()) {
+      killed = true;
+      CHECK(came.error().code == errc::killed);
+      CHECK(came.error().object == "written");
+      CHECK(came.error().remedy == "it was SCRIPT KILL; ask again");
+    }
+    const auto again = c.cells_commit(checks, writes, {.id = id});
+    REQUIRE(again.applied());
+    if (came.applied()) CHECK(again.value() == came.value());
+    CHECK(again.value() > version);
+    version = again.value();
+    CHECK(c.cell_load(written, {})->version == version);
+    return killed;
+  };
+  CHECK(support::eventually(truthful));
 }
 
 TEST_CASE("redis::client: the server's scripts may be flushed at any time") {

@@ -85,7 +85,9 @@ struct meaning {
                  ? "see why the server cannot write to its disk: its log, and INFO persistence"
                  : "raise maxmemory, or remove data";
     case errc::busy:
-      return "ask again later; see the server's log, or SCRIPT KILL a stray script";
+      return text.substr(0, 4) == "BUSY" || text.substr(0, 10) == "UNKILLABLE"
+                 ? "SCRIPT KILL what runs there, or SHUTDOWN NOSAVE if it has written; ask again"
+                 : "ask again later; see the server's log";
     case errc::guarantee_not_met:
       return "see why replicas are behind, or lower min-replicas-to-write";
     case errc::access_denied:
