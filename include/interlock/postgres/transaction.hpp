@@ -155,8 +155,9 @@ public:
   // Effects: runs a statement of yours; $1, $2 and so on are the parameters: numbers, text,
   //          std::optional of those, bytes as std::span<const std::byte>. A statement that fails
   //          ends the transaction, refused with what the server said. One that changes its
-  //          connection (SET without LOCAL, LISTEN, PREPARE and such) costs that: it is closed
-  //          after the transaction. What a function changes, as set_config() may, stays.
+  //          connection (SET without LOCAL, LISTEN, PREPARE, a temporary table, a cursor WITH HOLD
+  //          and such) costs that: it is closed after the transaction. What a function changes, as
+  //          set_config() may, stays.
   template <class... T>
   rows execute(std::string_view sql, const T&... values) {
     const auto by = link_.asks("transaction.execute", sql.substr(0, 40));

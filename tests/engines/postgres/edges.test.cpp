@@ -201,7 +201,12 @@ TEST_CASE("What a body sets for its connection to PostgreSQL is gone after its t
   for (const char* const sql :
        {"set default_transaction_read_only = on", "/* yes */ SET SESSION lock_timeout = 1",
         "prepare mine as select 1", "listen something", "deallocate all", "discard plans",
-        "reset all", "load 'plpgsql'"}) {
+        "reset all", "load 'plpgsql'", "create temp table mine (i int)",
+        "create or replace local temporary view mine as select 1", "create table pg_temp.mine ()",
+        "create temp sequence mine", "select 1 as i into temp mine",
+        "(/**/ with x as (select 1 as i) select i into /* a */ local temporary table mine from x)",
+        "explain analyze create temp table mine as select 1",
+        "declare mine no scroll cursor with hold for select 1"}) {
     CAPTURE(sql);
     const int before = pid();
     const auto said = postgres::atomically(c, [&](postgres::transaction& t) { t.execute(sql); });
@@ -215,6 +220,8 @@ TEST_CASE("What a body sets for its connection to PostgreSQL is gone after its t
   CHECK(postgres::atomically(c, [](postgres::transaction& t) {
           t.execute("set local lock_timeout = 1000");
           t.execute("set constraints all deferred");
+          t.execute("select 1 as temp");
+          t.execute("declare mine cursor for select 1");
         }).applied());
   CHECK(pid() == before);
 }
@@ -254,9 +261,11 @@ TEST_CASE("A statement that PostgreSQL answers with a stream, or not at all, end
   const auto say = [&](std::string_view sql) {
     return postgres::atomically(c, [&](postgres::transaction& t) { t.execute(sql); });
   };
-  for (const char* const stream : {"copy (select 1) to stdout", "copy pg_temp.x from stdin"}) {
-    (void)say("create temporary table if not exists x (i int)");
-    const auto no = say(stream);
+  for (const char* const stream : {"copy (select 1) to stdout", "copy x from stdin"}) {
+    const auto no = postgres::atomically(c, [&](postgres::transaction& t) {
+      t.execute("create temporary table x (i int)");
+      t.execute(stream);
+    });
     CAPTURE(stream);
     REQUIRE(no.refused());
     CHECK(no.error().code != errc::too_many_conflicts);

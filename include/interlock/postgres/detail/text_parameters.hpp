@@ -161,6 +161,27 @@ private:
          first == "start";
 }
 
+// Returns: whether a statement may make a temporary table, view or sequence, or a cursor that stays
+//          open after COMMIT. A word counts wherever it is: once too often costs a connection.
+[[nodiscard]] inline bool leaves_temporary(std::string_view sql, std::string_view first) {
+  bool holds = false, into = false, temporary = false;
+  std::string word;
+  for (std::size_t i = 0; i <= sql.size(); ++i) {
+    const char c = i < sql.size() ? sql[i] : ' ';
+    if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || c == '_') {
+      word += static_cast<char>(c == '_' ? c : c | 0x20);
+      continue;
+    }
+    holds = holds || word == "hold";
+    into = into || word == "into";
+    temporary = temporary || word == "temp" || word == "temporary" || word.starts_with("pg_temp");
+    word.clear();
+  }
+  if (first == "declare") return holds;
+  if (first == "create" || first == "explain" || first == "do") return temporary;
+  return temporary && into && first != "insert" && first != "merge";
+}
+
 // Returns: whether a statement would change its connection for those that come after.
 [[nodiscard]] inline bool alters_session(std::string_view sql) {
   first_words words(sql);
@@ -170,7 +191,7 @@ private:
     return next != "local" && next != "transaction" && next != "constraints";
   }
   return first == "reset" || first == "listen" || first == "deallocate" || first == "discard" ||
-         first == "load" || first == "prepare";
+         first == "load" || first == "prepare" || leaves_temporary(sql, first);
 }
 
 }  // namespace interlock::postgres::detail
