@@ -159,6 +159,57 @@ TEST_CASE("A wait for a connection counts to the deadline of a call to PostgreSQ
   CHECK(took < 3s);  // not its 2 s, and then 2 s more
 }
 
+TEST_CASE("What PostgreSQL does before it begins a statement counts to the deadline of the call") {
+  auto c = fresh_client({.connections = 1, .timeout = 5s});
+  const postgres::counter hits(c, "hits");
+  REQUIRE(hits.load().applied());  // a connection, which has not seen the next statement
+  person other;
+  const std::string table = "\"" + c.options().prefix + "\".counter";
+  other.say("insert into " + table + " (name, value) values ('hits', 1)");
+  other.say("begin");
+  other.say("update " + table + " set value = value");
+  other.say("savepoint here");
+  other.say("lock table " + table + " in access exclusive mode");
+  std::chrono::steady_clock::duration took{};
+  bool applied = true;
+  std::thread adder([&] {
+    const auto begun = std::chrono::steady_clock::now();
+    applied = hits.add(1, {.timeout = 2000ms}).applied();
+    took = std::chrono::steady_clock::now() - begun;
+  });
+  person third;
+  const bool waits = somebody_waits(third);  // to be prepared
+  std::this_thread::sleep_for(1500ms);
+  other.say("rollback to here");  // now it waits for the row
+  adder.join();
+  other.say("rollback");
+  REQUIRE(waits);
+  CHECK_FALSE(applied);
+  CHECK(took < 3s);  // not 1.5 s, and then 2 s more
+}
+
+TEST_CASE("An answer of PostgreSQL that is there before the statement ends gives it no more time") {
+  auto c = fresh_client({.connections = 1, .timeout = 5s});
+  const postgres::counter hits(c, "hits");
+  REQUIRE(hits.add(1).applied());
+  person other;
+  const std::string schema = "\"" + c.options().prefix + "\".";
+  other.say("create function " + schema +
+            "slow() returns trigger language plpgsql as $$ begin "
+            "if tg_when = 'BEFORE' then perform pg_sleep(1.5); else "
+            "raise warning 'sends what is there'; perform pg_sleep(20); end if; "
+            "return new; end $$");
+  other.say("create trigger before before update on " + schema +
+            "counter for each row execute function " + schema + "slow()");
+  other.say("create constraint trigger after after update on " + schema +
+            "counter initially deferred for each row execute function " + schema + "slow()");
+  const auto begun = std::chrono::steady_clock::now();
+  const auto late = hits.add(1, {.timeout = 2000ms});
+  const auto took = std::chrono::steady_clock::now() - begun;
+  CHECK(late.unknown());
+  CHECK(took < 3s);  // not 1.5 s to the row, and then 2 s more to the end
+}
+
 TEST_CASE("A body that ran past the deadline commits nothing to PostgreSQL and knows it") {
   auto c = fresh_client();
   const postgres::counter hits(c, "hits");

@@ -99,6 +99,7 @@ public:
     if (set.prepare && !prepared_[index]) {
       reply ready = prepare(set, index, deadline);
       if (ready.what != fate::answered) return ready;
+      first = false;  // that took time
     }
     unreplicated_ = false;
     if (!set.prepare) return run(set.texts[index].c_str(), given, deadline);
@@ -137,8 +138,8 @@ public:
   // begun.
   [[nodiscard]] reply receive(const call_deadline& deadline, bool first = false);
   // Returns: whether an answer, or the end of them (null), can be taken without blocking.
-  // `left`: milliseconds that the first wait may take.
-  [[nodiscard]] bool await(const call_deadline& deadline, std::int64_t left) noexcept;
+  // `first`: the call has just begun.
+  [[nodiscard]] bool await(const call_deadline& deadline, bool first = false) noexcept;
 
 private:
   [[nodiscard]] reply unsent() {
@@ -180,11 +181,13 @@ private:
   return ::poll(&entry, 1, static_cast<int>(std::min<std::int64_t>(left, INT_MAX))) != 0;
 }
 
-inline bool connection::await(const call_deadline& deadline, std::int64_t left) noexcept {
-  for (bool again = false;; again = true) {
+inline bool connection::await(const call_deadline& deadline, bool first) noexcept {
+  using std::chrono::ceil, std::chrono::milliseconds;
+  for (;; first = false) {
     const int unsent_bytes = PQflush(pg_);
     if (unsent_bytes < 0 || (unsent_bytes == 0 && PQisBusy(pg_) == 0)) return true;
-    if (again) left = deadline.remaining().count();
+    const std::int64_t left = first ? ceil<milliseconds>(deadline.at() - deadline.begun()).count()
+                                    : deadline.remaining().count();
     if (left <= 0) {
       late_ = true;
       return false;
@@ -196,13 +199,10 @@ inline bool connection::await(const call_deadline& deadline, std::int64_t left) 
 }
 
 inline reply connection::receive(const call_deadline& deadline, bool first) {
-  using std::chrono::ceil, std::chrono::milliseconds;
-  const std::int64_t left = first ? ceil<milliseconds>(deadline.at() - deadline.begun()).count()
-                                  : deadline.remaining().count();
   reply all{fate::unanswered, {}};
   bool wrong = false;
   for (;;) {
-    if (!await(deadline, left)) return {fate::late, {}};
+    if (!await(deadline, std::exchange(first, false))) return {fate::late, {}};
     result next(PQgetResult(pg_));
     if (next == nullptr) return all;
     const ExecStatusType status = PQresultStatus(next.get());

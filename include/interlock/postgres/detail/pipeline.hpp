@@ -100,7 +100,7 @@ inline reply pipeline::exchange(const call_deadline& deadline) {
   }
   reply failed{fate::answered, {}};
   for (std::size_t nulls = 0; nulls < 2;) {
-    if (!at_->await(deadline, deadline.remaining().count())) return {fate::late, {}};
+    if (!at_->await(deadline)) return {fate::late, {}};
     result next(PQgetResult(at_->get()));
     if (next == nullptr) {
       ++nulls;
