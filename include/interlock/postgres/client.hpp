@@ -193,11 +193,12 @@ private:
         : session(*by.session_),
           deadline(call, session.options().timeout),
           what{operation, at.name(), call, deadline, true} {}
-    // Returns: that the statement gave no row, though an earlier try under the same id did it: then
-    //          its answer; or why that could not be found out.
+    // Returns: of a try that did nothing, the answer of an earlier one under the same id, if that
+    //          did it; unknown, if that could not be found out.
     [[nodiscard]] std::optional<detail::answer> earlier(store::object_kind kind) const;
-    // Effects: runs one that changes something. Returns: its rows; of one that the server refused,
-    //          the answer of an earlier try under the same id, if that did it.
+    // Returns: the same of a try that the server refused; else what came.
+    [[nodiscard]] detail::answer settled(detail::answer came, store::object_kind kind) const;
+    // Effects: runs one that changes something. Returns: its rows, settled().
     [[nodiscard]] detail::answer write(statement s, detail::parameters& given) const;
     // Effects: runs one that gives a row if it was done, and is a conflict with nothing if not.
     template <class T>

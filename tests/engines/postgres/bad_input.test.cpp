@@ -43,6 +43,7 @@ public:
     CHECK(made.applied());
   }
 
+  // Effects: asks for each, under an id of its own that follows from `id`.
   // Returns: what each of them said; nothing of one that applied.
   std::map<std::string, std::optional<store::error>> all(const operation_id& id) {
     std::map<std::string, std::optional<store::error>> said;
@@ -52,38 +53,41 @@ public:
       CHECK_FALSE(came.conflicted());
       said[name] = came.refused() ? std::optional(came.error()) : std::nullopt;
     };
-    const store::call_options call{.id = id};
+    auto call = [next = id]() mutable -> store::call_options {
+      if (next) ++next.session.low;
+      return {.id = next};
+    };
     using object = postgres::client::object;
     const auto now = c_.cell_load(other_, {});  // a standby tells nobody
     const store::cell_check<object> checks[] = {{&other_, now ? now->version : 0}};
     const store::cell_write<object> cells[] = {{&other_, "x"}};
-    note("counter.add", c_.counter_add(hits_, 1, call));
-    note("counter.exchange", c_.counter_exchange(hits_, 1, call));
-    note("bounded_counter.add", c_.bounded_add(stock_, -1, call));
-    note("versioned.store", c_.cell_put(cell_, {}, "x", call));
-    note("versioned.commit", c_.cells_commit(checks, cells, call));
-    note("mutex.lock", c_.lease_acquire(free_, me_, 1min, call));
-    note("mutex.renew", c_.lease_renew(mutex_, me_, grant_, 1min, call));
-    note("fenced.write", c_.fenced_write(fenced_, grant_, me_, "x", call));
+    note("counter.add", c_.counter_add(hits_, 1, call()));
+    note("counter.exchange", c_.counter_exchange(hits_, 1, call()));
+    note("bounded_counter.add", c_.bounded_add(stock_, -1, call()));
+    note("versioned.store", c_.cell_put(cell_, {}, "x", call()));
+    note("versioned.commit", c_.cells_commit(checks, cells, call()));
+    note("mutex.lock", c_.lease_acquire(free_, me_, 1min, call()));
+    note("mutex.renew", c_.lease_renew(mutex_, me_, grant_, 1min, call()));
+    note("fenced.write", c_.fenced_write(fenced_, grant_, me_, "x", call()));
     note("idempotency_store.claim",
-         c_.idempotency_claim(keys_, "new", fingerprint{1}, me_, 1min, call));
+         c_.idempotency_claim(keys_, "new", fingerprint{1}, me_, 1min, call()));
     note("idempotency_store.heartbeat",
-         c_.idempotency_heartbeat(keys_, "claimed", me_, claim_, 1min, call));
+         c_.idempotency_heartbeat(keys_, "claimed", me_, claim_, 1min, call()));
     note("idempotency_store.complete",
-         c_.idempotency_complete(keys_, "claimed", me_, claim_, "x", 1min, call));
-    note("serial_queue.push", c_.queue_push(queue_, "k", "p", call));
-    note("serial_queue.take", c_.queue_take(queue_, me_, 1min, 9, call));
-    note("serial_queue.heartbeat", c_.queue_heartbeat(queue_, "taken", me_, item_, 1min, call));
-    note("serial_queue.finish", c_.queue_finish(queue_, "taken", me_, item_, call));
-    note("mirror_target.put", c_.mirror_put(mirror_, "k", {1, 1}, "x", call));
-    note("mutex.unlock", c_.lease_release(mutex_, me_, grant_, call));
+         c_.idempotency_complete(keys_, "claimed", me_, claim_, "x", 1min, call()));
+    note("serial_queue.push", c_.queue_push(queue_, "k", "p", call()));
+    note("serial_queue.take", c_.queue_take(queue_, me_, 1min, 9, call()));
+    note("serial_queue.heartbeat", c_.queue_heartbeat(queue_, "taken", me_, item_, 1min, call()));
+    note("serial_queue.finish", c_.queue_finish(queue_, "taken", me_, item_, call()));
+    note("mirror_target.put", c_.mirror_put(mirror_, "k", {1, 1}, "x", call()));
+    note("mutex.unlock", c_.lease_release(mutex_, me_, grant_, call()));
     note("transaction",
          postgres::atomically(c_,
                               [&](postgres::transaction& t) {
                                 t.add(postgres::counter(c_, "hits"), 1);
                                 t.write(postgres::versioned<int>(c_, "number"), 1);
                               },
-                              {.id = id}));
+                              {.id = call().id}));
     return said;
   }
 
@@ -240,6 +244,12 @@ TEST_CASE("A PostgreSQL that may only be read refuses each kind of write and kno
   writes each(c);
   const auto id = operation_id::fresh();
   REQUIRE(hits.add(7, {.id = id}).value() == 7);
+  postgres::client before(mine.conninfo(), {.prefix = "before", .timeout = 10s});
+  writes was_done(before);
+  for (const auto& [name, why] : was_done.all(id)) {
+    CAPTURE(name);
+    if (why) FAIL_CHECK(why->message());
+  }
   const auto set_to = [&mine](const char* value) {
     person other(mine.conninfo());
     other.say(std::string("alter system set default_transaction_read_only = ") + value);
@@ -256,6 +266,11 @@ TEST_CASE("A PostgreSQL that may only be read refuses each kind of write and kno
   check_read_only(each.all(later));
   CHECK(hits.add(7, {.id = id}).value() == 7);  // what was done before is known all the same
   CHECK(hits.load().value() == 7);
+  for (const auto& [name, why] : was_done.all(id)) {
+    CAPTURE(name);
+    const bool takes_id = name != "idempotency_store.claim" && name != "serial_queue.take";
+    CHECK(why.has_value() != takes_id);
+  }
   CHECK(why_not(mine.conninfo(), {.prefix = "new"}).code == errc::read_only);
   const store::error picky = why_not(mine.conninfo() + " target_session_attrs=read-write");
   CHECK(picky.code == errc::read_only);
@@ -267,6 +282,42 @@ TEST_CASE("A PostgreSQL that may only be read refuses each kind of write and kno
     CAPTURE(name);
     if (why) FAIL_CHECK(why->message());
   }
+}
+
+TEST_CASE("PostgreSQL does not refuse an id whose answer cannot be looked up") {
+  auto c = fresh_client();
+  const auto hits = c.object_named(object_kind::counter, "hits");
+  const auto stock = c.object_named(object_kind::bounded_counter, "stock");
+  const auto id = operation_id::fresh();
+  REQUIRE(c.counter_exchange(hits, INT64_MAX - 5, {}).applied());
+  REQUIRE(c.counter_add(hits, 5, {.id = id}).value() == INT64_MAX);
+  REQUIRE(c.bounded_open(stock, {2, 0, 9}, {}).applied());
+  REQUIRE(c.bounded_add(stock, -2, {.id = id}).value() == 0);
+
+  // Reads of the records fail, while a write that is not done looks at none.
+  person other;
+  other.say("set search_path = \"" + c.options().prefix + '"');
+  other.say("create function fails() returns bool language plpgsql as $$ begin raise exception "
+            "using errcode = '57014', message = 'enough'; end $$");
+  other.say("alter table operation rename to records");
+  other.say("create view operation as select * from records where fails()");
+  postgres::client late(server().conninfo(), {.prefix = c.options().prefix});
+  const auto no_sum = late.counter_add(hits, 5, {.id = id});  // over the limit by now
+  const auto no_room = late.bounded_add(stock, -2, {.id = id});
+  CHECK(no_sum.unknown());
+  CHECK(no_sum.error().code == errc::killed);
+  CHECK(tells_all(no_sum.error()));
+  CHECK(no_sum.error().remedy == "ask again with the same operation id");
+  CHECK(no_sum.id() == id);
+  CHECK(no_room.unknown());
+  CHECK(late.counter_add(hits, 5, {}).error().code == errc::bad_argument);  // nothing to look up
+  CHECK(late.bounded_add(stock, -2, {}).conflicted());
+
+  other.say("drop view operation");
+  other.say("alter table records rename to operation");
+  CHECK(c.counter_add(hits, 5, {.id = id}).value() == INT64_MAX);
+  CHECK(c.bounded_add(stock, -2, {.id = id}).value() == 0);
+  CHECK(c.counter_add(hits, 5, {.id = operation_id::fresh()}).error().code == errc::bad_argument);
 }
 
 TEST_CASE("A standby of PostgreSQL is refused until it is the primary, and then as another") {

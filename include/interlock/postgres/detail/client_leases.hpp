@@ -18,7 +18,7 @@ inline auto client::lease_acquire(const object& at, const unique_id& owner, mill
   const asking asks(*this, "mutex.lock", at, call);
   detail::parameters given;
   given.bytes(at.name()).id(owner).time(lease);
-  const detail::answer came = asks.session.write(asks.what, statement::lease_acquire, given);
+  const detail::answer came = asks.write(statement::lease_acquire, given);
   if (!came.ok()) return came;
   if (came.any()) return store::lease_grant{static_cast<std::uint64_t>(came.number())};
   if (const auto before = asks.earlier(store::object_kind::mutex)) {

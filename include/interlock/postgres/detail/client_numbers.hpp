@@ -22,7 +22,14 @@ inline std::optional<detail::answer> client::asking::earlier(store::object_kind 
   detail::parameters given;
   given.bytes(what.object).number(static_cast<std::int64_t>(kind)).id(what.call.id.session);
   detail::answer found = session.read(what, statement::operation_find, given);
-  if (!found.ok()) return found;
+  if (!found.ok() && found.code() == store::errc::history_lost) return found;
+  if (!found.ok()) {
+    std::string why = "an earlier try may have done it, and its record could not be read: ";
+    why += found.why().detail;
+    return detail::answer(store::doubt(
+        detail::session::error_of(what, found.code(), why, "ask again with the same operation id"),
+        what.call.id));
+  }
   if (!found.any()) return std::nullopt;
   const std::uint64_t last = detail::count_in(found.rows(), 0, 0);
   if (last < what.call.id.sequence) return std::nullopt;
@@ -31,12 +38,14 @@ inline std::optional<detail::answer> client::asking::earlier(store::object_kind 
                            "read the object: what became of this request is not known any more"));
 }
 
-inline detail::answer client::asking::write(statement s, detail::parameters& given) const {
-  detail::answer came = session.write(what, s, given);
+inline detail::answer client::asking::settled(detail::answer came, store::object_kind kind) const {
   if (!came.by_server()) return came;
-  std::optional<detail::answer> before = earlier(detail::kind_of(s));
-  if (!before || (!before->ok() && before->code() != store::errc::expired)) return came;
-  return *std::move(before);
+  std::optional<detail::answer> before = earlier(kind);
+  return before ? *std::move(before) : std::move(came);
+}
+
+inline detail::answer client::asking::write(statement s, detail::parameters& given) const {
+  return settled(session.write(what, s, given), detail::kind_of(s));
 }
 
 template <class T>
@@ -81,7 +90,7 @@ inline auto client::counter_exchange(const object& at, std::int64_t to, const ca
   const asking asks(*this, "counter.exchange", at, call);
   detail::parameters given;
   const detail::answer came =
-      asks.session.write(asks.what, statement::counter_exchange, given.bytes(at.name()).number(to));
+      asks.write(statement::counter_exchange, given.bytes(at.name()).number(to));
   if (!came.ok()) return came;
   return came.number();
 }
@@ -126,7 +135,7 @@ inline auto client::bounded_add(const object& at, std::int64_t n, const call_opt
   for (;;) {
     detail::parameters given;
     given.bytes(at.name()).number(n);
-    detail::answer came = asks.session.write(asks.what, statement::bounded_add, given);
+    const detail::answer came = asks.write(statement::bounded_add, given);
     if (!came.ok()) return came;
     if (came.any()) return came.number();
     if (auto before = asks.earlier(store::object_kind::bounded_counter)) {
@@ -186,7 +195,7 @@ inline auto client::cell_put(const object& at, std::optional<std::uint64_t> expe
   if (s == statement::cell_put_expected) {
     given.number(*expected > INT64_MAX ? std::int64_t{-1} : static_cast<std::int64_t>(*expected));
   }
-  detail::answer came = asks.session.write(asks.what, s, given);
+  detail::answer came = asks.write(s, given);
   if (came.ok() && !came.any()) {
     if (auto before = asks.earlier(store::object_kind::cell)) {
       came = *std::move(before);
@@ -237,9 +246,11 @@ inline auto client::cells_commit(std::span<const store::cell_check<object>> chec
     });
   });
   const bool serializable = reads && checks.size() + writes.size() > 1;
-  detail::answer came = serializable
-                            ? asks.session.transact(asks.what, statement::cells_commit, given)
-                            : asks.session.change(asks.what, statement::cells_commit, given);
+  detail::answer came =
+      asks.settled(serializable
+                       ? asks.session.transact(asks.what, statement::cells_commit, given)
+                       : asks.session.change(asks.what, statement::cells_commit, given),
+                   store::object_kind::cell);
   if (came.ok() && came.any() && came.count() != 0 && !detail::is_null(came.rows(), 0, 1)) {
     if (auto before = asks.earlier(store::object_kind::cell)) {
       came = *std::move(before);

@@ -68,6 +68,7 @@ public:
   [[nodiscard]] std::int64_t number() const noexcept {
     return kept_ ? *kept_ : number_in(rows_, 0, 0);
   }
+  [[nodiscard]] const error& why() const noexcept { return *why_; }
   [[nodiscard]] errc code() const noexcept { return why_->code; }
   [[nodiscard]] bool unknown() const noexcept { return unknown_; }
   // Returns: whether it is a refusal of the server's, for a reason of the request's.
