@@ -47,14 +47,10 @@ public:
   // Effects: refuses calls from now on. Inside a transaction of this thread, after that; none in a
   //          child of fork(), where calls are refused anyway.
   void close() noexcept;
-  // Effects: runs f on a thread of the client; here in a child of fork(), which has none of them.
+  // Effects: runs f on a thread of the client.
   template <class F>
   void offload(F&& f) {
-    if (made_in_ == fork_generation()) {
-      threads_.execute(std::forward<F>(f));
-    } else {
-      f();
-    }
+    threads_.execute(std::forward<F>(f));
   }
 
   // Returns: the engine's time in microseconds since 1970.

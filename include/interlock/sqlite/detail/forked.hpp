@@ -14,30 +14,24 @@
 #include <sys/stat.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cstdint>
 #include <mutex>
 #include <vector>
 
+#include "../../store/detail/process_generation.hpp"
+
 namespace interlock::sqlite::detail {
 
-inline std::atomic<unsigned> forks{0};
 inline std::mutex open_files_mutex;  // held over each fork()
 
 // Returns: another number in a child of fork() than in its parent.
 [[nodiscard]] inline unsigned fork_generation() noexcept {
-  static const bool counted = [] {
-    const auto in_child = [] {
-      // order: relaxed: the child has one thread
-      forks.fetch_add(1, std::memory_order_relaxed);
-      open_files_mutex.unlock();
-    };
-    return ::pthread_atfork([] { open_files_mutex.lock(); }, [] { open_files_mutex.unlock(); },
-                            in_child) == 0;
+  static const bool held = [] {
+    const auto unlock = [] { open_files_mutex.unlock(); };
+    return ::pthread_atfork([] { open_files_mutex.lock(); }, unlock, unlock) == 0;
   }();
-  static_cast<void>(counted);
-  // order: relaxed: changes in a child alone, before anything else runs there
-  return forks.load(std::memory_order_relaxed);
+  static_cast<void>(held);
+  return store::detail::process_generation();
 }
 
 // A file that a connection opened; not one: a database in memory.

@@ -16,10 +16,12 @@
 #include "../../detail/misuse.hpp"
 #include "../../detail/waiter.hpp"
 #include "../../worker_pool.hpp"
+#include "process_generation.hpp"
 
 namespace interlock::store::detail {
 
-// The threads of a client on which awaited calls block. None before the first of those.
+// The threads of a client on which awaited calls block. None before the first of those. A child of
+// fork() has none of its parent's: it gets its own, and what the parent's had to run is theirs.
 class offload_threads {
 public:
   explicit offload_threads(std::size_t threads) noexcept : threads_(threads) {}
@@ -27,6 +29,7 @@ public:
   // Effects: runs what was taken. On one of its own threads, where the client's last handle may
   //          well end, another thread does that and this one goes on.
   ~offload_threads() {
+    leave_to_parent();
     if (pool_ == nullptr || !pool_->runs_this_thread()) return;
     std::thread([last = std::move(pool_)] {}).detach();
   }
@@ -39,6 +42,7 @@ public:
   template <class F>
   void execute(F&& f) {
     const std::lock_guard lock(mutex_);
+    leave_to_parent();
     if (pool_ == nullptr) {
       pool_ = std::make_unique<worker_pool>(worker_pool_options{.threads = threads_});
     }
@@ -46,8 +50,15 @@ public:
   }
 
 private:
+  // Effects: in a child of fork(), forgets a pool of before: it would be waited for without end.
+  void leave_to_parent() noexcept {
+    const unsigned now = process_generation();
+    if (std::exchange(made_in_, now) != now) static_cast<void>(pool_.release());
+  }
+
   const std::size_t threads_;
   std::mutex mutex_;
+  unsigned made_in_ = process_generation();
   std::unique_ptr<worker_pool> pool_;
 };
 
