@@ -13,10 +13,13 @@
 #include <atomic>
 #include <chrono>
 #include <cstdint>
+#include <functional>
 #include <future>
+#include <list>
 #include <memory>
 #include <optional>
 #include <random>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -180,6 +183,40 @@ TEST_CASE("A callback that blocks holds up no renewal") {
     CHECK(guard);
     CHECK(eventually([&] { return blocked == 2; }));
     over.set_value();
+  }
+}
+
+TEST_CASE("Callbacks that block hold up no renewal however many they are") {
+  constexpr int many = 80;
+  using callback = inplace_stop_callback<std::function<void()>>;
+  for (const bool answered : {true, false}) {  // told by the engine, or by the time
+    two_clients c;
+    std::promise<void> over;
+    const std::shared_future<void> end = over.get_future().share();
+    std::atomic<int> blocked{0};
+    c.one.inject(memory::faults([answered](const memory::request& r) {
+      if (r.operation != "mutex.renew" || r.done) return memory::fault::none();
+      return answered ? memory::fault::refuse(errc::history_lost) : memory::fault::drop();
+    }));
+    {
+      std::vector<memory::mutex::guard> lost;
+      std::list<callback> bells;
+      for (int i = 0; i < many; ++i) {
+        lost.push_back(memory::mutex(c.one, "a" + std::to_string(i)).lock(short_lease).value());
+        bells.emplace_back(lost.back().lost(), [&blocked, end] { ++blocked, end.wait(); });
+      }
+      const auto guard = memory::mutex(c.two, "c").lock(short_lease).value();
+      bool renewed = true;
+      for (int i = 0; i < 6 && renewed; ++i) {
+        const auto now = c.time->now();
+        c.time->advance(1100ms);
+        renewed = eventually([&] { return guard.deadline() > now + 4s; });
+      }
+      CHECK(renewed);
+      CHECK(guard);
+      CHECK(eventually([&] { return blocked == many; }));  // and nobody is told too late
+      over.set_value();
+    }
   }
 }
 

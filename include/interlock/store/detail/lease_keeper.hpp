@@ -4,9 +4,11 @@
 // interlock/store/detail/lease_keeper.hpp - renews the leases of a process in time, and tells their
 // holders before they end.
 //
-// One thread watches the time and does nothing else. What may block, a renewal or the callbacks of
-// a holder, runs on threads that are made when all others are at work, so an engine that hangs, or
-// a callback that does, holds up no other lease. A thread without work ends after some seconds.
+// One thread watches the time and does nothing else. What may block runs elsewhere. The callbacks
+// of a holder have a thread of their own, so one that hangs holds up no other lease. Renewals run
+// on threads that are made when all others are at work, up to 64: an engine that hangs holds up no
+// other lease until so many wait for it, each for its timeout at most. A thread without work ends
+// after some seconds.
 
 #include <algorithm>
 #include <chrono>
@@ -264,7 +266,7 @@ private:
     void begin(F f) {
       ++threads;
       try {
-        std::thread([self = shared_from_this(), f] {
+        std::thread([self = shared_from_this(), f]() mutable {
           home = self.get();
           f();
           const std::lock_guard lock(self->guard);
@@ -282,7 +284,7 @@ private:
         case kept_lease::step::drop:
           return;
         case kept_lease::step::tell:
-          hand_over([lease] { lease->lose(); }, true);
+          tell(lease);
           return;
         case kept_lease::step::renew:
           hand_over([this, lease] { renew(lease); }, false);
@@ -294,12 +296,18 @@ private:
     }
     // Without the guard.
     void renew(const std::shared_ptr<kept_lease>& lease) {
-      if (lease->renew_now()) {
-        lease->lose();
-        return;
-      }
+      const bool gone = lease->renew_now();
       const std::lock_guard lock(guard);
-      look(lease);
+      gone ? tell(lease) : look(lease);
+    }
+    // On a thread of its own: the holder's callbacks may block for as long as they like.
+    void tell(const std::shared_ptr<kept_lease>& lease) {
+      if (stopping) return;
+      try {
+        begin([told = std::shared_ptr(lease)]() mutable { std::exchange(told, nullptr)->lose(); });
+      } catch (const std::system_error&) {
+        hand_over([lease] { lease->lose(); }, true);
+      }
     }
 
     void hand_over(std::function<void()> job, bool urgent) {
