@@ -220,6 +220,35 @@ TEST_CASE("Callbacks that block hold up no renewal however many they are") {
   }
 }
 
+TEST_CASE("What is asked about a lock keeps its own time while a renewal is under way") {
+  two_clients c;
+  std::promise<void> over;
+  const std::shared_future<void> end = over.get_future().share();
+  std::atomic<bool> under_way{false};
+  c.one.inject(memory::faults([&under_way, end](const memory::request& r) {  // an engine that hangs
+    if (r.operation == "mutex.renew" && !r.done) under_way = true, end.wait_for(10s);
+    return memory::fault::none();
+  }));
+  auto guard = memory::mutex(c.one, "door").lock(short_lease).value();
+  c.time->advance(1100ms);
+  REQUIRE(eventually([&] { return under_way.load(); }));
+  const store::call_options brief{.timeout = 20ms};
+  const auto late = [](const auto& said) {
+    return said.refused() && said.error().code == errc::timed_out;
+  };
+  CHECK(late(guard.renew(brief)));
+  CHECK(late(guard.raise(guard.fence(), brief)));
+  CHECK(late(guard.unlock(brief)));
+  CHECK_FALSE(guard);
+  const auto asked = c.one.requests();
+  over.set_value();
+  CHECK(guard.renew().conflicted());  // it waits for the one that hung, and asks nothing
+  CHECK(c.one.requests() == asked);
+  CHECK(memory::mutex(c.two, "door").try_lock().conflicted());
+  CHECK(guard.unlock().applied());  // the control: there is time now
+  CHECK(memory::mutex(c.two, "door").try_lock().applied());
+}
+
 TEST_CASE("A wait for a lock ends with its time or its stop") {
   two_clients c;
   memory::client real;  // by the machine's clock

@@ -11,6 +11,7 @@
 // that comes late.
 
 #include <chrono>
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -50,33 +51,40 @@ public:
   }
   [[nodiscard]] const unique_id& owner() const noexcept { return held_.owner; }
 
+  // Each of these waits for the request that is under way, within the call's time.
   // Never under an id: an answer that was kept says nothing of the time that is left now.
   outcome<nothing> renew(const call_options& call) {
-    const std::lock_guard lock(talk_);
-    if (released_) return conflicting{nothing{}};
-    return behind_raise(call, [this](const call_options& each) {
-      return calls_.renew(held_, lease_, {{}, each.timeout});
+    return in_turn("mutex.renew", call, [this](const call_options& left) -> outcome<nothing> {
+      if (released()) return conflicting{nothing{}};
+      return behind_raise(left, [this](const call_options& each) {
+        return calls_.renew(held_, lease_, {{}, each.timeout});
+      });
     });
   }
   outcome<nothing> release(const call_options& call) {
-    const std::lock_guard lock(talk_);
-    released_ = true;
-    return behind_raise(call,
-                        [this](const call_options& each) { return calls_.release(held_, each); });
+    {
+      const std::lock_guard lock(facts_);
+      released_ = true;
+    }
+    return in_turn("mutex.unlock", call, [this](const call_options& left) {
+      return behind_raise(left,
+                          [this](const call_options& each) { return calls_.release(held_, each); });
+    });
   }
   // Effects: asks again under one id while the answer is unknown and there is time.
   outcome<std::uint64_t> raise(std::uint64_t above, const call_options& call) {
-    const call_deadline whole = calls_.at().deadline(call);
-    const std::lock_guard lock(talk_);
-    if (released_) return conflicting{nothing{}};
-    outcome<nothing> said = behind_raise(whole.rest(call.id), [&](const call_options& each) {
-      const auto limit = calls_.at().deadline(each).remaining();
-      outcome<nothing> became =
-          until_known([&](const call_options& one) { return raise_once(above, one); },
-                      {.limit = limit, .timeout = limit, .id = each.id, .conflict_is_final = true});
-      if (became.unknown()) unanswered_ = {became.id(), above};
-      return became;
-    });
+    outcome<nothing> said =
+        in_turn("mutex.raise", call, [&](const call_options& left) -> outcome<nothing> {
+          if (released()) return conflicting{nothing{}};
+          return behind_raise(left, [&](const call_options& each) {
+            const auto limit = calls_.at().deadline(each).remaining();
+            outcome<nothing> became = until_known(
+                [&](const call_options& one) { return raise_once(above, one); },
+                {.limit = limit, .timeout = limit, .id = each.id, .conflict_is_final = true});
+            if (became.unknown()) unanswered_ = {became.id(), above};
+            return became;
+          });
+        });
     if (!said) return std::move(said).template without_answer<std::uint64_t>();
     return fence();
   }
@@ -87,7 +95,37 @@ private:
     std::uint64_t above;
   };
 
-  // These with talk_ held.
+  // Returns: ask(what is left of the call), which nothing else is under way beside; refused, if
+  //          something was until the deadline.
+  template <class Ask>
+  outcome<nothing> in_turn(const char* operation, const call_options& call, Ask ask) {
+    const call_deadline limit = calls_.at().deadline(call);
+    std::unique_lock lock(facts_);
+    const bool waits = asking_;
+    if (waits && !next_.wait_until(lock, limit.at(), [this] { return !asking_; })) {
+      return refusal(calls_.at().failed(errc::timed_out, operation,
+                                        "a request about this lock was under way until then",
+                                        "give the call a longer timeout"));
+    }
+    asking_ = true;
+    lock.unlock();
+    const turn mine{*this};
+    return ask(waits ? limit.rest(call.id) : call);
+  }
+  struct turn {
+    ~turn() {
+      const std::lock_guard lock(of.facts_);
+      of.asking_ = false;
+      of.next_.notify_one();
+    }
+    held_lease& of;
+  };
+  [[nodiscard]] bool released() const {
+    const std::lock_guard lock(facts_);
+    return released_;
+  }
+
+  // These in turn.
   outcome<nothing> raise_once(std::uint64_t above, const call_options& call) {
     outcome<nothing> said = calls_.raise(held_, above, call);
     if (said) {
@@ -111,11 +149,12 @@ private:
   }
 
   const Lease calls_;
-  std::mutex talk_;  // one request at a time; protects held_ but for the owner, and the next two
-  hold held_;
+  hold held_;  // of who has the turn, but for the owner; so is the next
   std::optional<raising> unanswered_{};
-  bool released_ = false;     // or will be by the request that is under way
-  mutable std::mutex facts_;  // for a look at the fence while a request is under way
+  mutable std::mutex facts_;  // protects those below
+  std::condition_variable next_;
+  bool asking_ = false;    // one request at a time
+  bool released_ = false;  // or will be by the request that is under way
   std::uint64_t fence_;
   const std::chrono::milliseconds lease_;
 };
