@@ -195,9 +195,9 @@ private:
           what{operation, at.name(), call, deadline, true} {}
     // Returns: of a try that did nothing, the answer of an earlier one under the same id, if that
     //          did it; unknown, if that could not be found out.
-    [[nodiscard]] std::optional<detail::answer> earlier(store::object_kind kind) const;
+    [[nodiscard]] std::optional<detail::answer> earlier(statement s) const;
     // Returns: the same of a try that the server refused; else what came.
-    [[nodiscard]] detail::answer settled(detail::answer came, store::object_kind kind) const;
+    [[nodiscard]] detail::answer settled(detail::answer came, statement s) const;
     // Effects: runs one that changes something. Returns: its rows, settled().
     [[nodiscard]] detail::answer write(statement s, detail::parameters& given) const;
     // Effects: runs one that gives a row if it was done, and is a conflict with nothing if not.

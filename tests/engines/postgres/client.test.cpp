@@ -99,6 +99,43 @@ TEST_CASE("PostgreSQL refuses an id that is older than its session as expired") 
   CHECK(c.counter_add(counter_of(c, "other"), 1, {first}).value() == 1);  // ids of their own
 }
 
+TEST_CASE("PostgreSQL refuses an id that was given to another operation") {
+  auto c = fresh_client();
+  const auto is_refused = [](const auto& came) {
+    return came.refused() && came.error().code == errc::bad_argument;
+  };
+  const auto id = operation_id::fresh();
+  const auto hits = counter_of(c);
+  REQUIRE(c.counter_add(hits, 5, {id}).value() == 5);
+  CHECK(is_refused(c.counter_exchange(hits, 1, {id})));
+  CHECK(c.counter_load(hits, {}).value() == 5);
+  CHECK(c.counter_add(hits, 5, {id}).value() == 5);
+
+  const auto mutex = c.object_named(object_kind::mutex, "m");
+  const auto me = unique_id::fresh(), she = unique_id::fresh();
+  const std::uint64_t fence = c.lease_acquire(mutex, me, 1h, {}).value().fence;
+  const std::uint64_t higher = c.lease_raise(mutex, me, fence, fence + 1, {id}).value().fence;
+  CHECK(is_refused(c.lease_release(mutex, me, higher, {id})));
+  CHECK(is_refused(c.lease_release(mutex, me, fence, {id})));  // no row: it is looked up
+  CHECK(c.lease_acquire(mutex, she, 1h, {}).conflicted());     // it is held all the same
+  CHECK(c.lease_raise(mutex, me, fence, fence + 1, {id}).value().fence == higher);
+
+  const auto cell = c.object_named(object_kind::cell, "c");
+  using object = postgres::client::object;
+  const store::cell_write<object> writes[] = {{&cell, "two"}};
+  const auto put = c.cell_put(cell, {}, "one", {id});
+  CHECK(is_refused(c.cells_commit({}, writes, {id})));
+  CHECK(c.cell_load(cell, {}).value().bytes == "one");
+  CHECK(c.cell_put(cell, put.value(), "one", {id}).value() == put.value());  // it is a store, too
+
+  // The next of the session may be any operation again.
+  const operation_id next{id.session, id.sequence + 1};
+  CHECK(c.counter_exchange(hits, 1, {next}).value() == 5);
+  CHECK(c.counter_exchange(hits, 1, {next}).value() == 5);
+  CHECK(is_refused(c.counter_add(hits, 1, {next})));
+  CHECK(c.counter_add(hits, 1, {id}).error().code == errc::expired);
+}
+
 TEST_CASE("A client of PostgreSQL that finds another data set is refused until it accepts that") {
   auto c = fresh_client({.timeout = 10s});
   const auto hits = counter_of(c);

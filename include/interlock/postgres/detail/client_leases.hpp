@@ -21,7 +21,7 @@ inline auto client::lease_acquire(const object& at, const unique_id& owner, mill
   const detail::answer came = asks.write(statement::lease_acquire, given);
   if (!came.ok()) return came;
   if (came.any()) return store::lease_grant{static_cast<std::uint64_t>(came.number())};
-  if (const auto before = asks.earlier(store::object_kind::mutex)) {
+  if (const auto before = asks.earlier(statement::lease_acquire)) {
     if (!before->ok()) return *before;
     return store::lease_grant{static_cast<std::uint64_t>(before->number())};
   }

@@ -17,10 +17,11 @@
 
 namespace interlock::postgres {
 
-inline std::optional<detail::answer> client::asking::earlier(store::object_kind kind) const {
+inline std::optional<detail::answer> client::asking::earlier(statement s) const {
   if (!what.call.id) return std::nullopt;
   detail::parameters given;
-  given.bytes(what.object).number(static_cast<std::int64_t>(kind)).id(what.call.id.session);
+  given.bytes(what.object).number(static_cast<std::int64_t>(detail::kind_of(s)));
+  given.id(what.call.id.session);
   detail::answer found = session.read(what, statement::operation_find, given);
   if (!found.ok() && found.code() == store::errc::history_lost) return found;
   if (!found.ok()) {
@@ -33,26 +34,29 @@ inline std::optional<detail::answer> client::asking::earlier(store::object_kind 
   if (!found.any()) return std::nullopt;
   const std::uint64_t last = detail::count_in(found.rows(), 0, 0);
   if (last < what.call.id.sequence) return std::nullopt;
-  if (last == what.call.id.sequence) return detail::answer(detail::number_in(found.rows(), 0, 1));
-  return detail::answer(no(store::errc::expired, "the session has had a later answer since",
-                           "read the object: what became of this request is not known any more"));
+  if (last > what.call.id.sequence) {
+    return detail::answer(no(store::errc::expired, "the session has had a later answer since",
+                             "read the object: what became of this request is not known any more"));
+  }
+  if (detail::number_in(found.rows(), 0, 2) != detail::step_of(s)) return session.of_another(what);
+  return detail::answer(detail::number_in(found.rows(), 0, 1));
 }
 
-inline detail::answer client::asking::settled(detail::answer came, store::object_kind kind) const {
+inline detail::answer client::asking::settled(detail::answer came, statement s) const {
   if (!came.by_server()) return came;
-  std::optional<detail::answer> before = earlier(kind);
+  std::optional<detail::answer> before = earlier(s);
   return before ? *std::move(before) : std::move(came);
 }
 
 inline detail::answer client::asking::write(statement s, detail::parameters& given) const {
-  return settled(session.write(what, s, given), detail::kind_of(s));
+  return settled(session.write(what, s, given), s);
 }
 
 template <class T>
 auto client::asking::done(statement s, detail::parameters& given) const -> outcome<T> {
   detail::answer came = write(s, given);
   if (came.ok() && !came.any()) {
-    std::optional<detail::answer> before = earlier(detail::kind_of(s));
+    std::optional<detail::answer> before = earlier(s);
     if (!before) return store::conflicting{nothing{}};
     came = *std::move(before);
   }
@@ -138,7 +142,7 @@ inline auto client::bounded_add(const object& at, std::int64_t n, const call_opt
     const detail::answer came = asks.write(statement::bounded_add, given);
     if (!came.ok()) return came;
     if (came.any()) return came.number();
-    if (auto before = asks.earlier(store::object_kind::bounded_counter)) {
+    if (auto before = asks.earlier(statement::bounded_add)) {
       if (!before->ok()) return *before;
       return before->number();
     }
@@ -197,7 +201,7 @@ inline auto client::cell_put(const object& at, std::optional<std::uint64_t> expe
   }
   detail::answer came = asks.write(s, given);
   if (came.ok() && !came.any()) {
-    if (auto before = asks.earlier(store::object_kind::cell)) {
+    if (auto before = asks.earlier(s)) {
       came = *std::move(before);
     } else {
       auto now = cell_load(at, asks.deadline.rest());
@@ -250,9 +254,9 @@ inline auto client::cells_commit(std::span<const store::cell_check<object>> chec
       asks.settled(serializable
                        ? asks.session.transact(asks.what, statement::cells_commit, given)
                        : asks.session.change(asks.what, statement::cells_commit, given),
-                   store::object_kind::cell);
+                   statement::cells_commit);
   if (came.ok() && came.any() && came.count() != 0 && !detail::is_null(came.rows(), 0, 1)) {
-    if (auto before = asks.earlier(store::object_kind::cell)) {
+    if (auto before = asks.earlier(statement::cells_commit)) {
       came = *std::move(before);
     } else {
       return store::conflicting{store::cell_conflict{

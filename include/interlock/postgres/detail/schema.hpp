@@ -12,7 +12,7 @@
 
 namespace interlock::postgres::detail {
 
-inline constexpr std::int64_t schema_version = 1;
+inline constexpr std::int64_t schema_version = 2;
 
 inline constexpr std::string_view schema_tables = R"(
 create table if not exists @meta (
@@ -53,15 +53,18 @@ create table if not exists @mirror (
   name bytea, key bytea, epoch int8 not null, sequence int8 not null, bytes bytea,
   primary key (name, key)) with (fillfactor = 70);
 create table if not exists @operation (
-  kind int2, object bytea, session bytea, sequence int8 not null, answer int8,
-  response bytea, at timestamptz not null default clock_timestamp(),
+  kind int2, step int2 not null default 0, object bytea, session bytea, sequence int8 not null,
+  answer int8, response bytea, at timestamptz not null default clock_timestamp(),
   primary key (kind, object, session)) with (fillfactor = 50);
 )";
 
 inline constexpr std::string_view schema_functions = R"(
-create or replace function @repeated(stored int8, answer int8) returns bool
+create or replace function @repeated(stored int8, answer int8, by_other bool) returns bool
 language plpgsql as $$
 begin
+  if by_other then
+    raise exception using errcode = 'IL002', message = 'the id is of another operation';
+  end if;
   raise exception using errcode = 'IL001', message = stored || ':' || coalesce(answer, 0);
 end $$;
 
@@ -112,12 +115,13 @@ begin
     answer := fresh;
   end if;
   if by_session is not null then
-    insert into @operation as o (kind, object, session, sequence, answer)
-      values (2, about, by_session, by_sequence, answer)
-      on conflict (kind, object, session) do update
-      set sequence = excluded.sequence, answer = excluded.answer, at = excluded.at
+    insert into @operation as o (kind, step, object, session, sequence, answer)
+      values (2, 1, about, by_session, by_sequence, answer)
+      on conflict (kind, object, session) do update set step = excluded.step,
+      sequence = excluded.sequence, answer = excluded.answer, at = excluded.at
       where case when o.sequence < excluded.sequence then true
-                 else @repeated(o.sequence, o.answer) end;
+                 else @repeated(o.sequence, o.answer, o.sequence = excluded.sequence and
+                                o.step <> excluded.step) end;
   end if;
   failed := null;
   now_version := null;

@@ -155,6 +155,11 @@ public:
             std::string(remedy)};
   }
 
+  [[nodiscard]] static refusal of_another(const request& asked) {
+    return refusal(error_of(asked, errc::bad_argument, "the id is of another operation",
+                            "give each operation an id of its own"));
+  }
+
   // What a failed reply comes to.
   struct verdict {
     std::optional<answer> is;  // none: try again
@@ -308,6 +313,7 @@ inline session::verdict session::judge(const request& asked, const reply& came,
                              "more")),
             false};
   }
+  if (state == "IL002") return {of_another(asked), false};
   const fault meant = fault_of(state);
   if (meant.again) return {std::nullopt, meant.broken || by.broken()};
   return {answer::refused_by_server(

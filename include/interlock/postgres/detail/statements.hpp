@@ -7,7 +7,8 @@
 // again. '@' stands for the client's schema. A statement that changes something gives one column,
 // `answer`, and a row if it was done; under an operation id it is written into another one, which
 // keeps the answer, and which fails, with all that was done, if the session's sequence is not
-// larger than before: the error IL001 carries what was kept.
+// larger than before: the error IL001 carries what was kept, and IL002 says that it is another
+// operation's.
 
 #include <array>
 #include <cstddef>
@@ -218,8 +219,8 @@ inline constexpr std::array<statement_text, statement_count> statement_texts{{
      "where name = $1 and waiting > 0"},
     {"", "select epoch, sequence, bytes from @mirror where name = $1 and key = $2"},
     {"",
-     "select sequence, answer from @operation where kind = $2::int8 and object = $1 and session "
-     "= $3"},
+     "select sequence, answer, step::int8 from @operation where kind = $2::int8 and object = $1 "
+     "and session = $3"},
     // A transaction as a whole is an object without a name, of kind 100.
     {"",
      "insert into @operation as o (kind, object, session, sequence, response) values (100, '', $1, "
@@ -269,6 +270,28 @@ inline constexpr std::array<statement_text, statement_count> statement_texts{{
   if (s <= statement::idempotency_heartbeat) return object_kind::idempotency;
   return s <= statement::queue_restore ? object_kind::queue : object_kind::mirror;
 }
+// Returns: which operation of the kind it is part of. Answers are kept with it: none may change.
+[[nodiscard]] constexpr int step_of(statement s) noexcept {
+  switch (s) {
+    case statement::counter_exchange:
+    case statement::cells_commit:
+    case statement::lease_renew:
+    case statement::idempotency_release:
+    case statement::queue_finish:
+      return 1;
+    case statement::lease_release:
+    case statement::idempotency_heartbeat:
+    case statement::queue_give_back:
+      return 2;
+    case statement::lease_raise:
+    case statement::queue_heartbeat:
+      return 3;
+    case statement::queue_restore:
+      return 4;
+    default:
+      return 0;
+  }
+}
 [[nodiscard]] constexpr bool takes_id(statement s) noexcept {
   return s < statement::counter_load;
 }
@@ -307,16 +330,19 @@ inline constexpr std::array<statement_text, statement_count> statement_texts{{
   if (!text.with.empty()) sql += ", ";
   sql += "e as (";
   sql += text.body;
-  sql += ") insert into @operation as o (kind, object, session, sequence, answer) select ";
+  sql += ") insert into @operation as o (kind, step, object, session, sequence, answer) select ";
   sql += std::to_string(static_cast<int>(kind_of(s)));
+  sql += ", ";
+  sql += std::to_string(step_of(s));
   sql += ", $1, $";
   sql += std::to_string(text.parameters + 1);
   sql += ", $";
   sql += std::to_string(text.parameters + 2);
   sql +=
-      ", e.answer from e on conflict (kind, object, session) do update set sequence = "
-      "excluded.sequence, answer = excluded.answer, at = excluded.at where case when o.sequence "
-      "< excluded.sequence then true else @repeated(o.sequence, o.answer) end returning answer";
+      ", e.answer from e on conflict (kind, object, session) do update set step = excluded.step, "
+      "sequence = excluded.sequence, answer = excluded.answer, at = excluded.at where case when "
+      "o.sequence < excluded.sequence then true else @repeated(o.sequence, o.answer, o.sequence = "
+      "excluded.sequence and o.step <> excluded.step) end returning answer";
   return with_schema(sql, schema);
 }
 
