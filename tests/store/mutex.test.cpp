@@ -638,6 +638,36 @@ TEST_CASE("A renewal that is asked for again under one id begins the lease anew"
   CHECK(other.try_lock().applied());
 }
 
+TEST_CASE("A resource is opened anew under an id that opened it for another holder") {
+  two_clients c;
+  const auto job = store::operation_id::fresh();  // which both holders of the job are given
+  const memory::fenced<int> mine(c.one, "stock");
+  const memory::fenced<int> other(c.two, "stock");
+  const memory::mutex door(c.one, "door");
+  auto former = door.lock(unrenewed).value();
+  const auto seen = mine.open(former, {.id = job}).value();
+  c.time->advance(4s);
+  auto later = memory::mutex(c.two, "door").lock(unrenewed).value();
+  const auto now = other.open(later, {.id = job}).value();
+  CHECK(mine.write(seen, 7).conflicted());
+  CHECK(other.write(now, 8).applied());
+  CHECK(other.open(now.by, {.id = job})->value == 8);
+  CHECK(interlock::sync_wait(mine.async_open(seen.by, {.id = job})).conflicted());
+  // The same of the fence that a guard is raised to.
+  CHECK(later.unlock().applied());
+  CHECK(mine.open({1000, store::unique_id::fresh()}).applied());
+  std::uint64_t last = 0;
+  for (int i = 0; i < 2; ++i) {
+    auto guard = door.lock(unrenewed).value();
+    const auto raised = guard.raise(1000 + last, {.id = job});
+    REQUIRE(raised.applied());
+    CHECK(*raised > 1000 + last);
+    CHECK(mine.open(guard, {.id = job}).applied());
+    last = *raised;
+    CHECK(guard.unlock().applied());
+  }
+}
+
 TEST_CASE("A fenced value is modified under an id of the caller's") {
   memory::client engine;
   const memory::fenced<int> stock(engine, "stock");

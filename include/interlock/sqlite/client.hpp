@@ -149,10 +149,9 @@ public:
 
   outcome<store::cell_state> cell_load(const object& of, const call_options& call) {
     const request by{"versioned.load", of.name(), of.kind(), call};
-    return db_->read<outcome<store::cell_state>>(by,
-                                                 [&](connection& on) -> outcome<store::cell_state> {
-                                                   return detail::find_cell(on, by.name);
-                                                 });
+    using found = outcome<store::cell_state>;
+    return db_->read<found>(
+        by, [&](connection& on) -> found { return detail::find_cell(on, by.name); });
   }
   outcome<std::vector<store::cell_state>> cells_load(std::span<const object* const> objects,
                                                      const call_options& call);
@@ -205,8 +204,9 @@ public:
                                                                std::uint64_t fence,
                                                                const unique_id& owner,
                                                                const call_options& call) {
-    const request by{"fenced.open", of.name(), of.kind(), call};
-    return once<detail::open_outcome>(by, [&](connection& on) {
+    const call_options each{{}, call.timeout};  // what is kept opens nothing
+    const request by{"fenced.open", of.name(), of.kind(), each};
+    return db_->write<detail::open_outcome>(by, [&](connection& on, scope&) {
       return detail::open_fenced(on, by, fence, detail::id_bytes(owner));
     });
   }

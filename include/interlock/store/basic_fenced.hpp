@@ -66,7 +66,7 @@ public:
       : at_(std::move(client), object_kind::fenced, name) {}
 
   // Effects: refuses from now on all writes of those who opened it before. To be called before the
-  //          holder decides anything by the value.
+  //          holder decides anything by the value. Each time: an id of the call is not used.
   // Returns: what is there; conflict with the watermark, if a later holder has opened it already.
   outcome<opened, stale_fence> open(const fence_and_owner& by, const call_options& call = {}) const;
 
@@ -80,12 +80,12 @@ public:
   }
   outcome<opened, stale_fence> open(Guard& guard, const call_options& call = {}) const {
     const detail::call_deadline limit = at_.deadline(call);
-    auto said = open(fence_and_owner{guard.fence(), guard.owner()}, limit.rest(call.id));
+    auto said = open(fence_and_owner{guard.fence(), guard.owner()}, limit.rest());
     if (!said.conflicted()) return said;
-    const auto raised = guard.raise(said.conflict().watermark, limit.rest(call.id));
+    const auto raised = guard.raise(said.conflict().watermark, limit.rest());
     if (raised.conflicted()) return said;
     if (!raised) return refusal(raised.error());  // nobody knows that it cannot be opened
-    return open(fence_and_owner{*raised, guard.owner()}, limit.rest(call.id));
+    return open(fence_and_owner{*raised, guard.owner()}, limit.rest());
   }
 
   // Effects: replaces the value, if nobody else has opened it since.
@@ -155,7 +155,8 @@ private:
 template <encodable T, class E>
 auto basic_fenced<T, E>::open(const fence_and_owner& by, const call_options& call) const
     -> outcome<opened, stale_fence> {
-  auto said = detail::ask_again(at_.deadline(call), call.id, [&](const call_options& each) {
+  // Never under an id: an answer that was kept may be another holder's, and opens nothing.
+  auto said = detail::ask_again(at_.deadline(call), {}, [&](const call_options& each) {
     return at_.client().fenced_open(at_.object(), by.fence, by.owner, each);
   });
   if (said) return decoded(*said, by);

@@ -74,7 +74,8 @@ public:
     return kept_->lost();
   }
 
-  // Effects: the lease begins anew. Returns: conflict if it is another's; lost() is told then.
+  // Effects: the lease begins anew, each time: an id of the call is not used.
+  // Returns: conflict if it is another's; lost() is told then.
   outcome<nothing> renew(const call_options& call = {}) {
     const auto sent = kept_->now();
     auto said = held_->renew(call);
@@ -82,7 +83,8 @@ public:
     if (said.conflicted()) kept_->lose();
     return said;
   }
-  // Effects: the fence becomes larger than `above`, for a resource that was opened with that.
+  // Effects: the fence becomes larger than `above`, for a resource that was opened with that. An id
+  //          of the call is not used.
   // Returns: it. Conflict if the lock is another's; lost() is told then.
   outcome<std::uint64_t> raise(std::uint64_t above, const call_options& call = {}) {
     auto said = held_->raise(above, call);

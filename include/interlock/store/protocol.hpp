@@ -203,10 +203,9 @@ concept engine =
       { e.lease_raise(object, owner, number, number, call) } -> std::same_as<outcome<lease_grant>>;
 
       // Fenced resources. open: raises the watermark to (fence, owner) and gives the state;
-      // conflict
-      // if the watermark is larger, or equal with another owner. write: only under the very pair
-      // that
-      // opened it last. Writing the same bytes again is harmless.
+      // conflict if the watermark is larger, or equal with another owner. It does so each time and
+      // keeps no answer: an id is not used. write: only under the very pair that opened it last.
+      // Writing the same bytes again is harmless.
       { e.fenced_open(object, number, owner, call) }
           -> std::same_as<outcome<fenced_state, stale_fence>>;
       { e.fenced_write(object, number, owner, text, call) }

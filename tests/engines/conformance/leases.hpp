@@ -83,3 +83,18 @@ TEST_CASE("A fenced resource of an engine takes writes of the one who opened it 
   CHECK(e.fenced_write(at, 9, two, "new", {}).applied());
   CHECK(e.fenced_open(at, 9, two, {}).value().bytes == "new");
 }
+
+TEST_CASE("A fenced resource is opened each time it is asked under the same id") {
+  data_set data;
+  engine e = data.client();
+  const object at = e.object_named(object_kind::fenced, odd_names()[3]);
+  const unique_id one = unique_id::fresh();
+  const unique_id two = unique_id::fresh();
+  const store::call_options same{.id = store::operation_id::fresh()};
+  CHECK(e.fenced_open(at, 10, one, same).applied());
+  CHECK(e.fenced_open(at, 20, two, same).applied());
+  CHECK(e.fenced_write(at, 10, one, "late", {}).conflicted());
+  CHECK(e.fenced_write(at, 20, two, "new", {}).applied());
+  CHECK(e.fenced_open(at, 20, two, same).value().bytes == "new");
+  CHECK(e.fenced_open(at, 10, one, same).conflicted());
+}

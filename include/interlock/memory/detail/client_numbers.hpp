@@ -227,7 +227,8 @@ inline auto client::fenced_open(const object& at, std::uint64_t fence, const uni
                                 const call_options& call)
     -> outcome<store::fenced_state, store::stale_fence> {
   using answer = outcome<store::fenced_state, store::stale_fence>;
-  return write<answer>(at, "open", call, [&](detail::content& holds, auto) {
+  const call_options each{{}, call.timeout};  // what is kept opens nothing
+  return write<answer>(at, "open", each, [&](detail::content& holds, auto) {
     return holds.fenced[at.key_].open(fence, owner);
   });
 }

@@ -76,7 +76,8 @@ public:
                                                                const unique_id& owner,
                                                                const call_options& call) {
     using out = outcome<store::fenced_state, store::stale_fence>;
-    const asked by{at, "open", call};
+    const call_options each{{}, call.timeout};  // what is kept opens nothing
+    const asked by{at, "open", each};
     const decimal number(fence);
     return ask<out>(script_fenced_open(), by, {number, owner.text()},
                     [&](reader& in, const auto& answer, bool applied) -> out {

@@ -73,14 +73,13 @@ return a
   return it;
 }
 
-// KEYS: resource, record. ARGV: 3 fence, 4 owner.
+// KEYS: resource. ARGV: 3 fence, 4 owner.
 inline const script& script_fenced_open() {
   static const script it("local op = 'fenced_open'", lua_frame, R"(
 local r = redis.call('HMGET', KEYS[1], 'f', 'o', 'd')
 if r[1] and (less(ARGV[3], r[1]) or (r[1] == ARGV[3] and r[2] ~= ARGV[4])) then return {0, r[1]} end
-local a = answer({1, r[3]})
 redis.call('HSET', KEYS[1], 'f', ARGV[3], 'o', ARGV[4])
-return a
+return {1, r[3]}
 )");
   return it;
 }

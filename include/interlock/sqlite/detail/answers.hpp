@@ -5,7 +5,6 @@
 
 #include <chrono>
 #include <cstdint>
-#include <optional>
 #include <random>
 #include <string>
 #include <string_view>
@@ -29,14 +28,9 @@ public:
     put(std::uint64_t{bytes.size()});
     text_ += bytes;
   }
-  void put(const std::optional<std::string>& bytes) {
-    put(std::uint64_t{bytes.has_value()});
-    put(bytes.value_or(std::string()));
-  }
   void put(store::nothing) {}
   void put(const store::bounded_state& s) { all(s.value, s.low, s.high); }
   void put(const store::lease_grant& g) { put(g.fence); }
-  void put(const store::fenced_state& s) { put(s.bytes); }
   void put(const store::idempotency_claim& c) { put(c.attempt); }  // kept if it was claimed
   void put(const store::queue_item& i) { all(i.key, i.sequence, i.attempt, i.tries, i.payload); }
   [[nodiscard]] const std::string& text() const noexcept { return text_; }
@@ -71,16 +65,9 @@ public:
     bytes = text_.substr(0, size);
     text_.remove_prefix(bytes.size());
   }
-  void get(std::optional<std::string>& bytes) {
-    std::uint64_t there = 0;
-    get(there);
-    get(bytes.emplace());
-    if (there == 0) bytes.reset();
-  }
   void get(store::nothing&) {}
   void get(store::bounded_state& s) { all(s.value, s.low, s.high); }
   void get(store::lease_grant& g) { get(g.fence); }
-  void get(store::fenced_state& s) { get(s.bytes); }
   void get(store::idempotency_claim& c) { get(c.attempt); }
   void get(store::queue_item& i) { all(i.key, i.sequence, i.attempt, i.tries, i.payload); }
 
