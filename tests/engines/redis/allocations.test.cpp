@@ -7,67 +7,23 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
-#include <new>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/scarce_memory.hpp"
 #include "support/servers.hpp"
 #include "support/threads.hpp"
 
 namespace redis = interlock::redis;
 namespace store = interlock::store;
 using interlock::testing::throwaway_redis;
+using support::fails_with;
 using namespace std::chrono_literals;
 
 namespace {
-
-constexpr long never = -1;
-thread_local long allocations_left = never;
-
-}  // namespace
-
-#if defined(__has_feature)
-#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
-#define TEST_KEEPS_OPERATOR_NEW
-#endif
-#endif
-#if !defined(TEST_KEEPS_OPERATOR_NEW) && !defined(__SANITIZE_THREAD__) && \
-    !defined(__SANITIZE_ADDRESS__)
-// Out of line: GCC 12 takes the inlined malloc or free for a mismatched pair.
-[[gnu::noinline]] void* operator new(std::size_t size) {
-  if (allocations_left == 0) throw std::bad_alloc();
-  if (allocations_left > 0) --allocations_left;
-  if (void* const memory = std::malloc(size == 0 ? 1 : size)) return memory;
-  throw std::bad_alloc();
-}
-[[gnu::noinline]] void operator delete(void* memory) noexcept {
-  std::free(memory);
-}
-[[gnu::noinline]] void operator delete(void* memory, std::size_t) noexcept {
-  std::free(memory);
-}
-#endif
-
-namespace {
-
-// Effects: runs f with so many allocations, then with as many as it likes.
-// Returns: whether they were too few.
-template <class F>
-bool fails_with(long allocations, F f) {
-  allocations_left = allocations;
-  try {
-    f();
-  } catch (const std::bad_alloc&) {
-    allocations_left = never;
-    return true;
-  }
-  allocations_left = never;
-  return false;
-}
 
 // Counters that are told from one another by their values.
 struct told_apart {

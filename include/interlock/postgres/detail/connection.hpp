@@ -85,6 +85,11 @@ public:
   [[nodiscard]] bool broken() const noexcept { return PQstatus(pg_) != CONNECTION_OK; }
   [[nodiscard]] bool late() const noexcept { return late_; }
   [[nodiscard]] bool usable() const noexcept { return !late_ && !broken(); }
+  // Returns: whether nothing that was asked here before is left to the next caller.
+  [[nodiscard]] bool settled() const noexcept {
+    return usable() && PQpipelineStatus(pg_) == PQ_PIPELINE_OFF &&
+           PQtransactionStatus(pg_) == PQTRANS_IDLE;
+  }
   [[nodiscard]] std::string said() const { return first_line(PQerrorMessage(pg_)); }
 
   // Returns: whether the server answers.

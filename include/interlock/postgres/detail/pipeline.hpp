@@ -36,19 +36,22 @@ public:
     const char* const name = set_->names[index].c_str();
     if (!set_->prepare) return add(set_->texts[index].c_str(), given);
     if (!at_->prepared(index) && !prepares_already(static_cast<int>(index))) {
-      note(PQsendPrepare(at_->get(), name, set_->texts[index].c_str(), 0, nullptr),
-           static_cast<int>(index));
+      queued_.push_back(static_cast<int>(index));
+      note(PQsendPrepare(at_->get(), name, set_->texts[index].c_str(), 0, nullptr));
     }
+    queued_.push_back(plain);
     note(PQsendQueryPrepared(at_->get(), name, given.count(), given.values(), given.lengths(),
                              parameters::formats(), 1));
   }
   void add(const char* sql, const parameters& given) {
+    queued_.push_back(plain);
     note(PQsendQueryParams(at_->get(), sql, given.count(), nullptr, given.values(), given.lengths(),
                            parameters::formats(), 1));
   }
   // Effects: the same with parameters as text; the rows are text.
   void add_text(const char* sql, const std::vector<const char*>& values,
                 const std::vector<int>& lengths, const std::vector<int>& formats) {
+    queued_.push_back(plain);
     note(PQsendQueryParams(at_->get(), sql, static_cast<int>(values.size()), nullptr, values.data(),
                            lengths.data(), formats.data(), 0));
   }
@@ -73,25 +76,23 @@ private:
   [[nodiscard]] bool prepares_already(int index) const noexcept {
     return std::find(queued_.begin(), queued_.end(), index) != queued_.end();
   }
-  void note(int sent, int prepares = plain) {
-    sent_ = sent_ && sent == 1;
-    queued_.push_back(prepares);
-  }
+  void note(int sent) noexcept { sent_ = sent_ && sent == 1; }
 
   connection* at_;
   const statement_set* set_;
   bool open_ = false;
   bool sent_ = true;
   bool streams_ = false;
-  std::vector<int> queued_;  // what each statement prepares, or plain
+  std::vector<int> queued_;  // what each statement prepares, or plain; before it is sent
   std::vector<result> results_;
   std::size_t asked_ = 0;
   std::size_t done_ = 0;
 };
 
 inline reply pipeline::exchange(const call_deadline& deadline) {
-  const std::vector<int> asked = std::exchange(queued_, {});
   results_.clear();
+  results_.reserve(queued_.size());  // all answers are taken, even where memory ends
+  const std::vector<int> asked = std::exchange(queued_, {});
   done_ = 0;
   asked_ = asked.size();
   at_->forget_notices();

@@ -286,16 +286,18 @@ inline bool transaction_link::commit(std::optional<std::string_view> kept) {
 inline void transaction_link::leave() noexcept {
   if (line_ == nullptr) return;
   bool usable = !drop_ && lease_->usable();
-  if (usable && begun_) {
-    line_->add("rollback", parameters());
-    usable = line_->exchange(deadline_).what == fate::answered;
+  try {
+    if (usable && begun_) {
+      line_->add("rollback", parameters());
+      usable = line_->exchange(deadline_).what == fate::answered;
+    }
+    line_.reset();
+    if (usable && !altered_ && committed_ && records_) session_->prune(*lease_, deadline_);
+  } catch (...) {  // no memory
+    line_.reset();
+    usable = false;
   }
-  line_.reset();
-  if (usable && !altered_ && committed_ && records_) {
-    session_->prune(*lease_, deadline_);
-    usable = lease_->usable();
-  }
-  if (!usable || altered_) lease_.discard();
+  if (!usable || altered_) lease_.discard();  // one that is not settled goes by itself
 }
 
 }  // namespace interlock::postgres::detail
