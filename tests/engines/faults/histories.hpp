@@ -109,13 +109,14 @@ struct recorded_run {
   std::size_t open = 0;  // operations whose outcome stayed unknown
 };
 
-// Effects: history_workers threads call step(thread, key, random, run) with keys at random, many
-//          times. `step` answers its call, or leaves it unknown.
+// Effects: threads call step(thread, key, random, run) with keys at random, many times. `step`
+//          answers its call, or leaves it unknown.
 template <class State, class Call, class Step>
-recorded_run record(std::size_t each, State initial, Step step) {
+recorded_run record(std::size_t each, State initial, Step step,
+                    std::size_t workers = history_workers) {
   testing::ticket_clock clock;
-  testing::history<keyed<Call>> calls(clock, history_workers);
-  support::run_threads(history_workers, [&](std::size_t me) {
+  testing::history<keyed<Call>> calls(clock, workers);
+  support::run_threads(workers, [&](std::size_t me) {
     std::mt19937_64 random(me + 1);
     for (std::size_t i = 0; i < each; ++i) {
       step(me, static_cast<std::size_t>(random() % history_keys), random, calls);
