@@ -74,17 +74,18 @@ public:
   // Effects: asks again under an id of its own while the answer is unknown and there is time. Not
   //          under that of the call: the answer that is kept may have been another holder's.
   outcome<std::uint64_t> raise(std::uint64_t above, const call_options& call) {
-    const call_deadline whole = calls_.at().deadline(call);
-    const std::lock_guard lock(talk_);
-    if (released_) return conflicting{nothing{}};
-    outcome<nothing> said = behind_raise(whole.rest(), [&](const call_options& each) {
-      const auto limit = calls_.at().deadline(each).remaining();
-      outcome<nothing> became =
-          until_known([&](const call_options& one) { return raise_once(above, one); },
-                      {.limit = limit, .timeout = limit, .conflict_is_final = true});
-      if (became.unknown()) unanswered_ = {became.id(), above};
-      return became;
-    });
+    outcome<nothing> said =
+        in_turn("mutex.raise", call, [&](const call_options& left) -> outcome<nothing> {
+          if (released()) return conflicting{nothing{}};
+          return behind_raise({{}, left.timeout}, [&](const call_options& each) {
+            const auto limit = calls_.at().deadline(each).remaining();
+            outcome<nothing> became = until_known(
+                [&](const call_options& one) { return raise_once(above, one); },
+                {.limit = limit, .timeout = limit, .conflict_is_final = true});
+            if (became.unknown()) unanswered_ = {became.id(), above};
+            return became;
+          });
+        });
     if (!said) return std::move(said).template without_answer<std::uint64_t>();
     return fence();
   }
