@@ -10,8 +10,10 @@
 #include <interlock/testing/temporary_folder.hpp>
 
 #include <sqlite3.h>
+#include <sys/resource.h>
 
 #include <chrono>
+#include <csignal>
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
@@ -62,6 +64,26 @@ void raw(const std::string& file, const std::string& sql) {
   REQUIRE(sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr) == SQLITE_OK);
   sqlite3_close(db);
 }
+
+// While it lives, the system writes nothing to files.
+class full_disk {
+public:
+  full_disk() {
+    ::getrlimit(RLIMIT_FSIZE, &before_);
+    const ::rlimit none{0, before_.rlim_max};
+    ::setrlimit(RLIMIT_FSIZE, &none);
+  }
+  full_disk(const full_disk&) = delete;
+  full_disk& operator=(const full_disk&) = delete;
+  ~full_disk() {
+    ::setrlimit(RLIMIT_FSIZE, &before_);
+    std::signal(SIGXFSZ, signal_);
+  }
+
+private:
+  ::rlimit before_{};
+  void (*signal_)(int) = std::signal(SIGXFSZ, SIG_IGN);  // the write fails
+};
 
 // While it lives, SQLite calls f for each connection that is opened.
 class each_connection {
@@ -181,6 +203,40 @@ TEST_CASE("A full disk is refused, what was there stays, and with room it goes o
   const sqlite::versioned<std::string> cell(roomy, "cell" + std::to_string(stored));
   CHECK(cell.store(std::string(5000, 'x')).applied());
   CHECK(hits.add(1).value() == 8);
+}
+
+TEST_CASE("An answer that SQLite keeps under an id is given again where nothing can be written") {
+  const auto way = GENERATE(sqlite::journal::wal, sqlite::journal::remove);
+  const temporary_folder place;
+  const std::string file = place.path() + "/data.db";
+  sqlite::client db(file, {}, {.journal = way});
+  const sqlite::counter hits(db, "hits");
+  const auto own = store::operation_id::fresh();
+  const auto of_body = store::operation_id::fresh();
+  const auto twice = [&](sqlite::transaction& t) { return t.add(hits, 1) + t.add(hits, 1); };
+  const auto one = [&] { return hits.add(1, {.id = own}); };
+  const auto other = [&] { return sqlite::atomically(db, twice, {.id = of_body}); };
+  const auto check = [&] {
+    CHECK(one().value() == 1);
+    CHECK(other().value() == 5);
+  };
+  const auto when_full = [&](auto call) {
+    CHECK(hits.add(0).applied());  // what failed before has a connection again
+    const full_disk now;           // a report could not be written either
+    return call();
+  };
+  check();
+  check();
+  const auto anew = [&] { return hits.add(1, {.id = store::operation_id::fresh()}); };
+  CHECK_FALSE(when_full(anew).applied());
+  CHECK(when_full(one).value() == 1);
+  CHECK(when_full(other).value() == 5);
+  CHECK(hits.load().value() == 3);
+  raw(file,
+      "CREATE TRIGGER no BEFORE UPDATE ON interlock_answer BEGIN SELECT RAISE(ROLLBACK, 'no'); "
+      "END");
+  check();
+  CHECK(hits.add(1).value() == 4);
 }
 
 TEST_CASE("A file that may only be read is read, and writes are refused") {

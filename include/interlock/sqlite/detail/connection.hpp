@@ -111,6 +111,7 @@ public:
 
   bool of_user = false;   // written by as_user: what may not be in a transaction is not prepared
   bool in_scope = false;  // written by transaction_scope
+  bool repeats = false;   // the transaction found its answer, and changes nothing: by once()
   call_deadline::time_point looked{};  // when moved() was asked last
   [[nodiscard]] bool in_transaction() const noexcept { return sqlite3_get_autocommit(db_) == 0; }
   [[nodiscard]] std::int64_t changes() const noexcept { return sqlite3_changes(db_); }

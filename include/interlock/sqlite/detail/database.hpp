@@ -97,18 +97,25 @@ public:
   }
 
   // Returns: body(connection, transaction) in one transaction, which is committed if that applied,
-  //          or if body said transaction.keep().
+  //          or if body said transaction.keep(). One that repeats an answer need not be.
   template <class R, class F>
   R write(const request& by, F body) {
     return guarded<R>(by, [&]() -> R {
       const call_deadline deadline(by.call, options_.timeout);
       writing own(*this, by, deadline);
-      return own.watch([&] {
-        transaction_scope transaction(*own);
-        R result = body(*own, transaction);
-        if (result.applied() || transaction.kept()) transaction.commit();
-        return result;
-      });
+      std::optional<R> result;
+      bool repeats = false;
+      try {
+        own.watch([&] {
+          transaction_scope transaction(*own);
+          result.emplace(body(*own, transaction));
+          repeats = (*own).repeats;
+          if (result->applied() || transaction.kept()) transaction.commit();
+        });
+      } catch (const fault&) {
+        if (!repeats) throw;
+      }
+      return *std::move(result);
     });
   }
 

@@ -41,6 +41,7 @@ public:
       throw;
     }
     on.in_scope = true;
+    on.repeats = false;
   }
   transaction_scope(const transaction_scope&) = delete;
   transaction_scope& operator=(const transaction_scope&) = delete;
