@@ -1,10 +1,18 @@
 // SPDX-License-Identifier: BSL-1.0
 // A client of PostgreSQL: what it does once, what it does not know, what its server promises.
 
+#include <interlock/postgres/counter.hpp>
+#include <interlock/postgres/transaction.hpp>
+
 #include "server.hpp"
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -304,6 +312,31 @@ TEST_CASE("What is promised follows from the settings of PostgreSQL") {
     needed.keeps = each.keeps;
     CHECK_NOTHROW(postgres::client(mine.conninfo(), {.require = needed}));
   }
+
+  // A commit that no standby has comes with a warning, which has to be told.
+  other.say("alter system reset all");
+  other.say("alter system set synchronous_standby_names = nobody");
+  other.say("select pg_reload_conf()");
+  CHECK(support::eventually([&] {
+    person fresh(mine.conninfo());
+    return fresh.say("show synchronous_standby_names") == "nobody" &&
+           fresh.say("show fsync") == "on";
+  }));
+  const store::client_options all{.require = postgres::client::claims};
+  const std::string deaf = mine.conninfo() + " options='-c client_min_messages=error'";
+  CHECK_NOTHROW(postgres::client(mine.conninfo(), all));
+  CHECK_NOTHROW(postgres::client(mine.conninfo(), all, {.prepare = false}));
+  CHECK_NOTHROW(postgres::client(deaf, all));  // sets it
+  try {
+    postgres::client cannot_set(deaf, all, {.prepare = false});
+    FAIL_CHECK("a guarantee that is not kept");
+  } catch (const store::failure& no) {
+    CHECK(no.error().code == errc::guarantee_not_met);
+    CHECK(no.error().detail.find("client_min_messages") != std::string::npos);
+    CHECK(!no.error().remedy.empty());
+  }
+  CHECK(postgres::client(deaf, {}, {.prepare = false}).probed().promised.keeps ==
+        store::durability::power_loss);
 }
 
 TEST_CASE("A commit whose wait for a standby was cancelled is unknown") {
@@ -314,17 +347,51 @@ TEST_CASE("A commit whose wait for a standby was cancelled is unknown") {
                      {.prefix = "sync"});
   const auto hits = counter_of(c);
   REQUIRE(c.counter_add(hits, 1, {}).applied());
-  postgres::client waits(mine.conninfo() + " options='-c client_min_messages=error'",
-                         {.prefix = "sync", .timeout = 20s});
-  std::vector<store::status> answers;
-  std::thread caller([&] { answers.push_back(waits.counter_add(hits, 5, {}).status()); });
-  CHECK(support::eventually([&] {
-    return other.say(
-               "select count(pg_cancel_backend(pid)) from pg_stat_activity where wait_event "
-               "= 'SyncRep'") == "1";
-  }));
-  caller.join();
-  REQUIRE(answers.size() == 1);
-  CHECK(answers[0] == store::status::unknown);
-  CHECK(c.counter_load(hits, {}).value() == 6);  // it is on this server
+  const std::string deaf = mine.conninfo() + " options='-c client_min_messages=error'";
+  postgres::client waits(deaf, {.prefix = "sync", .timeout = 20s});
+  postgres::client behind_a_pooler(deaf, {.prefix = "sync", .timeout = 20s}, {.prepare = false});
+  const auto add_after = [&](const char* sql) {
+    return postgres::atomically(waits, [&](postgres::transaction& t) {
+      t.execute(sql);
+      t.add(postgres::counter(waits, "hits"), 5);
+    });
+  };
+  using object = postgres::client::object;
+  const object read = c.object_named(object_kind::cell, "read");
+  const object written = c.object_named(object_kind::cell, "written");
+  const store::cell_check<object> checks[] = {{&read, 0}};
+  const store::cell_write<object> writes[] = {{&written, "x"}};
+  const std::pair<const char*, std::function<store::status()>> calls[] = {
+      {"a statement", [&] { return waits.counter_add(hits, 5, {}).status(); }},
+      {"set local", [&] { return add_after("set local client_min_messages = error").status(); }},
+      {"set", [&] { return add_after("set client_min_messages = error").status(); }},
+      {"a function",
+       [&] {
+         return add_after("select set_config('client_min_messages', 'error', true)").status();
+       }},
+      {"a body behind a pooler",
+       [&] {
+         const postgres::counter same(behind_a_pooler, "hits");
+         return postgres::atomically(behind_a_pooler,
+                                     [&](postgres::transaction& t) { return t.add(same, 5); })
+             .status();
+       }},
+      {"cells behind a pooler",
+       [&] { return behind_a_pooler.cells_commit(checks, writes, {}).status(); }},
+  };
+  for (const auto& [name, call] : calls) {
+    CAPTURE(name);
+    std::vector<store::status> answers;
+    std::thread caller([&, &ask = call] { answers.push_back(ask()); });
+    CHECK(support::eventually([&] {
+      return other.say(
+                 "select count(pg_cancel_backend(pid)) from pg_stat_activity where wait_event "
+                 "= 'SyncRep'") == "1";
+    }));
+    caller.join();
+    REQUIRE(answers.size() == 1);
+    CHECK(answers[0] == store::status::unknown);
+  }
+  CHECK(c.counter_load(hits, {}).value() == 26);  // it is on this server
+  CHECK(c.cell_load(written, {})->bytes == "x");
 }

@@ -22,7 +22,8 @@ inline constexpr store::guarantees best{store::visibility::network,
 
 inline constexpr const char* probe_sql =
     "select current_setting('fsync'), current_setting('full_page_writes'), "
-    "current_setting('synchronous_commit'), current_setting('synchronous_standby_names')";
+    "current_setting('synchronous_commit'), current_setting('synchronous_standby_names'), "
+    "current_setting('client_min_messages')";
 
 // Returns: the promise of `best` with this durability at most.
 [[nodiscard]] constexpr store::guarantees keeping(store::durability most) noexcept {
@@ -69,6 +70,15 @@ inline constexpr const char* probe_sql =
           keeping(durability::power_loss)});
   } else {
     note({"synchronous_standby_names", standbys, "", "", best});
+  }
+  const std::string told = value(4);  // a session that prepares has set it
+  if (told == "error" || told == "fatal" || told == "panic") {
+    note({"client_min_messages", told,
+          "a commit whose wait for a standby was ended is not told from others",
+          "set client_min_messages to warning, or settings::prepare to true",
+          keeping(durability::power_loss)});
+  } else {
+    note({"client_min_messages", told, "", "", best});
   }
   return probed;
 }

@@ -42,6 +42,9 @@ using pool = store::detail::connection_pool<connection>;
 
 inline constexpr const char* engine = "postgres";
 
+// Before COMMIT, which warns if it is on this server alone.
+inline constexpr const char* hears_warnings = "set local client_min_messages = warning";
+
 // What a request is about, for statements and for messages.
 struct request {
   const char* operation;
@@ -225,6 +228,7 @@ inline reply session::serialize(connection& at, statement s, const parameters& g
   pipeline line(at, statements_);
   line.add("begin isolation level serializable", parameters());
   line.add(s, given);
+  if (!prepares()) line.add(hears_warnings, parameters());
   line.add("commit", parameters());
   reply came = line.exchange(deadline);
   if (came.what == fate::answered) {

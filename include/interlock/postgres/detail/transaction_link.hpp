@@ -32,7 +32,8 @@ public:
         deadline_(deadline),
         call_{id, {}},
         lease_(std::move(at)),
-        line_(std::make_unique<pipeline>(*lease_, of.statements())) {}
+        line_(std::make_unique<pipeline>(*lease_, of.statements())),
+        deaf_(!of.prepares()) {}
   // Effects: rolls back, unless it ended.
   ~transaction_link() { leave(); }
   transaction_link(const transaction_link&) = delete;
@@ -70,6 +71,7 @@ public:
                          const std::vector<int>& lengths, const std::vector<int>& formats) {
     if (ended_) throw attempt_lost();
     begin();
+    deaf_ = true;
     line_->add_text(sql, values, lengths, formats);
     ++queued_;
     return exchange(by, true);
@@ -124,6 +126,7 @@ private:
   bool ended_ = false;
   bool drop_ = false;     // the connection
   bool altered_ = false;  // the connection was, by the body
+  bool deaf_;             // it may not be told of what COMMIT warns of
   bool records_ = false;  // it leaves rows that grow old
   bool committed_ = false;
   bool duplicate_ = false;
@@ -244,6 +247,10 @@ inline bool transaction_link::commit(std::optional<std::string_view> kept) {
                                               "the deadline passed before COMMIT was sent",
                                               "nothing was done; give it more time")));
     return false;
+  }
+  if (deaf_) {
+    line_->add(hears_warnings, parameters());
+    ++queued_;
   }
   line_->add("commit", parameters());
   const std::size_t before = std::exchange(queued_, 0);
