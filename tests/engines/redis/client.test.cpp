@@ -276,6 +276,10 @@ TEST_CASE("redis::client: an answer is kept for the retention since its id was h
   CHECK(left() <= 60'000);
   CHECK(c.counter_add(hits, 5, {.id = id}).value_or(0) == 5);
   CHECK(left() > 3'000'000);
+  // Who keeps answers for less time takes none from those that are there.
+  redis::client brief(server.url(), {.retention = 1min});
+  CHECK(brief.counter_add(counter_of(brief), 5, {.id = id}).value_or(0) == 5);
+  CHECK(left() > 3'000'000);
   // Who may not write has the answer all the same.
   server.command({"REPLICAOF", "127.0.0.1", "1"});
   CHECK(c.counter_add(hits, 5, {.id = id}).value_or(0) == 5);

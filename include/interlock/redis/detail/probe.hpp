@@ -131,8 +131,8 @@ inline const script& script_permissions() {
   static const script it(R"(
 local k = KEYS[1]
 local tries = {
-  {'SET', k, '0', 'PX', 1000}, {'GET', k}, {'INCRBY', k, 1}, {'PEXPIRE', k, 1000}, {'DEL', k},
-  {'HSET', k, 'f', 1}, {'HSETNX', k, 'f', 1}, {'HINCRBY', k, 'f', 1}, {'HGET', k, 'f'},
+  {'SET', k, '0', 'PX', 1000}, {'GET', k}, {'INCRBY', k, 1}, {'PEXPIRE', k, 1000}, {'PTTL', k},
+  {'DEL', k}, {'HSET', k, 'f', 1}, {'HSETNX', k, 'f', 1}, {'HINCRBY', k, 'f', 1}, {'HGET', k, 'f'},
   {'HMGET', k, 'f'}, {'HLEN', k}, {'HDEL', k, 'f'}, {'DEL', k}, {'ZADD', k, 1, 'm'},
   {'ZRANGE', k, 0, 0}, {'ZRANGEBYSCORE', k, 0, 0}, {'ZCOUNT', k, 0, 0}, {'ZSCORE', k, 'm'},
   {'ZCARD', k}, {'ZREM', k, 'm'}, {'DEL', k}, {'TIME'}}

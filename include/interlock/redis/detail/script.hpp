@@ -7,7 +7,8 @@
 // Rules for each script
 //   - ARGV[1] is the sequence of the operation id or '', ARGV[2] how long its record is kept, in
 //     milliseconds. With a sequence, the last of KEYS is the record: (sequence, answer, op). An
-//     answer from it keeps it as long again, if the server may write.
+//     answer from it keeps it as long again, if the server may write, and never less long: another
+//     client may keep it for longer.
 //   - It answers with a list whose first item is 1 (applied), 0 (conflict) or a reason below.
 //   - It reads every key that it writes before it writes any, so a key of another type fails first.
 //     The first write is the record of the id. What follows cannot fail.
@@ -51,7 +52,8 @@ if rec then
     local before = cmsgpack.unpack(known)
     if before[1] == seq and before[3] ~= op then return {-5} end
     if before[1] == seq then
-      redis.pcall('PEXPIRE', rec, keep)
+      local left = redis.pcall('PTTL', rec)
+      if type(left) ~= 'number' or left < tonumber(keep) then redis.pcall('PEXPIRE', rec, keep) end
       return before[2]
     end
     if less(seq, before[1]) then return {-1} end
