@@ -11,7 +11,8 @@
 //             Two processes on one SQLite file lose no update of one another.
 // Outcomes    refused: another process held the file until the deadline (busy), the disk is full,
 //             the file may not be written; nothing was done. unknown: the system failed while it
-//             committed (an input or output error): ask again under the call's operation id.
+//             committed (an input or output error; with a journal mode of persist, memory or
+//             off, a full disk): ask again under the call's operation id.
 // Durability  As probed() says. By default (WAL, synchronous FULL, a local disk) what was applied
 //             survives a power loss. A file that is replaced under a client is noticed within a
 //             second: until then, writes go to the old one.

@@ -121,6 +121,11 @@ public:
     const int code = sqlite3_file_control(db_, "main", SQLITE_FCNTL_HAS_MOVED, &is);
     return code == SQLITE_OK && is != 0;
   }
+  // Returns: whether a commit that ended so was surely not done.
+  [[nodiscard]] bool surely_undone(int code) const noexcept {
+    const bool full = (code & 0xff) == SQLITE_FULL;
+    return detail::surely_undone(code) && (!full || undone_if_full());
+  }
   // What connection_pool asks of one that was idle, and of one that comes back: ROLLBACK may have
   // failed, and then it would read the past.
   [[nodiscard]] bool healthy(const call_deadline&) const noexcept { return !moved(); }
@@ -151,6 +156,11 @@ private:
       throw;
     }
   }
+
+  // Returns: whether a commit that meets a full disk is undone for certain. Not where the write
+  // that counts may be done and a later one fails: the header of a journal that stays, a page that
+  // is repeated to the end of its sector. And not where nothing is kept to undo it by.
+  [[nodiscard]] bool undone_if_full() const noexcept;
 
   static int wait_a_little(void* self, int) {
     return static_cast<connection*>(self)->pause() ? 1 : 0;
@@ -199,6 +209,27 @@ private:
   std::array<sqlite3_stmt*, static_cast<std::size_t>(sql::count)> prepared_{};
   std::vector<user_statement> of_users_;  // the one that was used last is last
 };
+
+inline bool connection::undone_if_full() const noexcept {
+  const char* const name = sqlite3_db_filename(db_, "main");
+  if (name == nullptr || *name == '\0') return true;  // in memory
+  sqlite3_stmt* asks = nullptr;
+  std::string_view mode;
+  if (sqlite3_prepare_v2(db_, "PRAGMA journal_mode", -1, &asks, nullptr) == SQLITE_OK &&
+      sqlite3_step(asks) == SQLITE_ROW && sqlite3_column_text(asks, 0) != nullptr) {
+    mode = reinterpret_cast<const char*>(sqlite3_column_text(asks, 0));
+  }
+  bool certain = mode == "delete" || mode == "truncate";
+  sqlite3_file* file = nullptr;
+  if (mode == "wal" &&
+      sqlite3_file_control(db_, "main", SQLITE_FCNTL_FILE_POINTER, &file) == SQLITE_OK &&
+      file != nullptr && file->pMethods != nullptr) {
+    const int has = file->pMethods->xDeviceCharacteristics(file);
+    certain = (has & SQLITE_IOCAP_POWERSAFE_OVERWRITE) != 0;  // else pages are repeated
+  }
+  sqlite3_finalize(asks);
+  return certain;
+}
 
 inline sqlite3_stmt* connection::prepared_for_user(std::string_view text) {
   const auto found = std::find_if(of_users_.begin(), of_users_.end(),
@@ -318,7 +349,7 @@ private:
   [[noreturn]] [[gnu::cold]] void fail(int code) {
     fault why = fault_of(on_->raw(), code);
     // A statement of its own is its own commit.
-    why.in_doubt = !on_->in_scope && sqlite3_stmt_readonly(raw_) == 0 && !surely_undone(code);
+    why.in_doubt = !on_->in_scope && sqlite3_stmt_readonly(raw_) == 0 && !on_->surely_undone(code);
     throw why;
   }
 

@@ -5,7 +5,7 @@
 //
 // A fault is thrown by statements and never leaves the client. It is in doubt only where the commit
 // itself failed and SQLite cannot tell: an input/output error after the commit record may have been
-// written. All else is undone by SQLite before it says so.
+// written, and in some modes of the journal a full disk. SQLite undoes all else before it says so.
 
 #include <sqlite3.h>
 
@@ -32,7 +32,7 @@ struct fault {
           db != nullptr ? sqlite3_system_errno(db) : 0, false};
 }
 
-// Returns: whether a commit that ended so was surely not done.
+// Returns: whether a commit that ended so was surely not done. A full disk: see connection.
 [[nodiscard]] inline bool surely_undone(int code) noexcept {
   switch (code & 0xff) {
     case SQLITE_BUSY:

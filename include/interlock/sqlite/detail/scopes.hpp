@@ -55,7 +55,7 @@ public:
     try {
       statement(*on_, sql::commit).run();
     } catch (fault& why) {
-      why.in_doubt = !surely_undone(why.code);
+      why.in_doubt = !on_->surely_undone(why.code);
       throw;
     }
   }
