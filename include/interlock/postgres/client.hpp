@@ -193,6 +193,9 @@ private:
         : session(*by.session_),
           deadline(call, session.options().timeout),
           what{operation, at.name(), call, deadline, true} {}
+    // Effects: notes that the id was asked for again, if that is due. What comes of it is nobody's
+    //          concern: the answer is known.
+    void note(statement s, const detail::answer& before) const;
     // Returns: of a try that did nothing, the answer of an earlier one under the same id, if that
     //          did it; unknown, if that could not be found out.
     [[nodiscard]] std::optional<detail::answer> earlier(statement s) const;

@@ -138,6 +138,57 @@ TEST_CASE("What transactions of PostgreSQL keep goes when it is old, without any
   CHECK(few("operation") == "t");
 }
 
+TEST_CASE("PostgreSQL remembers an id for the retention after it was asked for last") {
+  auto c = fresh_client({.retention = 24h});
+  const auto hits = c.object_named(object_kind::counter, "hits");
+  const auto stock = c.object_named(object_kind::bounded_counter, "stock");
+  const auto mutex = c.object_named(object_kind::mutex, "mutex");
+  const auto cell = c.object_named(object_kind::cell, "cell");
+  const auto both = c.object_named(object_kind::cell, "both");
+  const unique_id me = unique_id::fresh();
+  REQUIRE(c.bounded_open(stock, {5, 0, 9}, {}).applied());
+  const std::uint64_t fence = c.lease_acquire(mutex, me, 1h, {}).value().fence;
+  using object = postgres::client::object;
+  const store::cell_write<object> writes[] = {{&both, "x"}};
+  const auto id = operation_id::fresh();
+  const auto ask_all = [&] {
+    CHECK(c.counter_add(hits, 5, {id}).value() == 5);
+    CHECK(c.bounded_add(stock, -5, {id}).value() == 0);  // there is no room for it again
+    CHECK(c.cell_put(cell, 0, "x", {id}).applied());     // and here is another version
+    CHECK(c.cells_commit({}, writes, {id}).applied());
+    CHECK(c.lease_release(mutex, me, fence, {id}).applied());
+    CHECK(postgres::atomically(c, [](postgres::transaction&) { return 7; }, {.id = id}).value() ==
+          7);
+  };
+  ask_all();
+  person other;
+  other.say("set search_path = \"" + c.options().prefix + '"');
+  const auto age_by = [&](const char* hours) {
+    return other.say(std::string("with aged as (update operation set at = clock_timestamp() - ") +
+                     "interval '" + hours + " hours' returning 1) select count(*) from aged");
+  };
+  const auto fresh = [&] {
+    return other.say("select count(*) from operation where clock_timestamp() - at < '1min'");
+  };
+  REQUIRE(age_by("20") == "6");
+  REQUIRE(fresh() == "0");
+  ask_all();
+  CHECK(fresh() == "6");
+  REQUIRE(age_by("2") == "6");
+  ask_all();
+  CHECK(fresh() == "0");  // they are young: nothing is written for that
+
+  // Who cannot note it has the answer all the same.
+  REQUIRE(age_by("20") == "6");
+  postgres::client reads(server().conninfo() + " options='-c default_transaction_read_only=on'",
+                         c.options());
+  CHECK(reads.counter_add(hits, 5, {id}).value() == 5);
+  CHECK(reads.bounded_add(stock, -5, {id}).value() == 0);
+  CHECK(postgres::atomically(reads, [](postgres::transaction&) { return 8; }, {.id = id}).value() ==
+        7);
+  CHECK(fresh() == "0");
+}
+
 TEST_CASE("A wait for a connection counts to the deadline of a call to PostgreSQL") {
   auto c = fresh_client({.connections = 1, .timeout = 5s});
   const postgres::counter hits(c, "hits");

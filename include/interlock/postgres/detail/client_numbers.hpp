@@ -17,6 +17,13 @@
 
 namespace interlock::postgres {
 
+inline void client::asking::note(statement s, const detail::answer& before) const {
+  if (!session.grows_old(before.age())) return;
+  detail::parameters given;
+  given.bytes(what.object).number(static_cast<std::int64_t>(detail::kind_of(s)));
+  (void)session.change(what, statement::operation_touch, given.id(what.call.id.session));
+}
+
 inline std::optional<detail::answer> client::asking::earlier(statement s) const {
   if (!what.call.id) return std::nullopt;
   detail::parameters given;
@@ -39,10 +46,13 @@ inline std::optional<detail::answer> client::asking::earlier(statement s) const 
                              "read the object: what became of this request is not known any more"));
   }
   if (detail::number_in(found.rows(), 0, 2) != detail::step_of(s)) return session.of_another(what);
-  return detail::answer(detail::number_in(found.rows(), 0, 1));
+  detail::answer kept(detail::number_in(found.rows(), 0, 1), detail::number_in(found.rows(), 0, 3));
+  note(s, kept);
+  return kept;
 }
 
 inline detail::answer client::asking::settled(detail::answer came, statement s) const {
+  if (came.ok()) note(s, came);
   if (!came.by_server()) return came;
   std::optional<detail::answer> before = earlier(s);
   return before ? *std::move(before) : std::move(came);

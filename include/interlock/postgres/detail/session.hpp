@@ -4,6 +4,7 @@
 // interlock/postgres/detail/session.hpp - what the copies of one client share: its connections, its
 // statements, the data set that it knows, and the way of a request to an outcome.
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <exception>
@@ -60,8 +61,8 @@ public:
   explicit answer(result rows) noexcept : rows_(std::move(rows)) {}
   answer(refusal why) noexcept : why_(std::move(why.why)) {}
   answer(store::doubt why) noexcept : why_(std::move(why.why)), unknown_(true), id_(why.id) {}
-  // The answer that was kept under an id.
-  explicit answer(std::int64_t kept) noexcept : kept_(kept) {}
+  // The answer that was kept under an id, and for how many milliseconds.
+  answer(std::int64_t kept, std::int64_t age) noexcept : kept_(kept), age_(age) {}
 
   [[nodiscard]] bool ok() const noexcept { return why_ == nullptr; }
   [[nodiscard]] bool any() const noexcept { return kept_ || PQntuples(rows_.get()) != 0; }
@@ -71,6 +72,8 @@ public:
   [[nodiscard]] std::int64_t number() const noexcept {
     return kept_ ? *kept_ : number_in(rows_, 0, 0);
   }
+  // Returns: how long ago the id was asked for last, in milliseconds; 0 if nothing was kept.
+  [[nodiscard]] std::int64_t age() const noexcept { return age_; }
   [[nodiscard]] const error& why() const noexcept { return *why_; }
   [[nodiscard]] errc code() const noexcept { return why_->code; }
   [[nodiscard]] bool unknown() const noexcept { return unknown_; }
@@ -92,6 +95,7 @@ public:
 private:
   result rows_;
   std::optional<std::int64_t> kept_;
+  std::int64_t age_ = 0;
   std::shared_ptr<const error> why_;
   bool unknown_ = false;
   bool by_server_ = false;
@@ -158,6 +162,11 @@ public:
             std::string(remedy)};
   }
 
+  // Returns: whether an id that is asked for again after so many milliseconds has to be noted, so
+  //          that it is kept for as long as was said.
+  [[nodiscard]] bool grows_old(std::int64_t age) const noexcept {
+    return age > std::max<std::int64_t>(options_.retention.count() / 4, 0);  // see prune()
+  }
   [[nodiscard]] static refusal of_another(const request& asked) {
     return refusal(error_of(asked, errc::bad_argument, "the id is of another operation",
                             "give each operation an id of its own"));
@@ -308,10 +317,14 @@ inline session::verdict session::judge(const request& asked, const reply& came,
   const std::string_view state = state_of(came.rows.get());
   if (state == "IL001") {
     const std::string_view kept = PQresultErrorField(came.rows.get(), PG_DIAG_MESSAGE_PRIMARY);
-    const std::size_t colon = kept.find(':');
+    const std::size_t colon = kept.find(':'), second = kept.rfind(':');
     const auto sequence = store::codec<std::uint64_t>::decode(kept.substr(0, colon));
-    const auto number = store::codec<std::int64_t>::decode(kept.substr(colon + 1));
-    if (sequence == asked.call.id.sequence && number) return {answer(*number), false};
+    const auto number =
+        store::codec<std::int64_t>::decode(kept.substr(colon + 1, second - colon - 1));
+    const auto age = store::codec<std::int64_t>::decode(kept.substr(second + 1));
+    if (sequence == asked.call.id.sequence && number) {
+      return {answer(*number, age.value_or(0)), false};
+    }
     return {refusal(error_of(asked, errc::expired, "the session has had a later answer since",
                              "read the object: what became of this request is not known any "
                              "more")),

@@ -224,10 +224,12 @@ inline pool::made session::connect(const call_deadline& deadline) {
 
 inline void session::prune(connection& at, const call_deadline& deadline) {
   if (!at.time_to_prune()) return;
-  parameters age;
-  age.time(options_.retention);
   for (const statement s :
        {statement::prune_operations, statement::prune_idempotency, statement::prune_keys}) {
+    auto most = std::min(options_.retention, std::chrono::milliseconds(std::int64_t{1} << 43U));
+    if (s == statement::prune_operations) most += most / 4;
+    parameters age;
+    age.time(most);
     if (at.run(statements_, static_cast<std::size_t>(s), age, deadline).what != fate::answered) {
       return;
     }

@@ -58,6 +58,7 @@ enum class statement : std::uint8_t {
   queue_depth,
   mirror_get,
   operation_find,
+  operation_touch,
   run_record,
   run_find,
   run_claim,
@@ -219,8 +220,13 @@ inline constexpr std::array<statement_text, statement_count> statement_texts{{
      "where name = $1 and waiting > 0"},
     {"", "select epoch, sequence, bytes from @mirror where name = $1 and key = $2"},
     {"",
-     "select sequence, answer, step::int8 from @operation where kind = $2::int8 and object = $1 "
-     "and session = $3"},
+     "select sequence, answer, step::int8, (extract(epoch from clock_timestamp() - at) * "
+     "1000)::int8 from @operation where kind = $2::int8 and object = $1 and session = $3"},
+    // It waits for nobody, no standby either: the answer is there.
+    {"",
+     "update @operation set at = clock_timestamp() where ctid = any (array(select ctid from "
+     "@operation where kind = $2::int8 and object = $1 and session = $3 and "
+     "set_config('synchronous_commit', 'off', true) is not null for update skip locked))"},
     // A transaction as a whole is an object without a name, of kind 100.
     {"",
      "insert into @operation as o (kind, object, session, sequence, response) values (100, '', $1, "
@@ -228,7 +234,8 @@ inline constexpr std::array<statement_text, statement_count> statement_texts{{
      "response = excluded.response, at = excluded.at where o.sequence < excluded.sequence "
      "returning 1"},
     {"",
-     "select sequence, response from @operation where kind = 100 and object = '' and session = $1"},
+     "select sequence, response, (extract(epoch from clock_timestamp() - at) * 1000)::int8 from "
+     "@operation where kind = 100 and object = '' and session = $1"},
     // Claim, effect and answer in one transaction: nobody else ever sees a key that is claimed.
     {"",
      "insert into @idempotency as i (name, key, print, until, attempt, done) values ($1, $2, $3, "
@@ -341,8 +348,8 @@ inline constexpr std::array<statement_text, statement_count> statement_texts{{
   sql +=
       ", e.answer from e on conflict (kind, object, session) do update set step = excluded.step, "
       "sequence = excluded.sequence, answer = excluded.answer, at = excluded.at where case when "
-      "o.sequence < excluded.sequence then true else @repeated(o.sequence, o.answer, o.sequence = "
-      "excluded.sequence and o.step <> excluded.step) end returning answer";
+      "o.sequence < excluded.sequence then true else @repeated(o.sequence, o.answer, o.at, "
+      "o.sequence = excluded.sequence and o.step <> excluded.step) end returning answer";
   return with_schema(sql, schema);
 }
 

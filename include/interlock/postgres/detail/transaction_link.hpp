@@ -133,6 +133,7 @@ private:
   std::size_t queued_ = 0;  // of this round
   std::size_t answers_ = 0;
   std::optional<std::string> kept_;
+  std::int64_t age_ = 0;  // of it, in milliseconds
   std::optional<answer> failed_;
 };
 
@@ -176,6 +177,7 @@ inline void transaction_link::look_up() {
   if (last < call_.id.sequence) return;
   if (last == call_.id.sequence) {
     kept_ = std::string(bytes_in(found, 0, 1));
+    age_ = number_in(found, 0, 2);
     lose();
   }
   fail(asks("transaction.begin"), errc::expired, "the session has had a later answer since",
@@ -304,7 +306,19 @@ inline void transaction_link::leave() noexcept {
     line_.reset();
     usable = false;
   }
-  if (!usable || altered_) lease_.discard();  // one that is not settled goes by itself
+  line_.reset();
+  if (usable && !altered_ && kept_ && session_->grows_old(age_)) {
+    parameters who;  // noted that it was asked for again; what comes of that is nobody's concern
+    who.bytes("").number(std::int64_t{100}).id(call_.id.session);
+    (void)lease_->run(session_->statements(),
+                      static_cast<std::size_t>(statement::operation_touch), who, deadline_);
+    usable = lease_->usable();
+  }
+  if (usable && !altered_ && committed_ && records_) {
+    session_->prune(*lease_, deadline_);
+    usable = lease_->usable();
+  }
+  if (!usable || altered_) lease_.discard();
 }
 
 }  // namespace interlock::postgres::detail
