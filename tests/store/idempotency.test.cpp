@@ -167,6 +167,26 @@ TEST_CASE("A function that settles its ticket is answered what that was told") {
   CHECK(kept->release().applied());
 }
 
+TEST_CASE("An answer that is kept is no loss to its owner though a heartbeat meets it") {
+  two_clients c;
+  const payments here(c.one, "payments", at_once);
+  auto mine = here.claim("k", body).value();
+  std::atomic<bool> met{false};
+  c.one.inject(memory::faults([&](const memory::request& r) {
+    if (r.operation == "idempotency_store.heartbeat" && r.done) met = true;
+    if (r.operation != "idempotency_store.complete" || !r.done) return memory::fault::none();
+    c.time->advance(1100ms);  // it is kept, and the answer to that on the way
+    if (support::eventually([&] { return met.load(); })) {
+      const auto told = [&] { return mine.run->lost().stop_requested(); };
+      static_cast<void>(support::eventually(told, 50ms));
+    }
+    return memory::fault::none();
+  }));
+  CHECK(mine.run->complete(7).applied());
+  CHECK(met);
+  CHECK_FALSE(mine.run->lost().stop_requested());
+}
+
 TEST_CASE("A ticket that is settled twice says again what it was told and asks nothing") {
   two_clients c;
   const payments here(c.one, "payments", at_once);

@@ -288,6 +288,51 @@ TEST_CASE("A worker asks again for the end of an item while it is unknown or ref
   CHECK(jobs.depth()->waiting == 0);
 }
 
+TEST_CASE("The end of an item is no loss to who asked for it though a heartbeat meets it") {
+  two_clients c;
+  const queue jobs(c.one, "jobs", short_lease);
+  for (int n = 0; n < 3; ++n) REQUIRE(jobs.push("k", n).applied());
+  std::atomic<bool> answered{false};
+  std::atomic<bool> met{false};
+  const queue::item* ours = nullptr;
+  c.one.inject(memory::faults([&](const memory::request& r) {
+    if (r.operation == "serial_queue.heartbeat" && r.done) met = true;
+    const bool end = r.operation == "serial_queue.finish" || r.operation == "serial_queue.give_back";
+    if (!end || !r.done) return memory::fault::none();
+    met = false;  // it is done, and its answer on the way, when the next heartbeat comes
+    c.time->advance(1100ms);
+    if (support::eventually([&] { return met.load(); })) {
+      static_cast<void>(support::eventually([&] { return ours->lost().stop_requested(); }, 50ms));
+    }
+    return answered ? memory::fault::none() : memory::fault::lose_reply();
+  }));
+  {
+    auto item = jobs.take().value();
+    ours = &item;
+    answered = true;
+    CHECK(item.give_back().applied());
+    CHECK(met);
+    CHECK(item.ended());
+    CHECK_FALSE(item.lost().stop_requested());
+  }
+  {
+    auto item = jobs.take().value();
+    ours = &item;
+    CHECK(item.finish().applied());
+    CHECK(met);
+    CHECK_FALSE(item.lost().stop_requested());
+  }
+  {  // The control: nobody knows of the end, and the engine has said that it is gone.
+    auto item = jobs.take().value();
+    ours = &item;
+    answered = false;
+    CHECK(item.finish().unknown());
+    CHECK(met);
+    CHECK_FALSE(item.ended());
+    CHECK(support::eventually([&] { return item.lost().stop_requested(); }));
+  }
+}
+
 TEST_CASE("Coroutines push, take and finish") {
   memory::client engine;
   const queue jobs(engine, "jobs");

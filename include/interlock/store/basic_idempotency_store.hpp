@@ -205,6 +205,7 @@ private:
   template <class Ask>
   outcome<nothing> settle(const call_options& call, Ask ask) {
     if (attempt_ == 0) return told_before();
+    const detail::ending_lease under_way = kept_.ending();
     outcome<nothing> said = detail::ask_again(home_.at_.deadline(call), call.id, ask);
     kept_.end();
     attempt_ = 0;

@@ -199,12 +199,15 @@ public:
   // Returns: conflict if it is another's by now. unknown: perhaps it is done; ask again, with an id
   //          for an exact answer, or leave it: it is done, or comes again after the lease.
   outcome<nothing> finish(const call_options& call = {}) {
-    return end(at_.client().queue_finish(at_.object(), is_.key, owner_, is_.attempt, call));
+    return end([&] {
+      return at_.client().queue_finish(at_.object(), is_.key, owner_, is_.attempt, call);
+    });
   }
   // Effects: the item may be taken again after `delay`; those behind it wait.
   outcome<nothing> give_back(std::chrono::milliseconds delay = {}, const call_options& call = {}) {
-    return end(
-        at_.client().queue_give_back(at_.object(), is_.key, owner_, is_.attempt, delay, call));
+    return end([&] {
+      return at_.client().queue_give_back(at_.object(), is_.key, owner_, is_.attempt, delay, call);
+    });
   }
   // Effects: the same as finish, on a thread of the client; no more heartbeats from now on.
   // Returns: an awaitable of what finish() returns.
@@ -216,11 +219,13 @@ public:
       return at.client().queue_finish(at.object(), key, owner, attempt, c);
     });
   }
-  // Returns: whether the item was ended, by finish or give_back that was answered, or moved from.
-  [[nodiscard]] bool ended() const noexcept { return ended_; }
+  // Returns: whether the item was ended, by finish or give_back that was answered or by a
+  //          transaction that was done, or moved from.
+  [[nodiscard]] bool ended() const noexcept { return ended_ || kept_.ended(); }
 
 private:
   friend basic_serial_queue;
+  friend detail::ending_items;
   item(const basic_serial_queue& home, queue_item is, T value, const unique_id& owner,
        boot_clock::time_point sent)
       : at_(home.at_),
@@ -234,7 +239,10 @@ private:
                 return at.client().queue_heartbeat(at.object(), key, owner, attempt, lease,
                                                    {{}, timeout});
               }) {}
-  outcome<nothing> end(outcome<nothing> said) {
+  template <class Ask>
+  outcome<nothing> end(Ask ask) {
+    const detail::ending_lease under_way = kept_.ending();
+    outcome<nothing> said = ask();
     if (said || said.conflicted()) {
       kept_.end();
       ended_ = true;

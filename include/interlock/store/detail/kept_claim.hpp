@@ -8,11 +8,48 @@
 #include <cstdint>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "../outcome.hpp"
 #include "lease_keeper.hpp"
 
 namespace interlock::store::detail {
+
+// While it lives, an end of the lease is under way.
+class ending_lease {
+public:
+  // Null: of none.
+  explicit ending_lease(std::shared_ptr<kept_lease> of) : of_(std::move(of)) {
+    if (of_ != nullptr) of_->begin_end();
+  }
+  ending_lease(ending_lease&&) noexcept = default;
+  ending_lease& operator=(ending_lease&&) = delete;
+  ~ending_lease() {
+    if (of_ != nullptr) of_->leave_end();
+  }
+  // Effects: the engine has ended it.
+  void done() const {
+    if (of_ != nullptr) of_->end();
+  }
+
+private:
+  std::shared_ptr<kept_lease> of_;
+};
+
+// The items that a transaction ends, if it is done.
+class ending_items {
+public:
+  template <class Item>
+  void add(const Item& taken) {
+    all_.emplace_back(taken.kept_.kept_);
+  }
+  void done() const {
+    for (const ending_lease& each : all_) each.done();
+  }
+
+private:
+  std::vector<ending_lease> all_;
+};
 
 class kept_claim {
 public:
@@ -44,6 +81,10 @@ public:
   // Returns: whether it is kept: neither moved from nor ended, and not lost by its own clock.
   [[nodiscard]] bool holds() const { return kept_ != nullptr && kept_->holds(); }
   [[nodiscard]] inplace_stop_token lost() const noexcept { return kept_->lost(); }
+  // Returns: whether end() was called before it was lost.
+  [[nodiscard]] bool ended() const { return kept_ != nullptr && kept_->ended(); }
+  // Returns: what marks, as long as it lives, that an end was asked for.
+  [[nodiscard]] ending_lease ending() const { return ending_lease(kept_); }
   // Effects: no more heartbeats.
   void end() {
     if (kept_ != nullptr) kept_->end();
@@ -54,11 +95,13 @@ public:
     const auto sent = kept_->now();
     outcome<nothing> said = beat();
     if (said) kept_->confirm(sent);
-    if (said.conflicted()) kept_->lose();
+    if (said.conflicted()) kept_->gone();
     return said;
   }
 
 private:
+  friend ending_items;
+
   std::shared_ptr<lease_keeper> keeper_;
   std::shared_ptr<kept_lease> kept_;  // null when moved from
 };
