@@ -301,24 +301,18 @@ inline void transaction_link::leave() noexcept {
       usable = line_->exchange(deadline_).what == fate::answered;
     }
     line_.reset();
+    if (usable && !altered_ && kept_ && session_->grows_old(age_)) {
+      parameters who;  // noted that it was asked for again; what comes of that is nobody's concern
+      who.bytes("").number(std::int64_t{100}).id(call_.id.session);
+      (void)lease_->run(session_->statements(),
+                        static_cast<std::size_t>(statement::operation_touch), who, deadline_);
+    }
     if (usable && !altered_ && committed_ && records_) session_->prune(*lease_, deadline_);
   } catch (...) {  // no memory
     line_.reset();
     usable = false;
   }
-  line_.reset();
-  if (usable && !altered_ && kept_ && session_->grows_old(age_)) {
-    parameters who;  // noted that it was asked for again; what comes of that is nobody's concern
-    who.bytes("").number(std::int64_t{100}).id(call_.id.session);
-    (void)lease_->run(session_->statements(),
-                      static_cast<std::size_t>(statement::operation_touch), who, deadline_);
-    usable = lease_->usable();
-  }
-  if (usable && !altered_ && committed_ && records_) {
-    session_->prune(*lease_, deadline_);
-    usable = lease_->usable();
-  }
-  if (!usable || altered_) lease_.discard();
+  if (!usable || altered_) lease_.discard();  // one that is not settled goes by itself
 }
 
 }  // namespace interlock::postgres::detail
