@@ -10,6 +10,7 @@
 #include "server.hpp"
 
 #include <atomic>
+#include <cstdint>
 #include <string>
 #include <thread>
 
@@ -344,6 +345,63 @@ TEST_CASE(
   const auto lost = postgres::atomically(c, [&](postgres::transaction& t) { t.add(hits, 1); });
   REQUIRE(lost.refused());
   CHECK(lost.error().code == errc::history_lost);
+}
+
+TEST_CASE("A statement that PostgreSQL cannot run is the body's mistake and costs no connection") {
+  auto c = fresh_client({.connections = 1});
+  const auto pid = [&] {
+    return postgres::atomically(c,
+                                [](postgres::transaction& t) {
+                                  return t.execute("select pg_backend_pid()").get<int>(0).value();
+                                })
+        .value_or(0);
+  };
+  const int before = pid();
+  for (const char* const sql :
+       {"select sum(oid) from pg_class for update", "select 2147483647 + 1", "select 1 / 0",
+        "selec 1", "select nothing", "execute nothing", "vacuum", "release savepoint nothing",
+        "fetch nothing"}) {
+    CAPTURE(sql);
+    const auto no = postgres::atomically(c, [&](postgres::transaction& t) { t.execute(sql); });
+    REQUIRE(no.refused());
+    CAPTURE(no.error().message());
+    CHECK(no.error().code == errc::bad_argument);
+    CHECK(no.error().remedy.find("correct") != std::string::npos);
+    CHECK(no.error().detail.find("SQLSTATE") != std::string::npos);
+  }
+  CHECK(pid() == before);
+  // But the sum of a counter is the counter's.
+  const postgres::counter hits(c, "hits");
+  const auto high = postgres::atomically(c, [&](postgres::transaction& t) {
+    t.add(hits, INT64_MAX);
+    t.add(hits, 1);
+  });
+  REQUIRE(high.refused());
+  CHECK(high.error().remedy.find("64 bits") != std::string::npos);
+}
+
+TEST_CASE("A body that PostgreSQL did not want to wait for is told so, and nothing was done") {
+  auto c = fresh_client({.connections = 1});
+  postgres::client hurried(
+      server().conninfo() + " options='-c idle_in_transaction_session_timeout=100'",
+      {.prefix = c.options().prefix, .connections = 1});
+  const postgres::counter hits(hurried, "hits");
+  for (const bool goes_on : {true, false}) {
+    CAPTURE(goes_on);
+    int bodies = 0;
+    const auto late = postgres::atomically(hurried, [&](postgres::transaction& t) {
+      ++bodies;
+      t.add(hits, 1);
+      std::this_thread::sleep_for(400ms);
+      if (goes_on) t.execute("select 1");
+    });
+    REQUIRE(late.refused());
+    CAPTURE(late.error().message());
+    CHECK(late.error().code == errc::killed);
+    CHECK(late.error().remedy.find("idle_in_transaction_session_timeout") != std::string::npos);
+    CHECK(bodies == 1);
+    CHECK(hits.load().value() == 0);
+  }
 }
 
 TEST_CASE("Several writes of one kind go with one commit on a connection that is new") {

@@ -24,6 +24,14 @@ struct fault {
   return state == "42P01" || state == "3F000" || state == "42883";
 }
 
+// Returns: whether it is the mistake of whoever wrote the statement, which is not of the library's.
+[[nodiscard]] inline bool is_mistake(std::string_view state) noexcept {
+  const std::string_view family = state.substr(0, 2);
+  if (state == "42501") return false;  // a permission
+  return family == "42" || family == "22" || family == "0A" || family == "26" || family == "34" ||
+         family == "3B" || state == "25001" || is_missing(state);
+}
+
 // Returns: what an error of the server means; it was not done.
 [[nodiscard]] inline fault fault_of(std::string_view state) noexcept {
   using store::errc;
@@ -45,6 +53,11 @@ struct fault {
     return {errc::read_only,
             "connect to the primary: add target_session_attrs=read-write, or set "
             "default_transaction_read_only to off"};
+  }
+  if (state == "25P03" || state == "25P04") {
+    return {errc::killed,
+            "nothing was done; shorten the body, or raise idle_in_transaction_session_timeout or "
+            "transaction_timeout"};
   }
   if (state == "22003") return {errc::bad_argument, "the sum does not fit 64 bits"};
   if (state == "53300") {

@@ -216,9 +216,11 @@ inline void transaction_link::note_failure(const request& by, const reply& came,
     duplicate_ = true;
     failed_.emplace(refusal(session::error_of(by, errc::engine_failure, said_in(came.rows.get()),
                                               "the row is there already")));
-  } else if (text && line_->came_to_last() && is_missing(state_of(came.rows.get()))) {
+  } else if (text && line_->came_to_last() && is_mistake(state_of(came.rows.get()))) {
     failed_.emplace(refusal(session::error_of(by, errc::bad_argument, said_in(came.rows.get()),
-                                              "make what the statement names, or correct it")));
+                                              is_missing(state_of(came.rows.get()))
+                                                  ? "make what the statement names, or correct it"
+                                                  : "correct the statement, or what it is given")));
   } else {
     session::verdict judged = session_->judge(by, came, *lease_, false);
     drop_ = drop_ || judged.broken;
