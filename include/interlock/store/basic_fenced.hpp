@@ -98,12 +98,14 @@ public:
   // Effects: opens it and writes what f makes of the value: T f(const std::optional<T>&), T f(const
   //          T&) or void f(T&); where nothing was written yet, the latter two are given a T().
   // Returns: what was written; under an id, which may have been used before, what is there then,
-  //          for a request more; unknown if that is not answered, though it is written.
+  //          for a request more; unknown if that is not answered, or another has opened it since,
+  //          though it is written. A conflict says that nothing was written under the id so far.
   // Throws: what f throws; nothing was written then.
   template <class Guard, class F>
   outcome<T, stale_fence> modify(Guard&& guard, F&& f, const call_options& call = {}) const {
     const detail::call_deadline limit = at_.deadline(call);
     auto found = open(guard, limit.rest());  // the id is the write's
+    if (found.conflicted() && call.id) return came_too_late(found.conflict(), limit.rest(call.id));
     if (!found) return std::move(found).template without_answer<T>();
     const std::optional<T> next = detail::changed<T>(f, found->value);
     if (!next) {
@@ -116,10 +118,7 @@ public:
       auto now = open(found->by, limit.rest());
       if (now && now->value) return *std::move(now->value);
       if (now.refused() || now.unknown()) return doubt(now.error(), call.id);
-      return doubt(at_.failed(errc::engine_failure, "fenced.modify",
-                              "it was written, and another opened it before it was looked at",
-                              "open it to see what is there"),
-                   call.id);
+      return written_unseen(call.id);
     }
     return *next;
   }
@@ -139,6 +138,21 @@ public:
   [[nodiscard]] E& client() const noexcept { return at_.client(); }
 
 private:
+  // Returns: conflict, if nothing was written under the id before another opened the resource. It
+  //          is asked about by a write of nobody who opened it, which is not done anew.
+  outcome<T, stale_fence> came_too_late(const stale_fence& other, const call_options& call) const {
+    const auto said =
+        at_.client().fenced_write(at_.object(), 0, unique_id::fresh(), std::string_view(), call);
+    if (said.conflicted()) return conflicting{other};
+    if (said) return written_unseen(call.id);
+    return doubt(said.error(), call.id);
+  }
+  [[nodiscard]] doubt written_unseen(const operation_id& id) const {
+    return doubt(at_.failed(errc::engine_failure, "fenced.modify",
+                            "it was written, and another opened it before it was looked at",
+                            "open it to see what is there"),
+                 id);
+  }
   outcome<opened, stale_fence> decoded(const fenced_state& state, const fence_and_owner& by) const {
     if (!state.bytes) return opened{std::nullopt, by};
     std::optional<T> value = codec<T>::decode(*state.bytes);

@@ -3,6 +3,8 @@
 
 // Leases and fenced resources of any engine. Included by conformance.hpp.
 
+#include <interlock/store/basic_fenced.hpp>
+
 #include "engines/conformance/numbers.hpp"
 #include "support/eventually.hpp"
 
@@ -97,4 +99,22 @@ TEST_CASE("A fenced resource is opened each time it is asked under the same id")
   CHECK(e.fenced_write(at, 20, two, "new", {}).applied());
   CHECK(e.fenced_open(at, 20, two, same).value().bytes == "new");
   CHECK(e.fenced_open(at, 10, one, same).conflicted());
+}
+
+TEST_CASE("A modification that was done is no conflict when its id is asked about too late") {
+  data_set data;
+  engine e = data.client();
+  const store::basic_fenced<std::int64_t, engine> at(e, odd_names()[3]);
+  const store::fence_and_owner former{10, unique_id::fresh()}, later{20, unique_id::fresh()};
+  const store::call_options same{.id = store::operation_id::fresh()};
+  const auto add = [](std::int64_t& n) { n += 7; };
+  CHECK(at.modify(former, add, same).value() == 7);
+  CHECK(at.open(later).value().value == 7);
+  const auto again = at.modify(former, add, same);  // as if the answer had been lost
+  REQUIRE(again.unknown());
+  CHECK(again.id() == same.id);
+  const auto never = at.modify(former, add, {.id = store::operation_id::fresh()});  // the control
+  REQUIRE(never.conflicted());
+  CHECK(never.conflict().watermark == 20);
+  CHECK(at.modify(later, add).value() == 14);  // the later holder's writes go on
 }
