@@ -35,10 +35,10 @@ struct work_options {
 
 // What one call of work() did.
 struct work_done {
-  std::uint64_t finished = 0;  // or f ended it, or moved it elsewhere
-  std::uint64_t failed = 0;    // f threw: given back
-  std::uint64_t lost = 0;      // f ran, but the item was another worker's by then
-  std::uint64_t unknown = 0;   // f ran, and nobody knows whether the engine took the end of it
+  std::uint64_t finished = 0;  // or f has ended the item itself, or moved it elsewhere
+  std::uint64_t failed = 0;   // f threw: given back
+  std::uint64_t lost = 0;     // f ran, but the item was another worker's by then
+  std::uint64_t unknown = 0;  // f ran, and nobody knows whether the engine took the end of it
 };
 
 }  // namespace interlock::store
