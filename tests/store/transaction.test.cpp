@@ -3,6 +3,7 @@
 
 #include <interlock/memory/transaction.hpp>
 #include <interlock/task.hpp>
+#include <interlock/when_all.hpp>
 
 #include <atomic>
 #include <chrono>
@@ -11,10 +12,12 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <type_traits>
 #include <vector>
 
 #include "support/catch.hpp"
+#include "support/eventually.hpp"
 #include "support/threads.hpp"
 
 namespace {
@@ -307,4 +310,28 @@ TEST_CASE("An awaited transaction of a store runs its body on a thread of the cl
   CHECK(interlock::sync_wait(work()) == 4);
   static_assert(std::is_same_v<decltype(atomically(engine, [](transaction&) {})),
                                store::outcome<store::nothing>>);
+}
+
+TEST_CASE("The time of an awaited transaction of a store runs while it waits for a thread") {
+  memory::client engine(store::client_options{.threads = 1});
+  const versioned<int> cell(engine, "cell");
+  std::atomic<bool> asked{false};
+  const auto slow = [&]() -> interlock::task<bool> {
+    const auto done = co_await memory::async_atomically(engine, [&](transaction&) {
+      static_cast<void>(support::eventually([&] { return asked.load(); }));
+      std::this_thread::sleep_for(20ms);  // longer than the other one has
+    });
+    co_return done.applied();
+  };
+  const auto quick = [&]() -> interlock::task<bool> {
+    const auto write = [cell](transaction& t) { t.write(cell, 1); };
+    const auto late = co_await memory::async_atomically(engine, write, {.timeout = 5ms});
+    co_return late.refused() && late.error().code == errc::timed_out;
+  };
+  const auto last = [&]() -> interlock::task<bool> { co_return !asked.exchange(true); };
+  const auto [first, second, third] =
+      interlock::sync_wait(interlock::when_all(slow(), quick(), last()));
+  CHECK((first && third));
+  CHECK(second);
+  CHECK_FALSE(cell.load()->value);
 }

@@ -95,14 +95,17 @@ auto run_in_transaction(const client& by, const Store& in, std::string_view key,
       });
 }
 
-// Returns: an awaitable of the same; the body runs on a thread of the client.
+// Returns: an awaitable of the same; the body runs on a thread of the client. The time runs from
+//          now.
 template <class Store, class F>
 [[nodiscard("write co_await")]] auto async_run_in_transaction(
     client by, Store in, std::string key, fingerprint print, F body,
     std::chrono::milliseconds keep = std::chrono::hours(24),
     const store::transaction_options& how = {}) {
+  const store::detail::call_deadline limit({how.id, how.timeout}, by.options().timeout);
   auto job = [by, in = std::move(in), key = std::move(key), print, body = std::move(body), keep,
-              how = store::transaction_options(how)]() mutable {
+              how = store::transaction_options(how), limit]() mutable {
+    how.timeout = limit.timeout_left();
     return run_in_transaction(by, in, key, print, body, keep, how);
   };
   return store::detail::offloaded<client, decltype(job)>(by, std::move(job));

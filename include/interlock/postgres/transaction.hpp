@@ -360,11 +360,15 @@ auto atomically(const client& by, F&& body, const store::transaction_options& ho
       [](detail::transaction_link&, const R&) {});
 }
 
-// Returns: an awaitable of the same; the body runs on a thread of the client.
+// Returns: an awaitable of the same; the body runs on a thread of the client. The time runs from
+//          now.
 template <class F>
 [[nodiscard("write co_await")]] auto async_atomically(client by, F body,
                                                       const store::transaction_options& how = {}) {
-  auto job = [by, body = std::move(body), how = store::transaction_options(how)]() mutable {
+  const store::detail::call_deadline limit({how.id, how.timeout}, by.options().timeout);
+  auto job = [by, body = std::move(body), how = store::transaction_options(how),
+              limit]() mutable {
+    how.timeout = limit.timeout_left();
     return atomically(by, body, how);
   };
   return store::detail::offloaded<client, decltype(job)>(by, std::move(job));

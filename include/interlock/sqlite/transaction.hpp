@@ -366,11 +366,15 @@ auto atomically(client db, F&& body, const store::transaction_options& options =
       });
 }
 
-// Returns: an awaitable of the same; the body runs on a thread of the client.
+// Returns: an awaitable of the same; the body runs on a thread of the client. The time runs from
+//          now.
 template <class F>
 [[nodiscard("write co_await")]] auto async_atomically(client db, F body,
                                                       const store::transaction_options& how = {}) {
-  auto job = [db, body = std::move(body), how = store::transaction_options(how)]() mutable {
+  const store::detail::call_deadline limit({how.id, how.timeout}, db.options().timeout);
+  auto job = [db, body = std::move(body), how = store::transaction_options(how),
+              limit]() mutable {
+    how.timeout = limit.timeout_left();
     return atomically(db, body, how);
   };
   return store::detail::offloaded<client, decltype(job)>(db, std::move(job));

@@ -199,11 +199,14 @@ auto atomically(E client, F&& body, const transaction_options& how = {})
   return detail::transaction_run::run(std::move(client), body, how);
 }
 
-// Returns: an awaitable of the same; the body runs on a thread of the client.
+// Returns: an awaitable of the same; the body runs on a thread of the client. The time runs from
+//          now.
 template <class E, class F>
 [[nodiscard("write co_await")]] auto async_atomically(E client, F body,
                                                       const transaction_options& how = {}) {
-  auto job = [client, body = std::move(body), how = transaction_options(how)]() mutable {
+  const detail::call_deadline limit({how.id, how.timeout}, client.options().timeout);
+  auto job = [client, body = std::move(body), how = transaction_options(how), limit]() mutable {
+    how.timeout = limit.timeout_left();
     return detail::transaction_run::run(client, body, how);
   };
   return detail::offloaded<E, decltype(job)>(client, std::move(job));

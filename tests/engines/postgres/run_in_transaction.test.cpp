@@ -3,10 +3,12 @@
 
 #include <interlock/postgres/run_in_transaction.hpp>
 #include <interlock/task.hpp>
+#include <interlock/when_all.hpp>
 
 #include "server.hpp"
 
 #include <atomic>
+#include <chrono>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -180,4 +182,37 @@ TEST_CASE("A take that is another's by now finishes nothing in a transaction") {
   CHECK(finish(two, quick->attempt).applied());
   CHECK(done.load().value() == 1);
   CHECK(c.queue_depth(object, {})->waiting == 0);
+}
+
+TEST_CASE("The time of an awaited transaction of PostgreSQL runs while it waits for a thread") {
+  auto c = fresh_client({.threads = 1});
+  const named keys{c, "payments"};
+  int bodies = 0;
+  const auto count = [&](transaction&) { return ++bodies; };
+  std::atomic<bool> asked{false};
+  const auto slow = [&]() -> interlock::task<bool> {
+    const auto done = co_await postgres::async_atomically(c, [&](transaction&) {
+      static_cast<void>(support::eventually([&] { return asked.load(); }));
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));  // longer than the others have
+    });
+    co_return done.applied();
+  };
+  const store::transaction_options hurried{.timeout = std::chrono::milliseconds(5)};
+  const auto late = [](const auto& heard) {
+    return heard.refused() && heard.error().code == store::errc::timed_out;
+  };
+  const auto alone = [&]() -> interlock::task<bool> {
+    co_return late(co_await postgres::async_atomically(c, count, hurried));
+  };
+  const auto keyed = [&]() -> interlock::task<bool> {
+    co_return late(co_await postgres::async_run_in_transaction(
+        c, keys, "a", fingerprint{1}, count, std::chrono::hours(1), hurried));
+  };
+  const auto last = [&]() -> interlock::task<bool> { co_return !asked.exchange(true); };
+  const auto [first, second, third, fourth] =
+      interlock::sync_wait(interlock::when_all(slow(), alone(), keyed(), last()));
+  CHECK((first && fourth));
+  CHECK(second);
+  CHECK(third);
+  CHECK(bodies == 0);
 }

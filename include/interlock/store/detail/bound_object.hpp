@@ -3,8 +3,6 @@
 
 // interlock/store/detail/bound_object.hpp - an object together with its client, as a cheap handle.
 
-#include <algorithm>
-#include <chrono>
 #include <memory>
 #include <string>
 #include <string_view>
@@ -41,14 +39,8 @@ public:
   //          runs from now. f keeps what it needs by value, this object included.
   template <class F>
   [[nodiscard]] auto async(const call_options& call, F f) const {
-    const auto limit = call.timeout.count() != 0 ? call.timeout : client().options().timeout;
-    const auto asked = call_deadline::clock::now();
-    auto job = [f = std::move(f), call = call_options(call), limit, asked]() mutable {
-      const auto left = std::chrono::ceil<std::chrono::milliseconds>(
-          std::clamp<std::chrono::milliseconds>(limit, std::chrono::milliseconds(-1),
-                                                std::chrono::hours(24)) -
-          (call_deadline::clock::now() - asked));
-      call.timeout = left.count() > 0 ? left : std::chrono::milliseconds(-1);  // 0: the client's
+    auto job = [f = std::move(f), call = call_options(call), limit = deadline(call)]() mutable {
+      call.timeout = limit.timeout_left();
       return f(std::as_const(call));
     };
     return offloaded<E, decltype(job)>(held_->client, std::move(job));

@@ -35,6 +35,11 @@ public:
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(at_ - clock::now());
     return std::max(left, std::chrono::milliseconds(0));
   }
+  // Returns: what is left, for options where 0 means the client's; below 0 if it has passed.
+  [[nodiscard]] std::chrono::milliseconds timeout_left() const noexcept {
+    const auto left = remaining();
+    return left.count() > 0 ? left : none;
+  }
   // Returns: options for a call inside this one: the same id, what is left of the time, at least
   //          a millisecond.
   [[nodiscard]] call_options rest(operation_id id = {}) const noexcept {
