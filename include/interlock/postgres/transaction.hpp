@@ -43,6 +43,7 @@
 #include <utility>
 #include <vector>
 
+#include "../store/detail/kept_claim.hpp"
 #include "../store/transaction_options.hpp"
 #include "bounded_counter.hpp"
 #include "client.hpp"
@@ -146,9 +147,10 @@ public:
                  "drop it: the other one does it; or take with a longer lease");
     }
   }
-  // Effects: the same, for an item that was taken from the queue.
+  // Effects: the same, for an item that was taken from the queue; it is ended with the commit.
   template <class Queue>
   void finish(const Queue& queue, const typename Queue::item& taken) {
+    ending_.add(taken);
     finish(queue, taken.key(), taken.owner(), taken.attempt());
   }
 
@@ -219,6 +221,7 @@ private:
 
   detail::transaction_link link_;
   std::map<std::string, entry> cells_;
+  store::detail::ending_items ending_;
 };
 
 inline void transaction::fetch(std::vector<std::string_view> names) {
@@ -333,11 +336,16 @@ private:
     if (t.link_.ended()) (void)t.link_.ends_as_before();
     if (answer && !t.link_.ended()) {
       const std::string kept = how.id ? kept_form(*answer) : std::string();
-      if (t.link_.commit(kept)) return Outcome(*std::move(answer));
+      if (t.link_.commit(kept)) {
+        t.ending_.done();
+        return Outcome(*std::move(answer));
+      }
     }
     if (!t.link_.kept()) return std::nullopt;
-    if (std::optional<R> same = answer_kept_as<R>(*t.link_.kept()))
+    if (std::optional<R> same = answer_kept_as<R>(*t.link_.kept())) {
+      t.ending_.done();
       return Outcome(*std::move(same));
+    }
     return Outcome(refusal(session::error_of(
         t.link_.asks("transaction.begin"), errc::bad_value,
         "the answer that was kept under the id does not decode", "ask with the same type")));

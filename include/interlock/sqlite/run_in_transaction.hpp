@@ -64,7 +64,8 @@ auto run_in_transaction(client by, const Store& in, std::string_view key, finger
   detail::database& data = detail::client_access::data(by);
   return detail::transaction_access::attempt<result>(
       data, "idempotency_store.run", in.name(), how,
-      [&](detail::connection& on, const detail::request& asked) -> result {
+      [&](detail::connection& on, const detail::request& asked,
+          detail::ending_items& ending) -> result {
         const detail::request of{asked.operation, in.name(), store::object_kind::idempotency,
                                  asked.call, key};
         if (&detail::client_access::data(in.client()) != &data) {
@@ -78,7 +79,7 @@ auto run_in_transaction(client by, const Store& in, std::string_view key, finger
         if (mine->what != store::idempotency_claim::state::claimed) {
           return detail::answer_of<R>(of, *std::move(mine));
         }
-        R answer = detail::transaction_access::run<R>(data, on, of, body);
+        R answer = detail::transaction_access::run<R>(data, on, of, ending, body);
         const std::string kept = detail::kept_form(answer);
         of.require_size(kept.size(), data.options().max_value_bytes);
         detail::complete_claim(on, of, owner, mine->attempt, kept, keep, data.now()).value();

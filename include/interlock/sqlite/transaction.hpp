@@ -36,6 +36,7 @@
 #include <utility>
 #include <variant>
 
+#include "../store/detail/kept_claim.hpp"
 #include "../store/sql_rows.hpp"
 #include "../store/transaction_options.hpp"
 #include "bounded_counter.hpp"
@@ -48,6 +49,7 @@ namespace interlock::sqlite {
 
 namespace detail {
 struct transaction_access;
+using store::detail::ending_items;
 
 struct client_access {
   static database& data(client& of) noexcept { return *of.db_; }
@@ -155,9 +157,10 @@ public:
         },
         key);
   }
-  // Effects: the same, for an item that was taken from the queue.
+  // Effects: the same, for an item that was taken from the queue; it is ended with the commit.
   template <class Queue>
   void finish(const Queue& queue, const typename Queue::item& taken) {
+    ending_->add(taken);
     finish(queue, taken.key(), taken.owner(), taken.attempt());
   }
 
@@ -178,8 +181,9 @@ public:
 private:
   friend struct detail::transaction_access;
 
-  transaction(detail::database& data, detail::connection& on, const store::call_options& call)
-      : data_(&data), on_(&on), call_(&call) {}
+  transaction(detail::database& data, detail::connection& on, const store::call_options& call,
+              store::detail::ending_items& ending)
+      : data_(&data), on_(&on), call_(&call), ending_(&ending) {}
 
   struct ended {};  // thrown through the body
 
@@ -259,6 +263,7 @@ private:
   detail::database* data_;
   detail::connection* on_;
   const store::call_options* call_;
+  store::detail::ending_items* ending_;  // which outlives the commit
   std::uint64_t version_ = 0;           // of all cells that it writes; 0: none yet
   std::optional<detail::fault> fault_;  // why it is over; at most one of these two
   std::optional<store::refusal> refusal_;
@@ -270,8 +275,8 @@ struct transaction_access {
   // Returns: what body(transaction) returns.
   // Throws: what body throws; fault or store::refusal, if the engine ended it.
   template <class R, class F>
-  static R run(database& data, connection& on, const request& by, F& body) {
-    transaction steps(data, on, by.call);
+  static R run(database& data, connection& on, const request& by, ending_items& ending, F& body) {
+    transaction steps(data, on, by.call, ending);
     std::optional<R> answer;
     try {
       if constexpr (std::is_void_v<std::invoke_result_t<F&, transaction&>>) {
@@ -290,7 +295,8 @@ struct transaction_access {
     return *std::move(answer);
   }
 
-  // Returns: body(connection, request), in one transaction; anew while others hold the file.
+  // Returns: body(connection, request, items to end), in one transaction; anew while others hold
+  //          the file.
   template <class Outcome, class F>
   static Outcome attempt(database& data, const char* operation, std::string_view key,
                          const store::transaction_options& options, F body) {
@@ -299,8 +305,10 @@ struct transaction_access {
     for (std::size_t tries = 1;; ++tries) {
       const store::call_options rest = tries == 1 ? call : limit.rest(options.id);
       const request by{operation, key, store::object_kind::cell, rest};
+      ending_items ending;
       Outcome answer = data.write<Outcome>(
-          by, [&](connection& on, transaction_scope&) -> Outcome { return body(on, by); });
+          by, [&](connection& on, transaction_scope&) -> Outcome { return body(on, by, ending); });
+      if (answer) ending.done();
       const bool again = answer.refused() && answer.error().code == store::errc::busy;
       if (!again || tries >= options.attempts || limit.passed()) return answer;
     }
@@ -333,10 +341,11 @@ template <class R>
 
 // Returns: body's answer, kept as bytes under the id: once, whoever asks again.
 template <class R, class F>
-store::outcome<R> once_as_bytes(database& data, connection& on, const request& by, F& body) {
+store::outcome<R> once_as_bytes(database& data, connection& on, const request& by,
+                                ending_items& ending, F& body) {
   using bytes = store::outcome<std::string>;
   bytes kept = once<bytes>(on, by, data.now(), data.options().retention, [&]() -> bytes {
-    return kept_form(transaction_access::run<R>(data, on, by, body));
+    return kept_form(transaction_access::run<R>(data, on, by, ending, body));
   });
   if (!kept) return std::move(kept).template without_answer<R>();
   if (std::optional<R> answer = kept_answer<R>(*kept)) return *std::move(answer);
@@ -355,10 +364,11 @@ auto atomically(client db, F&& body, const store::transaction_options& options =
   detail::database& data = detail::client_access::data(db);
   return detail::transaction_access::attempt<store::outcome<R>>(
       data, "transaction.commit", {}, options,
-      [&](detail::connection& on, const detail::request& by) -> store::outcome<R> {
-        if (!by.call.id) return detail::transaction_access::run<R>(data, on, by, body);
+      [&](detail::connection& on, const detail::request& by,
+          detail::ending_items& ending) -> store::outcome<R> {
+        if (!by.call.id) return detail::transaction_access::run<R>(data, on, by, ending, body);
         if constexpr (std::is_same_v<R, store::nothing> || store::encodable<R>) {
-          return detail::once_as_bytes<R>(data, on, by, body);
+          return detail::once_as_bytes<R>(data, on, by, ending, body);
         } else {
           return by.refuse(store::errc::bad_argument, "the answer of the body has no codec",
                            "return nothing or an encodable type, or give no id");

@@ -12,6 +12,7 @@
 #include <cstdint>
 #include <map>
 #include <mutex>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -97,6 +98,46 @@ TEST_CASE("An item that is finished in the transaction of its effect has it once
   CHECK(book(second).refused());
   CHECK(sold.load().value() == 12);
   CHECK(jobs.depth().value().waiting == 0);
+}
+
+TEST_CASE("An item that a transaction of PostgreSQL finished is ended and not lost to its worker") {
+  auto db = fresh_client();
+  const postgres::counter sold(db, "sold");
+  const postgres::serial_queue<int> jobs(db, "jobs", {.poll = 1ms});
+  for (int n = 0; n < 3; ++n) jobs.push("k", n).value();
+  interlock::inplace_stop_source stop;
+  int told = 0;
+  std::vector<bool> ended;
+  const auto done = jobs.work(
+      [&](auto& job) {
+        const auto said = postgres::atomically(db, [&](postgres::transaction& t) {
+          t.add(sold, 1);
+          t.finish(jobs, job);
+        });
+        ended.push_back(said.applied() && job.ended());
+        told += job.lost().stop_requested();
+        if (ended.size() == 3) stop.request_stop();
+      },
+      stop.get_token());
+  CHECK(ended == std::vector<bool>(3, true));
+  CHECK(told == 0);
+  CHECK(done.finished == 3);
+  CHECK(done.lost == 0);
+  CHECK(jobs.depth().value().waiting == 0);
+
+  // The control: one that was undone has ended nothing, and its item is the worker's.
+  jobs.push("k", 3).value();
+  auto job = jobs.take().value();
+  CHECK_THROWS_AS(postgres::atomically(db,
+                                       [&](postgres::transaction& t) {
+                                      t.finish(jobs, job);
+                                      throw std::runtime_error("no");
+                                    }),
+                  std::runtime_error);
+  CHECK_FALSE(job.ended());
+  CHECK(job.heartbeat().applied());
+  CHECK_FALSE(job.lost().stop_requested());
+  CHECK(job.finish().applied());
 }
 
 TEST_CASE("A mirror of PostgreSQL keeps the newest version, deletions too") {

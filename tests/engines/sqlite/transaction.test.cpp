@@ -436,35 +436,41 @@ TEST_CASE("An item that is finished in the transaction of its effect has it once
   CHECK(jobs.depth().value().waiting == 0);
 }
 
-TEST_CASE("The time of an awaited transaction of SQLite runs while it waits for a thread") {
-  sqlite::client db(":memory:", {.threads = 1});
-  const sqlite::idempotency_store<int> payments(db, "payments");
-  int bodies = 0;
-  const auto count = [&](sqlite::transaction&) { return ++bodies; };
-  std::atomic<bool> asked{false};
-  const auto slow = [&]() -> interlock::task<bool> {
-    const auto done = co_await sqlite::async_atomically(db, [&](sqlite::transaction&) {
-      static_cast<void>(support::eventually([&] { return asked.load(); }));
-      std::this_thread::sleep_for(std::chrono::milliseconds(20));  // longer than the others have
-    });
-    co_return done.applied();
-  };
-  const store::transaction_options hurried{.timeout = std::chrono::milliseconds(5)};
-  const auto late = [](const auto& heard) {
-    return heard.refused() && heard.error().code == store::errc::timed_out;
-  };
-  const auto alone = [&]() -> interlock::task<bool> {
-    co_return late(co_await sqlite::async_atomically(db, count, hurried));
-  };
-  const auto keyed = [&]() -> interlock::task<bool> {
-    co_return late(co_await sqlite::async_run_in_transaction(
-        db, payments, "a", interlock::fingerprint{1}, count, std::chrono::hours(1), hurried));
-  };
-  const auto last = [&]() -> interlock::task<bool> { co_return !asked.exchange(true); };
-  const auto [first, second, third, fourth] =
-      interlock::sync_wait(interlock::when_all(slow(), alone(), keyed(), last()));
-  CHECK((first && fourth));
-  CHECK(second);
-  CHECK(third);
-  CHECK(bodies == 0);
+TEST_CASE("An item that a transaction of SQLite finished is ended and not lost to its worker") {
+  bank b;
+  const sqlite::serial_queue<int> jobs(b.db, "jobs", {.poll = std::chrono::milliseconds(1)});
+  for (int n = 0; n < 3; ++n) jobs.push("k", n).value();
+  interlock::inplace_stop_source stop;
+  int told = 0;
+  std::vector<bool> ended;
+  const auto done = jobs.work(
+      [&](auto& job) {
+        const auto said = sqlite::atomically(b.db, [&](sqlite::transaction& t) {
+          t.add(b.sold, 1);
+          t.finish(jobs, job);
+        });
+        ended.push_back(said.applied() && job.ended());
+        told += job.lost().stop_requested();
+        if (ended.size() == 3) stop.request_stop();
+      },
+      stop.get_token());
+  CHECK(ended == std::vector<bool>(3, true));
+  CHECK(told == 0);
+  CHECK(done.finished == 3);
+  CHECK(done.lost == 0);
+  CHECK(jobs.depth().value().waiting == 0);
+
+  // The control: one that was undone has ended nothing, and its item is the worker's.
+  jobs.push("k", 3).value();
+  auto job = jobs.take().value();
+  CHECK_THROWS_AS(sqlite::atomically(b.db,
+                                    [&](sqlite::transaction& t) {
+                                      t.finish(jobs, job);
+                                      throw std::runtime_error("no");
+                                    }),
+                  std::runtime_error);
+  CHECK_FALSE(job.ended());
+  CHECK(job.heartbeat().applied());
+  CHECK_FALSE(job.lost().stop_requested());
+  CHECK(job.finish().applied());
 }
