@@ -474,3 +474,36 @@ TEST_CASE("An item that a transaction of SQLite finished is ended and not lost t
   CHECK_FALSE(job.lost().stop_requested());
   CHECK(job.finish().applied());
 }
+
+TEST_CASE("The time of an awaited transaction of SQLite runs while it waits for a thread") {
+  sqlite::client db(":memory:", {.threads = 1});
+  const sqlite::idempotency_store<int> payments(db, "payments");
+  int bodies = 0;
+  const auto count = [&](sqlite::transaction&) { return ++bodies; };
+  std::atomic<bool> asked{false};
+  const auto slow = [&]() -> interlock::task<bool> {
+    const auto done = co_await sqlite::async_atomically(db, [&](sqlite::transaction&) {
+      static_cast<void>(support::eventually([&] { return asked.load(); }));
+      std::this_thread::sleep_for(std::chrono::milliseconds(20));  // longer than the others have
+    });
+    co_return done.applied();
+  };
+  const store::transaction_options hurried{.timeout = std::chrono::milliseconds(5)};
+  const auto late = [](const auto& heard) {
+    return heard.refused() && heard.error().code == store::errc::timed_out;
+  };
+  const auto alone = [&]() -> interlock::task<bool> {
+    co_return late(co_await sqlite::async_atomically(db, count, hurried));
+  };
+  const auto keyed = [&]() -> interlock::task<bool> {
+    co_return late(co_await sqlite::async_run_in_transaction(
+        db, payments, "a", interlock::fingerprint{1}, count, std::chrono::hours(1), hurried));
+  };
+  const auto last = [&]() -> interlock::task<bool> { co_return !asked.exchange(true); };
+  const auto [first, second, third, fourth] =
+      interlock::sync_wait(interlock::when_all(slow(), alone(), keyed(), last()));
+  CHECK((first && fourth));
+  CHECK(second);
+  CHECK(third);
+  CHECK(bodies == 0);
+}
