@@ -16,8 +16,8 @@
 // Durability  power_loss with fsync, full_page_writes and synchronous_commit on; failover with a
 //             synchronous standby too; none with synchronous_commit off. probed() says which.
 // Progress    Blocks on the socket, until the deadline of the call. The server orders those who
-//             change one row. A commit of cells that only reads some of them is SERIALIZABLE, and
-//             is sent again on 40001.
+//             change one row. A commit of several cells is SERIALIZABLE, and is sent again on
+//             40001; what asks for one object is READ COMMITTED.
 // Cost        A round trip of one prepared statement; two where it finds a conflict. Parameters
 //             and results are binary. An id costs the server about 25 us more.
 // Lifetime    Copies are handles to one client. Awaited calls keep it.

@@ -20,7 +20,8 @@
 //             with the first, writes of cells with the last.
 // Lifetime    The transaction& is the body's, on its thread.
 // Not for     Bodies with effects outside: they come again with each attempt. Long bodies: they
-//             hold a connection, and those who meet them start again.
+//             hold a connection, and those who meet them start again. A cell that bodies only read
+//             and a plain request writes: who sees that and not the body saw no one order.
 //
 // Example     // examples/engines/postgres_transaction.cpp
 //             const auto paid = postgres::atomically(db, [&](postgres::transaction& t) {

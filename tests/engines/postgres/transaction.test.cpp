@@ -13,6 +13,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 using postgres::atomically;
@@ -293,6 +294,38 @@ TEST_CASE(
     CHECK(bodies == 2);
     CHECK(b.load()->value == 12);
   }
+}
+
+TEST_CASE("A body of PostgreSQL and commits of several cells have one order for a third to see") {
+  auto c = fresh_client({.timeout = 20s});
+  auto other = postgres::client(server().conninfo(), {.prefix = c.options().prefix});
+  const postgres::versioned<int> x(c, "x"), y(c, "y"), u(c, "u");
+  const postgres::versioned<int> third_x(other, "x"), third_y(other, "y");
+  for (const auto* cell : {&x, &y, &u}) REQUIRE(cell->store(0).applied());
+  const auto cell_x = other.object_named(object_kind::cell, "x");
+  const auto cell_u = other.object_named(object_kind::cell, "u");
+  int bodies = 0;
+  std::pair<int, int> third{-1, -1};
+  const auto done = atomically(c, [&](transaction& t) {
+    const int read = t.read(x).value_or(-1);
+    if (++bodies == 1) {
+      using object = postgres::client::object;
+      const std::string five = store::codec<int>::encode(5);
+      const store::cell_write<object> writes[] = {{&cell_x, five}, {&cell_u, five}};
+      const auto committed = other.cells_commit({}, writes, {});
+      if (!committed.applied()) FAIL(committed.error().message());
+      const auto saw = atomically(other, [&](transaction& its) {
+        third = {its.read(third_x).value_or(-1), its.read(third_y).value_or(-1)};
+      });
+      if (!saw.applied()) FAIL(saw.error().message());
+    }
+    t.write(y, 1);
+    return read;
+  });
+  // The third saw the commit and no body: so the body comes after both, and reads what they left.
+  CHECK(third == std::pair(5, 0));
+  CHECK(done.value_or(-1) == 5);
+  CHECK(bodies == 2);
 }
 
 TEST_CASE("An id whose first statement meets what it did before has its answer") {

@@ -252,14 +252,11 @@ inline auto client::cells_commit(std::span<const store::cell_check<object>> chec
   } else {
     given.null().null();
   }
-  // Locks order those who write one cell. A cell that is read alone, a transaction of a program may
-  // write meanwhile, having read one that is written here: PostgreSQL has to watch both.
-  const bool reads = std::any_of(checks.begin(), checks.end(), [&writes](const auto& check) {
-    return std::none_of(writes.begin(), writes.end(), [&check](const auto& write) {
-      return write.cell->name() == check.cell->name();
-    });
-  });
-  const bool serializable = reads && checks.size() + writes.size() > 1;
+  // Locks order those who write one cell. With several, a transaction of a program may have read
+  // some before and write others after: PostgreSQL has to watch both.
+  const auto another = [&first](const auto& each) { return each.cell->name() != first.name(); };
+  const bool serializable = std::any_of(checks.begin(), checks.end(), another) ||
+                            std::any_of(writes.begin(), writes.end(), another);
   detail::answer came =
       asks.settled(serializable
                        ? asks.session.transact(asks.what, statement::cells_commit, given)
