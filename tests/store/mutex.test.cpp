@@ -668,6 +668,23 @@ TEST_CASE("A resource is opened anew under an id that opened it for another hold
   }
 }
 
+TEST_CASE("A lock is released under an id that another holder released his under") {
+  two_clients c;
+  const auto job = store::operation_id::fresh();  // which both holders of the job are given
+  const memory::mutex mine(c.one, "door");
+  CHECK(mine.lock(unrenewed)->unlock({.id = job}).applied());
+  auto later = memory::mutex(c.two, "door").lock(unrenewed).value();
+  c.two.inject(memory::faults([](const memory::request& r) {
+    return r.done ? memory::fault::lose_reply() : memory::fault::none();
+  }));
+  const auto said = later.unlock({.id = job});
+  REQUIRE(said.unknown());
+  CHECK(said.id() == job);
+  c.two.inject({});
+  CHECK(later.unlock({.id = job}).applied());
+  CHECK(mine.try_lock(unrenewed).applied());
+}
+
 TEST_CASE("A fenced value is modified under an id of the caller's") {
   memory::client engine;
   const memory::fenced<int> stock(engine, "stock");

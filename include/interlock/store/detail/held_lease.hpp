@@ -22,6 +22,7 @@
 #include "../call_options.hpp"
 #include "../outcome.hpp"
 #include "../until_known.hpp"
+#include "as_holder.hpp"
 #include "deadline.hpp"
 #include "lease_keeper.hpp"
 
@@ -67,8 +68,10 @@ public:
       released_ = true;
     }
     return in_turn("mutex.unlock", call, [this](const call_options& left) {
-      return behind_raise(left,
-                          [this](const call_options& each) { return calls_.release(held_, each); });
+      return behind_raise(left, [this](const call_options& each) {
+        return as_holder(held_.owner, each,
+                         [this](const call_options& his) { return calls_.release(held_, his); });
+      });
     });
   }
   // Effects: asks again under an id of its own while the answer is unknown and there is time. Not
