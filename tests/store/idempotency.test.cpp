@@ -42,6 +42,25 @@ struct two_clients {
 
 }  // namespace
 
+TEST_CASE("A key is completed or freed under an id that another holder gave") {
+  two_clients c;
+  const auto job = store::operation_id::fresh();  // which each process that has the job is given
+  const payments here(c.one, "payments", at_once);
+  const payments there(c.two, "payments", at_once);
+  CHECK(here.claim("k", body)->run->release({.id = job}).applied());
+  CHECK(there.claim("k", body)->run->release({.id = job}).applied());
+  const auto other = store::operation_id::fresh();
+  CHECK(here.claim("k", body)->run->complete(7, {.id = other}).applied());
+  CHECK(there.claim("l", body)->run->complete(8, {.id = other}).applied());
+  auto third = here.claim("m", body);
+  CHECK(interlock::sync_wait(third->run->async_complete(9, {.id = other})).applied());
+  int executed = 0;
+  for (const char* key : {"k", "l", "m"}) {
+    CHECK(here.run(key, body, [&] { return ++executed; })->response >= 7);
+  }
+  CHECK(executed == 0);
+}
+
 TEST_CASE("Of the callers of a key in all processes one executes while its heartbeat lasts") {
   two_clients c;
   const payments here(c.one, "payments", at_once);

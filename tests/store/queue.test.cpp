@@ -49,6 +49,24 @@ memory::faults no_heartbeats() {
 
 }  // namespace
 
+TEST_CASE("An item is ended under an id that another holder of it gave") {
+  two_clients c;
+  const auto job = store::operation_id::fresh();  // which each process that has the job is given
+  const queue here(c.one, "jobs", short_lease);
+  const queue there(c.two, "jobs", short_lease);
+  REQUIRE(here.push("k", 1).applied());
+  REQUIRE(here.push("k", 2).applied());
+  CHECK(here.take()->give_back({}, {.id = job}).applied());
+  CHECK(there.take()->give_back({}, {.id = job}).applied());
+  CHECK(here.take()->finish({.id = job}).applied());
+  CHECK(there.take()->finish({.id = job}).applied());
+  CHECK(here.depth()->waiting == 0);
+  CHECK(here.depth()->taken == 0);
+  REQUIRE(here.push("k", 3).applied());
+  CHECK(interlock::sync_wait(there.take()->async_finish({.id = job})).applied());
+  CHECK(here.depth()->waiting == 0);
+}
+
 TEST_CASE("Items of a key are worked on one at a time and in the order of their pushes") {
   memory::client engine;
   const queue jobs(engine, "jobs", {.poll = 1ms});

@@ -41,6 +41,7 @@
 #include <utility>
 
 #include "codec.hpp"
+#include "detail/as_holder.hpp"
 #include "detail/ask_again.hpp"
 #include "detail/bound_object.hpp"
 #include "detail/kept_claim.hpp"
@@ -170,8 +171,10 @@ public:
         call, [home = home_, key = key_, owner = owner_, attempt = std::exchange(attempt_, 0),
                told = told_before(), bytes = std::move(encoded)](const call_options& c) {
           if (attempt == 0) return told;
-          return home.client().idempotency_complete(home.object(), key, owner, attempt, bytes,
-                                                    home.how_.keep, c);
+          return detail::as_holder(owner, c, [&](const call_options& his) {
+            return home.client().idempotency_complete(home.object(), key, owner, attempt, bytes,
+                                                      home.how_.keep, his);
+          });
         });
   }
   // Effects: frees the key. Returns: as complete.
@@ -179,7 +182,9 @@ public:
     if (attempt_ == 0) return told_before();
     kept_.end();
     const std::uint64_t attempt = std::exchange(attempt_, 0);
-    settled_ = home_.client().idempotency_release(home_.object(), key_, owner_, attempt, call);
+    settled_ = detail::as_holder(owner_, call, [&](const call_options& his) {
+      return home_.client().idempotency_release(home_.object(), key_, owner_, attempt, his);
+    });
     return *settled_;
   }
 
@@ -206,7 +211,10 @@ private:
   outcome<nothing> settle(const call_options& call, Ask ask) {
     if (attempt_ == 0) return told_before();
     const detail::ending_lease under_way = kept_.ending();
-    outcome<nothing> said = detail::ask_again(home_.at_.deadline(call), call.id, ask);
+    outcome<nothing> said =
+        detail::ask_again(home_.at_.deadline(call), call.id, [&](const call_options& each) {
+          return detail::as_holder(owner_, each, ask);
+        });
     kept_.end();
     attempt_ = 0;
     settled_ = said;

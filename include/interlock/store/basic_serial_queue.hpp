@@ -42,6 +42,7 @@
 #include <vector>
 
 #include "codec.hpp"
+#include "detail/as_holder.hpp"
 #include "detail/bound_object.hpp"
 #include "detail/kept_claim.hpp"
 #include "detail/sleeper.hpp"
@@ -199,14 +200,14 @@ public:
   // Returns: conflict if it is another's by now. unknown: perhaps it is done; ask again, with an id
   //          for an exact answer, or leave it: it is done, or comes again after the lease.
   outcome<nothing> finish(const call_options& call = {}) {
-    return end([&] {
-      return at_.client().queue_finish(at_.object(), is_.key, owner_, is_.attempt, call);
+    return end(call, [&](const call_options& his) {
+      return at_.client().queue_finish(at_.object(), is_.key, owner_, is_.attempt, his);
     });
   }
   // Effects: the item may be taken again after `delay`; those behind it wait.
   outcome<nothing> give_back(std::chrono::milliseconds delay = {}, const call_options& call = {}) {
-    return end([&] {
-      return at_.client().queue_give_back(at_.object(), is_.key, owner_, is_.attempt, delay, call);
+    return end(call, [&](const call_options& his) {
+      return at_.client().queue_give_back(at_.object(), is_.key, owner_, is_.attempt, delay, his);
     });
   }
   // Effects: the same as finish, on a thread of the client; no more heartbeats from now on.
@@ -216,7 +217,9 @@ public:
     ended_ = true;
     return at_.async(call, [at = at_, key = is_.key, owner = owner_,
                             attempt = is_.attempt](const call_options& c) {
-      return at.client().queue_finish(at.object(), key, owner, attempt, c);
+      return detail::as_holder(owner, c, [&](const call_options& his) {
+        return at.client().queue_finish(at.object(), key, owner, attempt, his);
+      });
     });
   }
   // Returns: whether the item was ended, by finish or give_back that was answered or by a
@@ -240,9 +243,9 @@ private:
                                                    {{}, timeout});
               }) {}
   template <class Ask>
-  outcome<nothing> end(Ask ask) {
+  outcome<nothing> end(const call_options& call, Ask ask) {
     const detail::ending_lease under_way = kept_.ending();
-    outcome<nothing> said = ask();
+    outcome<nothing> said = detail::as_holder(owner_, call, ask);
     if (said || said.conflicted()) {
       kept_.end();
       ended_ = true;
