@@ -7,8 +7,12 @@
 #include <interlock/memory/observed_mutex.hpp>
 #include <interlock/task.hpp>
 
+#include "engines/sqlite/children.hpp"
 #include "support/catch.hpp"
 #include "support/eventually.hpp"
+#include "support/threads.hpp"
+
+#include <unistd.h>
 
 #include <atomic>
 #include <chrono>
@@ -247,6 +251,37 @@ TEST_CASE("What is asked about a lock keeps its own time while a renewal is unde
   CHECK(memory::mutex(c.two, "door").try_lock().conflicted());
   CHECK(guard.unlock().applied());  // the control: there is time now
   CHECK(memory::mutex(c.two, "door").try_lock().applied());
+}
+
+TEST_CASE("A child of fork renews its leases itself and ends what it has of its parent's") {
+  if (support::sanitized) return;  // allows no new thread in the child of a process with threads
+  two_clients c;
+  std::optional<memory::mutex> door(std::in_place, c.one, "door");
+  door->lock(short_lease).value().unlock().value();  // the keeper's thread runs from now on
+  const auto renewed = [](const std::shared_ptr<memory::manual_clock>& time, const auto& guard) {
+    const auto now = time->now();
+    time->advance(1100ms);
+    return eventually([&] { return guard.deadline() > now + 3s; });
+  };
+  for (const bool drops_first : {false, true}) {
+    support::child_process child([&] {
+      ::alarm(60);
+      if (drops_first) door.reset();
+      two_clients own;
+      const memory::mutex mine(own.one, "door");
+      const auto guard = mine.lock(short_lease).value();
+      for (int i = 0; i < 3; ++i) {
+        if (!renewed(own.time, guard)) throw store::failure({});
+      }
+      own.one.inject(drops("mutex.renew"));
+      own.time->advance(2900ms);
+      if (!eventually([&] { return guard.lost().stop_requested(); })) throw store::failure({});
+      door.reset();
+    });
+    CHECK(child.ended_well());
+  }
+  const auto guard = door->lock(short_lease).value();  // and the parent goes on
+  CHECK(renewed(c.time, guard));
 }
 
 TEST_CASE("A wait for a lock ends with its time or its stop") {

@@ -9,6 +9,9 @@
 // on threads that are made when all others are at work, up to 64: an engine that hangs holds up no
 // other lease until so many wait for it, each for its timeout at most. A thread without work ends
 // after some seconds.
+//
+// A child of fork() has none of these threads. It gets a keeper of its own; that of its parent is
+// dropped there as it is.
 
 #include <algorithm>
 #include <chrono>
@@ -26,6 +29,7 @@
 #include <vector>
 
 #include "../boot_clock.hpp"
+#include "around_fork.hpp"
 #include "kept_lease.hpp"
 #include "local_clock.hpp"
 
@@ -35,19 +39,22 @@ class lease_keeper {
 public:
   // Returns: that of the process; its threads end with the last who has it.
   [[nodiscard]] static std::shared_ptr<lease_keeper> of_process() {
-    static std::mutex guard;
-    static std::weak_ptr<lease_keeper> known;
-    const std::lock_guard lock(guard);
+    const unsigned now = forks();
+    const std::lock_guard lock(process_guard);
     auto keeper = known.lock();
-    if (keeper == nullptr) known = keeper = std::make_shared<lease_keeper>();
+    if (keeper == nullptr || keeper->born_ != now) {
+      known = keeper = std::make_shared<lease_keeper>();
+    }
     return keeper;
   }
 
   lease_keeper() : core_(std::make_shared<core>()) {}
   lease_keeper(const lease_keeper&) = delete;
   lease_keeper& operator=(const lease_keeper&) = delete;
-  // Effects: waits until its threads have ended, but for the one that it may be on.
+  // Effects: waits until its threads have ended, but for the one that it may be on. In a child of
+  //          fork(), where they never were, none: they may have held the guard, and keep the core.
   ~lease_keeper() {
+    if (born_ != forks()) return;
     std::unique_lock lock(core_->guard);
     core_->stopping = true;
     core_->times.clear();
@@ -231,9 +238,25 @@ private:
     }
   };
 
+  // Returns: in how many forks this process is a child.
+  static unsigned forks() noexcept {
+    const auto in_child = [] {
+      ++forked;
+      process_guard.unlock();
+    };
+    static const bool counted =
+        (around_fork([] { process_guard.lock(); }, [] { process_guard.unlock(); }, in_child), true);
+    static_cast<void>(counted);
+    return forked;
+  }
+
   static constexpr std::size_t most_workers = 64;
+  static inline std::mutex process_guard;  // held over each fork(); protects the next
+  static inline std::weak_ptr<lease_keeper> known;
+  static inline unsigned forked = 0;  // written in a child that has one thread
   static inline thread_local const core* home = nullptr;
 
+  const unsigned born_ = forks();
   const std::shared_ptr<core> core_;
 };
 
