@@ -206,7 +206,7 @@ TEST_CASE("Callbacks that block hold up no renewal however many they are") {
       std::vector<memory::mutex::guard> lost;
       std::list<callback> bells;
       for (int i = 0; i < many; ++i) {
-        lost.push_back(memory::mutex(c.one, "a" + std::to_string(i)).lock(short_lease).value());
+        lost.push_back(memory::mutex(c.one, std::to_string(i)).lock(short_lease).value());
         bells.emplace_back(lost.back().lost(), [&blocked, end] { ++blocked, end.wait(); });
       }
       const auto guard = memory::mutex(c.two, "c").lock(short_lease).value();
