@@ -54,7 +54,7 @@ std::optional<Outcome> claim_in(transaction_link& in, std::string_view store_nam
   if (number_in(now, 0, 0) != bits) {
     seen.what = state::mismatch;
   } else if (bytes_in(now, 0, 1)[0] != 0) {
-    if (std::optional<R> answer = answer_kept_as<R>(bytes_in(now, 0, 2))) {
+    if (std::optional<R> answer = store::detail::kept_answer<R>(bytes_in(now, 0, 2))) {
       return Outcome(*std::move(answer));
     }
     return Outcome(
@@ -76,10 +76,12 @@ template <class Store, class F>
 auto run_in_transaction(const client& by, const Store& in, std::string_view key, fingerprint print,
                         F&& body, std::chrono::milliseconds keep = std::chrono::hours(24),
                         const store::transaction_options& how = {})
-    -> store::outcome<detail::body_result<std::remove_reference_t<F>>, store::idempotency_claim> {
-  using R = detail::body_result<std::remove_reference_t<F>>;
+    -> store::outcome<store::detail::body_answer<std::remove_reference_t<F>, transaction>,
+                      store::idempotency_claim> {
+  using R = store::detail::body_answer<std::remove_reference_t<F>, transaction>;
   using result = store::outcome<R, store::idempotency_claim>;
-  static_assert(detail::keepable<R>, "the answer is kept as bytes: specialise store::codec for it");
+  static_assert(store::detail::keepable<R>,
+                "the answer is kept as bytes: specialise store::codec for it");
   return detail::transaction_run::run<result, R>(
       by, how,
       [&](detail::transaction_link& link) {
@@ -88,7 +90,7 @@ auto run_in_transaction(const client& by, const Store& in, std::string_view key,
       },
       body,
       [&](detail::transaction_link& link, const R& answer) {
-        const std::string kept = detail::kept_form(answer);
+        const std::string kept = store::detail::kept_form(answer);
         detail::parameters given;
         given.bytes(in.name()).key(key).value(kept).time(keep);
         link.defer(link.asks("idempotency_store.run", key), detail::statement::run_complete, given);

@@ -44,6 +44,7 @@
 #include <utility>
 #include <vector>
 
+#include "../store/detail/body_answer.hpp"
 #include "../store/detail/kept_claim.hpp"
 #include "../store/transaction_options.hpp"
 #include "bounded_counter.hpp"
@@ -253,29 +254,6 @@ inline void transaction::send_cells() {
 
 namespace detail {
 
-// What a body's result becomes: nothing, of a body that returns none.
-template <class F>
-using body_result =
-    std::conditional_t<std::is_void_v<std::invoke_result_t<F&, transaction&>>, store::nothing,
-                       std::decay_t<std::invoke_result_t<F&, transaction&>>>;
-
-// How an answer is kept under an id.
-template <class R>
-inline constexpr bool keepable = store::encodable<R> || std::is_same_v<R, store::nothing>;
-template <class R>
-[[nodiscard]] std::string kept_form(const R& answer) {
-  if constexpr (store::encodable<R>) return store::codec<R>::encode(answer);
-  return {};
-}
-template <class R>
-[[nodiscard]] std::optional<R> answer_kept_as(std::string_view bytes) {
-  if constexpr (store::encodable<R>) {
-    return store::codec<R>::decode(bytes);
-  } else {
-    return R();
-  }
-}
-
 struct transaction_run {
   // Effects: runs the body until an attempt commits. `first` and `last` frame it: the first returns
   //          an outcome if the body is not to be run.
@@ -286,7 +264,7 @@ struct transaction_run {
     const call_options call{how.id, how.timeout};
     const call_deadline limit(call, of.options().timeout);
     const request asks{"transaction.begin", {}, call, limit, false};
-    if (how.id && !keepable<R>) {
+    if (how.id && !store::detail::keepable<R>) {
       return refusal(session::error_of(asks, errc::bad_argument,
                                        "the body's answer cannot be kept under an id",
                                        "return a type that has a codec"));
@@ -336,14 +314,14 @@ private:
     }
     if (t.link_.ended()) (void)t.link_.ends_as_before();
     if (answer && !t.link_.ended()) {
-      const std::string kept = how.id ? kept_form(*answer) : std::string();
+      const std::string kept = how.id ? store::detail::kept_form(*answer) : std::string();
       if (t.link_.commit(kept)) {
         t.ending_.done();
         return Outcome(*std::move(answer));
       }
     }
     if (!t.link_.kept()) return std::nullopt;
-    if (std::optional<R> same = answer_kept_as<R>(*t.link_.kept())) {
+    if (std::optional<R> same = store::detail::kept_answer<R>(*t.link_.kept())) {
       t.ending_.done();
       return Outcome(*std::move(same));
     }
@@ -361,8 +339,8 @@ private:
 // is kept under the id.
 template <class F>
 auto atomically(const client& by, F&& body, const store::transaction_options& how = {})
-    -> store::outcome<detail::body_result<std::remove_reference_t<F>>> {
-  using R = detail::body_result<std::remove_reference_t<F>>;
+    -> store::outcome<store::detail::body_answer<std::remove_reference_t<F>, transaction>> {
+  using R = store::detail::body_answer<std::remove_reference_t<F>, transaction>;
   using result = store::outcome<R>;
   return detail::transaction_run::run<result, R>(
       by, how, [](detail::transaction_link&) { return std::optional<result>(); }, body,

@@ -43,7 +43,9 @@ store::outcome<R, store::idempotency_claim> answer_of(const request& by,
   if (found.what != store::idempotency_claim::state::done) {
     return store::conflicting{std::move(found)};
   }
-  if (std::optional<R> answer = kept_answer<R>(found.response)) return *std::move(answer);
+  if (std::optional<R> answer = store::detail::kept_answer<R>(found.response)) {
+    return *std::move(answer);
+  }
   return by.refuse(store::errc::bad_value, "the answer that was kept does not decode",
                    "ask with the type that was kept");
 }
@@ -58,8 +60,8 @@ template <class Store, class F>
 auto run_in_transaction(client by, const Store& in, std::string_view key, fingerprint print,
                         F&& body, std::chrono::milliseconds keep = std::chrono::hours(24),
                         const store::transaction_options& how = {})
-    -> store::outcome<detail::body_result<F>, store::idempotency_claim> {
-  using R = detail::body_result<F>;
+    -> store::outcome<store::detail::body_answer<F, transaction>, store::idempotency_claim> {
+  using R = store::detail::body_answer<F, transaction>;
   using result = store::outcome<R, store::idempotency_claim>;
   detail::database& data = detail::client_access::data(by);
   return detail::transaction_access::attempt<result>(
@@ -80,7 +82,7 @@ auto run_in_transaction(client by, const Store& in, std::string_view key, finger
           return detail::answer_of<R>(of, *std::move(mine));
         }
         R answer = detail::transaction_access::run<R>(data, on, of, ending, body);
-        const std::string kept = detail::kept_form(answer);
+        const std::string kept = store::detail::kept_form(answer);
         of.require_size(kept.size(), data.options().max_value_bytes);
         detail::complete_claim(on, of, owner, mine->attempt, kept, keep, data.now()).value();
         return answer;

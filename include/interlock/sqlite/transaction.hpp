@@ -36,6 +36,7 @@
 #include <utility>
 #include <variant>
 
+#include "../store/detail/body_answer.hpp"
 #include "../store/detail/kept_claim.hpp"
 #include "../store/sql_rows.hpp"
 #include "../store/transaction_options.hpp"
@@ -315,40 +316,16 @@ struct transaction_access {
   }
 };
 
-// What a body's result becomes: nothing, of a body that returns none.
-template <class F>
-using body_result =
-    std::conditional_t<std::is_void_v<std::invoke_result_t<F&, transaction&>>, store::nothing,
-                       std::decay_t<std::invoke_result_t<F&, transaction&>>>;
-
-// An answer as it is kept.
-template <class R>
-[[nodiscard]] std::string kept_form(const R& answer) {
-  if constexpr (std::is_same_v<R, store::nothing>) {
-    return {};
-  } else {
-    return store::codec<R>::encode(answer);
-  }
-}
-template <class R>
-[[nodiscard]] std::optional<R> kept_answer(std::string_view bytes) {
-  if constexpr (std::is_same_v<R, store::nothing>) {
-    return store::nothing{};
-  } else {
-    return store::codec<R>::decode(bytes);
-  }
-}
-
 // Returns: body's answer, kept as bytes under the id: once, whoever asks again.
 template <class R, class F>
 store::outcome<R> once_as_bytes(database& data, connection& on, const request& by,
                                 ending_items& ending, F& body) {
   using bytes = store::outcome<std::string>;
   bytes kept = once<bytes>(on, by, data.now(), data.options().retention, [&]() -> bytes {
-    return kept_form(transaction_access::run<R>(data, on, by, ending, body));
+    return store::detail::kept_form(transaction_access::run<R>(data, on, by, ending, body));
   });
   if (!kept) return std::move(kept).template without_answer<R>();
-  if (std::optional<R> answer = kept_answer<R>(*kept)) return *std::move(answer);
+  if (std::optional<R> answer = store::detail::kept_answer<R>(*kept)) return *std::move(answer);
   throw by.refuse(store::errc::bad_value, "the answer that was kept does not decode",
                   "ask with the type that was asked for first");
 }
@@ -360,14 +337,14 @@ store::outcome<R> once_as_bytes(database& data, connection& on, const request& b
 // Returns: what body returned. Throws: what body throws.
 template <class F>
 auto atomically(client db, F&& body, const store::transaction_options& options = {}) {
-  using R = detail::body_result<F>;
+  using R = store::detail::body_answer<F, transaction>;
   detail::database& data = detail::client_access::data(db);
   return detail::transaction_access::attempt<store::outcome<R>>(
       data, "transaction.commit", {}, options,
       [&](detail::connection& on, const detail::request& by,
           detail::ending_items& ending) -> store::outcome<R> {
         if (!by.call.id) return detail::transaction_access::run<R>(data, on, by, ending, body);
-        if constexpr (std::is_same_v<R, store::nothing> || store::encodable<R>) {
+        if constexpr (store::detail::keepable<R>) {
           return detail::once_as_bytes<R>(data, on, by, ending, body);
         } else {
           return by.refuse(store::errc::bad_argument, "the answer of the body has no codec",

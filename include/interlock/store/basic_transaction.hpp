@@ -39,6 +39,7 @@
 #include <utility>
 
 #include "basic_versioned.hpp"
+#include "detail/body_answer.hpp"
 #include "detail/cell_log.hpp"
 #include "detail/changed.hpp"
 #include "transaction_options.hpp"
@@ -46,8 +47,6 @@
 namespace interlock::store {
 namespace detail {
 struct transaction_run;
-template <class E, class F>
-struct transaction_answer;
 }  // namespace detail
 
 // What the body reads and writes with.
@@ -137,15 +136,8 @@ private:
 
 namespace detail {
 
-// What a body's result becomes: nothing, of a body that returns none.
-template <class E, class F>
-struct transaction_answer {
-  using plain = std::invoke_result_t<F&, basic_transaction<E>&>;
-  using type = std::conditional_t<std::is_void_v<plain>, nothing, std::decay_t<plain>>;
-};
-
 struct transaction_run {
-  template <class E, class F, class R = typename transaction_answer<E, F>::type>
+  template <class E, class F, class R = body_answer<F, basic_transaction<E>>>
   static outcome<R> run(E client, F& body, const transaction_options& how) {
     const call_deadline limit(how.timeout.count() != 0 ? how.timeout : client.options().timeout);
     basic_transaction<E> t(client, limit);
@@ -195,7 +187,7 @@ private:
 // Throws: what the body throws; nothing was written then.
 template <class E, class F>
 auto atomically(E client, F&& body, const transaction_options& how = {})
-    -> outcome<typename detail::transaction_answer<E, std::remove_reference_t<F>>::type> {
+    -> outcome<detail::body_answer<std::remove_reference_t<F>, basic_transaction<E>>> {
   return detail::transaction_run::run(std::move(client), body, how);
 }
 

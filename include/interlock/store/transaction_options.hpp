@@ -15,7 +15,8 @@ struct transaction_options {
   std::size_t attempts = 64;
   // For all attempts together, with waiting for a connection. 0: what the client was given.
   std::chrono::milliseconds timeout{0};
-  // Asking again under the same id is done once and gives the same answer.
+  // Asking again under the same id is done once. On SQLite and PostgreSQL it gives the same answer;
+  // elsewhere what the body returns that time, of the state that the first one left.
   operation_id id{};
 };
 
