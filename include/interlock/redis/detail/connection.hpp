@@ -25,6 +25,7 @@
 #include <utility>
 
 #include "../../store/detail/deadline.hpp"
+#include "errors.hpp"
 #include "reply.hpp"
 #include "request.hpp"
 
