@@ -221,9 +221,9 @@ private:
   // Effects: what was written to cells goes with the next round: the commit, or a savepoint.
   void send_cells();
 
+  store::detail::ending_items ending_;  // tells holders of a loss at its end: behind the rollback
   detail::transaction_link link_;
   std::map<std::string, entry> cells_;
-  store::detail::ending_items ending_;
 };
 
 inline void transaction::fetch(std::vector<std::string_view> names) {
@@ -321,8 +321,8 @@ private:
       }
     }
     if (!t.link_.kept()) return std::nullopt;
+    // Which items were finished then, this attempt does not know.
     if (std::optional<R> same = store::detail::kept_answer<R>(*t.link_.kept())) {
-      t.ending_.done();
       return Outcome(*std::move(same));
     }
     return Outcome(refusal(session::error_of(

@@ -140,6 +140,25 @@ TEST_CASE("An item that a transaction of PostgreSQL finished is ended and not lo
   CHECK(job.finish().applied());
 }
 
+TEST_CASE("An item is not ended by an answer that PostgreSQL kept of another item's transaction") {
+  auto db = fresh_client();
+  const postgres::serial_queue<int> jobs(db, "jobs", {.poll = 1ms});
+  for (int n = 0; n < 2; ++n) jobs.push("k", 7).value();  // the same order, pushed twice
+  const auto id = store::operation_id::fresh();
+  const auto work = [&](auto& job) {
+    return postgres::atomically(db, [&](postgres::transaction& t) { t.finish(jobs, job); },
+                                {.id = id});
+  };
+  auto first = jobs.take().value();
+  CHECK(work(first).applied());
+  CHECK(first.ended());
+  auto second = jobs.take().value();
+  CHECK(work(second).applied());  // done before, and not of this item
+  CHECK_FALSE(second.ended());
+  CHECK(second.finish().applied());
+  CHECK(jobs.depth().value().waiting == 0);
+}
+
 TEST_CASE("A mirror of PostgreSQL keeps the newest version, deletions too") {
   auto db = fresh_client();
   const postgres::mirror_target<std::string, int> copy(db, "prices");

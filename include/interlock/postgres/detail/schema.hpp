@@ -13,7 +13,7 @@
 
 namespace interlock::postgres::detail {
 
-inline constexpr std::int64_t schema_version = 2;
+inline constexpr std::int64_t schema_version = 1;
 
 inline constexpr std::string_view schema_tables = R"(
 create table if not exists @meta (
