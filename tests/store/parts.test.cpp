@@ -298,6 +298,34 @@ TEST_CASE("After a pool was renewed nobody gets a connection from before, howeve
   CHECK(got == before + 1);
 }
 
+TEST_CASE("Nobody waits for one who still tries the server of before a pool was renewed") {
+  fake_server server;
+  server.down = true;
+  std::binary_semaphore tries{0};
+  std::binary_semaphore goes_on{0};
+  parts::pool_settings impatient = settings(4);
+  impatient.first_pause = impatient.longest_pause = 0ms;
+  pool connections(impatient, [&](const call_deadline& deadline) {
+    if (server.connects == 1) {
+      ++server.connects;
+      tries.release();
+      goes_on.acquire();
+    }
+    return to(server)(deadline);
+  });
+  CHECK(connections.checkout(late(), "test").refused());  // from now on one tries alone
+  std::thread stuck([&] { static_cast<void>(connections.checkout(late(), "test").refused()); });
+  tries.acquire();
+  // The control: before that, others do wait for him.
+  CHECK(connections.checkout(soon(), "test").refused());
+  connections.renew();
+  server.down = false;
+  const auto got = connections.checkout(call_deadline(1s), "test");
+  CHECK(got.applied());
+  goes_on.release();
+  stuck.join();
+}
+
 TEST_CASE("A back-off doubles up to its limit, jittered by half") {
   parts::backoff pace(100us, 1000us);
   for (const int step : {100, 200, 400, 800, 1000, 1000}) {

@@ -143,6 +143,7 @@ public:
     {
       const std::lock_guard lock(mutex_);
       ++generation_;
+      trying_ = false;  // who tries still, tries the server of before
       gone.swap(idle_);
       total_ -= gone.size();
       last_error_.reset();
@@ -304,7 +305,7 @@ auto connection_pool<Connection>::connect(std::unique_lock<std::mutex>& lock,
     }
   }();
   lock.lock();
-  if (alone) trying_ = false;
+  if (alone && generation == generation_) trying_ = false;
   auto* const good = std::get_if<std::unique_ptr<Connection>>(&result);
   if (good != nullptr) {
     if (generation == generation_) {
