@@ -44,6 +44,10 @@ TEST_CASE("An operation that was asked for twice under one id is done once") {
   CHECK(*c.counter_load(hits, {}) == 5);
   CHECK(c.counter_add(hits, 5, {first.id()}).value() == 5);
   // another operation under that id would be given the wrong answer
+  const auto other = c.counter_exchange(hits, 1, {id});
+  REQUIRE(other.refused());
+  CHECK(other.error().code == interlock::store::errc::bad_argument);
+  CHECK(*c.counter_load(hits, {}) == 5);
   const auto cell = c.object_named(object_kind::cell, "hits");
   CHECK(c.cell_put(cell, {}, "x", {id}).applied());  // another object: its own ids
 

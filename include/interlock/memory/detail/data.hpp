@@ -247,6 +247,7 @@ private:
 // What is remembered of the last request of a session with an id.
 struct answered {
   std::uint64_t sequence = 0;
+  std::string operation{};
   std::any answer{};
   time heard{0};
 };
@@ -259,7 +260,10 @@ template <class T>
     return true;
   }
 }
-using answers = std::map<std::pair<std::uint64_t, std::uint64_t>, answered>;
+struct answers {
+  std::map<std::pair<std::uint64_t, std::uint64_t>, answered> of{};
+  std::size_t look_at = 64;  // with so many, those of silent sessions are looked for
+};
 
 // Objects by their kind and name; the name begins with the client's prefix.
 struct content {

@@ -4,9 +4,11 @@
 // interlock/memory/detail/session.hpp - one client of an engine in memory: its options, its faults,
 // which data set it knows, and the way of a request from the call to the answer.
 
+#include <algorithm>
 #include <any>
 #include <chrono>
 #include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -194,31 +196,38 @@ private:
     if (!Writes || !call.id) return work(holds, at_present);
     using value = typename Outcome::value_type;
     answers& all = holds.asked[{at.kind, at.key}];
-    forget_silent(all, at_present);
     const auto who = std::pair(call.id.session.high, call.id.session.low);
-    if (const auto found = all.find(who); found != all.end()) {
+    const auto found = all.of.find(who);
+    if (found != all.of.end() && !is_silent(found->second, at_present)) {
       answered& last = found->second;
       if (call.id.sequence < last.sequence) {
         return refused(asked, errc::expired, "the session has had a later answer since",
                        "read the object: what became of this request is not known any more");
       }
       if (call.id.sequence == last.sequence) {
-        last.heard = at_present;
-        if (const auto* again = std::any_cast<value>(&last.answer)) return *again;
+        const auto* again = std::any_cast<value>(&last.answer);
+        if (again != nullptr && last.operation == asked.operation) {
+          last.heard = at_present;
+          return *again;
+        }
         return refused(asked, errc::bad_argument, "the id is of another operation",
                        "give each operation an id of its own");
       }
     }
     Outcome answer = work(holds, at_present);
     if (answer.applied() && is_kept(answer.value())) {
-      all[who] = {call.id.sequence, answer.value(), at_present};
+      all.of[who] = {call.id.sequence, std::string(asked.operation), answer.value(), at_present};
+      if (all.of.size() >= all.look_at) forget_silent(all, at_present);
     }
     return answer;
   }
 
+  [[nodiscard]] bool is_silent(const answered& last, time at_present) const {
+    return at_present - last.heard > interlock::detail::within_a_century(options_.retention);
+  }
   void forget_silent(answers& all, time at_present) const {
-    const time kept = interlock::detail::within_a_century(options_.retention);
-    std::erase_if(all, [&](const auto& each) { return at_present - each.second.heard > kept; });
+    std::erase_if(all.of, [&](const auto& each) { return is_silent(each.second, at_present); });
+    all.look_at = std::max<std::size_t>(64, 2 * all.of.size());  // as often as the size doubles
   }
 
   void pass(std::chrono::milliseconds by) {
