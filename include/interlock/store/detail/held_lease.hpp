@@ -81,7 +81,7 @@ public:
         in_turn("mutex.raise", call, [&](const call_options& left) -> outcome<nothing> {
           if (released()) return conflicting{nothing{}};
           return behind_raise({{}, left.timeout}, [&](const call_options& each) {
-            const auto limit = calls_.at().deadline(each).remaining();
+            const auto limit = calls_.at().deadline(each).rest().timeout;
             outcome<nothing> became = until_known(
                 [&](const call_options& one) { return raise_once(above, one); },
                 {.limit = limit, .timeout = limit, .conflict_is_final = true});

@@ -131,12 +131,13 @@ public:
   }
   [[nodiscard]] bool ended() const {
     const std::lock_guard lock(guard_);
-    return is_ == phase::ended;
+    return over_;
   }
   // Effects: nothing is asked or told from now on; what is under way goes on.
   void end() {
     ask dropped;
     const std::lock_guard lock(guard_);
+    over_ = true;
     if (is_ == phase::held) is_ = phase::ended;
     dropped.swap(renew_);  // which may hold a client
   }
@@ -200,6 +201,7 @@ private:
   time_point sent_;  // of the last request that was confirmed
   ask renew_;
   phase is_ = phase::held;
+  bool over_ = false;  // ended, if only after the loss was told
   bool asking_ = false;
   unsigned ending_ = 0;  // ends that the holder has asked for and was not answered
   bool gone_ = false;    // an engine said so meanwhile

@@ -29,9 +29,9 @@
 #include <vector>
 
 #include "../boot_clock.hpp"
-#include "around_fork.hpp"
 #include "kept_lease.hpp"
 #include "local_clock.hpp"
+#include "process_generation.hpp"
 
 namespace interlock::store::detail {
 
@@ -39,7 +39,7 @@ class lease_keeper {
 public:
   // Returns: that of the process; its threads end with the last who has it.
   [[nodiscard]] static std::shared_ptr<lease_keeper> of_process() {
-    const unsigned now = forks();
+    const unsigned now = process_generation();
     const std::lock_guard lock(process_guard);
     auto keeper = known.lock();
     if (keeper == nullptr || keeper->born_ != now) {
@@ -54,7 +54,7 @@ public:
   // Effects: waits until its threads have ended, but for the one that it may be on. In a child of
   //          fork(), where they never were, none: they may have held the guard, and keep the core.
   ~lease_keeper() {
-    if (born_ != forks()) return;
+    if (born_ != process_generation()) return;
     std::unique_lock lock(core_->guard);
     core_->stopping = true;
     core_->times.clear();
@@ -238,25 +238,11 @@ private:
     }
   };
 
-  // Returns: in how many forks this process is a child.
-  static unsigned forks() noexcept {
-    const auto in_child = [] {
-      ++forked;
-      process_guard.unlock();
-    };
-    static const bool counted =
-        (around_fork([] { process_guard.lock(); }, [] { process_guard.unlock(); }, in_child), true);
-    static_cast<void>(counted);
-    return forked;
-  }
-
   static constexpr std::size_t most_workers = 64;
-  static inline std::mutex process_guard;  // held over each fork(); protects the next
-  static inline std::weak_ptr<lease_keeper> known;
-  static inline unsigned forked = 0;  // written in a child that has one thread
+  static inline std::weak_ptr<lease_keeper> known;  // under process_guard
   static inline thread_local const core* home = nullptr;
 
-  const unsigned born_ = forks();
+  const unsigned born_ = process_generation();
   const std::shared_ptr<core> core_;
 };
 

@@ -41,15 +41,18 @@ public:
   // Throws: std::system_error if a thread cannot be started, std::bad_alloc: nothing was taken.
   template <class F>
   void execute(F&& f) {
-    const std::lock_guard lock(mutex_);
+    pool().execute(std::forward<F>(f));
+  }
+
+private:
+  worker_pool& pool() {
+    const std::lock_guard lock(process_guard);  // a child may have been made at any time
     leave_to_parent();
     if (pool_ == nullptr) {
       pool_ = std::make_unique<worker_pool>(worker_pool_options{.threads = threads_});
     }
-    pool_->execute(std::forward<F>(f));
+    return *pool_;
   }
-
-private:
   // Effects: in a child of fork(), forgets a pool of before: it would be waited for without end.
   void leave_to_parent() noexcept {
     const unsigned now = process_generation();
@@ -57,7 +60,6 @@ private:
   }
 
   const std::size_t threads_;
-  std::mutex mutex_;
   unsigned made_in_ = process_generation();
   std::unique_ptr<worker_pool> pool_;
 };
