@@ -13,10 +13,10 @@
 //             After its data set was lost a client is refused until it accepts that.
 // Outcomes    All four. Refused: the server's errors (OOM, READONLY, LOADING, NOPERM and so on),
 //             and what did not leave. Unknown: a write that left and was not answered in time.
-// Durability  appendonly yes and appendfsync always: a power loss. appendfsync everysec: a crash of
-//             the server, and all but two seconds before a power loss. Without appendonly: none. A
-//             replica that takes over may lack writes whatever the settings; with `replicas`,
-//             fewer.
+// Durability  appendonly yes and appendfsync always: a power loss. appendfsync everysec: nothing of
+//             the last two seconds, since Redis holds writes back while a flush takes its time; no:
+//             a crash of the server. Without appendonly: none. A replica that takes over may lack
+//             writes whatever the settings; with `replicas`, fewer.
 // Progress    Each call blocks until its answer or its deadline. A host's name is looked up as long
 //             as the system takes for it.
 // Cost        A round trip, and no more of the processor than redisCommandArgv takes. 1 to 8

@@ -10,8 +10,8 @@
 //             fit is refused and changes nothing.
 // Outcomes    applied: the value. refused: nothing was added. unknown: sent and not answered, or
 //             on fewer replicas than the client waits for; repeat it with its id.
-// Durability  As the server writes: power_loss with appendfsync always, process_crash with
-//             everysec, none without appendonly; see probed(). Less when a replica takes over.
+// Durability  As the server writes: power_loss with appendfsync always, process_crash with no, none
+//             with everysec or without appendonly; see probed(). Less when a replica takes over.
 // Progress    The server does one thing at a time. Until the call's deadline.
 // Cost        One round trip: INCRBY or GET; with an id a script, and a key of 200 bytes that the
 //             server keeps for the client's retention.

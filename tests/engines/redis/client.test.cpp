@@ -177,7 +177,7 @@ TEST_CASE(
   };
   for (const row& each :
        {row{redis_appendonly::none, "noeviction", durability::none, true},
-        row{redis_appendonly::everysec, "noeviction", durability::process_crash, true},
+        row{redis_appendonly::everysec, "noeviction", durability::none, true},
         row{redis_appendonly::always, "noeviction", durability::power_loss, true},
         row{redis_appendonly::always, "allkeys-lru", durability::power_loss, false},
         row{redis_appendonly::always, "volatile-ttl", durability::power_loss, false}}) {

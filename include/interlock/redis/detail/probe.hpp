@@ -56,7 +56,9 @@ inline setting judged(std::string name, const std::optional<std::string>& value,
     limit(keeping(durability::none), "a crash takes what was written since the last snapshot",
           "CONFIG SET appendonly yes, and in redis.conf");
   } else if (is.name == "appendfsync" && appendonly == "yes" && *value == "everysec") {
-    limit(keeping(durability::process_crash), "a power loss takes about two seconds of writes",
+    // While a flush is under way, Redis does not even hand what came since to the kernel.
+    limit(keeping(durability::none),
+          "a crash while the disk is slow, or a power loss, takes about two seconds of writes",
           "CONFIG SET appendfsync always, and in redis.conf");
   } else if (is.name == "appendfsync" && appendonly == "yes" && *value != "always") {
     limit(keeping(durability::process_crash), "a power loss takes what the kernel had not written",
