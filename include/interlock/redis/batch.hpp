@@ -13,7 +13,8 @@
 // Progress    run() blocks until all answers or its deadline.
 // Cost        One write, and no memory per operation once as many were queued before; 0.1
 //             microseconds each. After the server lost its scripts, a round trip for each script.
-// Lifetime    Queued objects outlive run(). Not for several threads at once.
+// Lifetime    Queued objects outlive run(), so the compiler refuses temporary ones. Not for several
+//             threads at once.
 // Not for     Order or atomicity: the operations are apart, and others' come in between. See
 //             transaction.hpp.
 //
@@ -94,6 +95,17 @@ public:
     return queue<version>(
         {what::put, &to.object(), 0, 0, extra({id, expected, store::codec<T>::encode(value)})});
   }
+
+  // It would be gone before run().
+  place<number> add(const counter&&, std::int64_t, store::operation_id = {}) = delete;
+  place<number> load(const counter&&) = delete;
+  place<bounded> try_add(const bounded_counter&&, std::int64_t, store::operation_id = {}) = delete;
+  template <class T>
+  place<version> store(const versioned<T>&&, const std::type_identity_t<T>&,
+                       store::operation_id = {}) = delete;
+  template <class T>
+  place<version> compare_and_set(const versioned<T>&&, std::uint64_t,
+                                 const std::type_identity_t<T>&, store::operation_id = {}) = delete;
 
   // Effects: sends all that was queued and waits for the answers. Afterwards nothing is queued, and
   //          the outcomes stay until something is. 0: the client's timeout.

@@ -75,6 +75,22 @@ TEST_CASE("Each operation of a batch has an outcome of its own") {
   many.run();  // nothing
 }
 
+template <class Counter, class Cell>
+concept queued = requires(redis::batch& many, Counter&& count, Cell&& cell) {
+  many.add(std::forward<Counter>(count), 1);
+  many.load(std::forward<Counter>(count));
+  many.store(std::forward<Cell>(cell), 1);
+  many.compare_and_set(std::forward<Cell>(cell), 1, 1);
+};
+
+TEST_CASE("redis::batch: an object that would be gone before the run is not queued") {
+  using cell = redis::versioned<int>;
+  CHECK(queued<redis::counter&, cell&>);
+  CHECK(queued<const redis::counter&, const cell&>);
+  CHECK_FALSE(queued<redis::counter, cell&>);
+  CHECK_FALSE(queued<redis::counter&, cell>);
+}
+
 TEST_CASE("redis::batch: without a connection, or without time, all is refused") {
   if (!support::need_redis()) return;
   throwaway_redis server;

@@ -73,8 +73,9 @@ public:
     writes(id, [](const char* name, const auto& came) { refused(name, came); });
     reads([](const char* name, const auto& came) { refused(name, came); });
     redis::batch many(c_);
-    const auto added = many.add(redis::counter(c_, "count"), 1, id);
-    const auto loaded = many.load(redis::counter(c_, "count"));
+    const redis::counter count(c_, "count");
+    const auto added = many.add(count, 1, id);
+    const auto loaded = many.load(count);
     many.run();
     refused("batch: add", many[added]);
     refused("batch: load", many[loaded]);
