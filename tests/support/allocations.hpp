@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-// Counts calls of operator new and the bytes asked for. Include it in one source file of a program: it replaces the global
-// operators. Not under a sanitizer, which has its own: the count stays 0 there.
+// Counts calls of operator new and the bytes asked for, and lets memory end in the middle of a
+// call, on one thread. Include it in one source file of a program: it replaces the global
+// operators. Not under a sanitizer, which has its own: the count stays 0 there, and memory never
+// ends.
 
 #include <atomic>
 #include <cstddef>
@@ -24,6 +26,24 @@ inline std::size_t allocated_bytes() { return allocation_bytes.load(std::memory_
 
 inline constexpr bool counts_allocations = !sanitized;
 
+inline constexpr long no_limit = -1;
+inline thread_local long allocations_left = no_limit;
+
+// Effects: runs f with so many allocations, then with as many as it likes.
+// Returns: whether they were too few.
+template <class F>
+bool fails_with(long allocations, F f) {
+  allocations_left = allocations;
+  try {
+    f();
+  } catch (const std::bad_alloc&) {
+    allocations_left = no_limit;
+    return true;
+  }
+  allocations_left = no_limit;
+  return false;
+}
+
 }  // namespace support
 
 #if defined(__has_feature)
@@ -35,6 +55,8 @@ inline constexpr bool counts_allocations = !sanitized;
     !defined(__SANITIZE_ADDRESS__)
 // Out of line: GCC 12 takes the inlined malloc or free for a mismatched pair.
 [[gnu::noinline]] void* operator new(std::size_t size) {
+  if (support::allocations_left == 0) throw std::bad_alloc();
+  if (support::allocations_left > 0) --support::allocations_left;
   support::allocation_count.fetch_add(1, std::memory_order_relaxed);
   support::allocation_bytes.fetch_add(size, std::memory_order_relaxed);
   if (void* const memory = std::malloc(size == 0 ? 1 : size)) return memory;

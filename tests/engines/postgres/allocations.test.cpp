@@ -6,7 +6,7 @@
 #include <interlock/postgres/versioned.hpp>
 
 #include "server.hpp"
-#include "support/scarce_memory.hpp"
+#include "support/allocations.hpp"
 
 #include <cstdint>
 #include <string>

@@ -6,6 +6,8 @@
 
 #include "server.hpp"
 
+#include "engines/support/every_write.hpp"
+
 #include <functional>
 #include <map>
 #include <optional>
@@ -29,23 +31,13 @@ bool tells_all(const store::error& e) {
   return e.engine == "postgres" && !e.operation.empty() && !e.detail.empty() && !e.remedy.empty();
 }
 
-// One of each kind of write, on objects that are as each needs them.
-class writes {
+class writes : every_write<postgres::client> {
 public:
-  explicit writes(postgres::client& c) : c_(c) {
-    const auto made = c.bounded_open(stock_, {5, 0, 10}, {});
-    grant_ = c.lease_acquire(mutex_, me_, 1min, {})->fence;
-    (void)c.fenced_open(fenced_, grant_, me_, {}).value();
-    claim_ = c.idempotency_claim(keys_, "claimed", fingerprint{1}, me_, 1min, {})->attempt;
-    (void)c.queue_push(queue_, "taken", "p", {}).value();
-    item_ = c.queue_take(queue_, me_, 1min, 9, {})->attempt;
-    (void)c.queue_push(queue_, "waits", "p", {}).value();
-    CHECK(made.applied());
-  }
+  using every_write::every_write;
 
   // Effects: asks for each, under an id of its own that follows from `id`.
   // Returns: what each of them said; nothing of one that applied.
-  std::map<std::string, std::optional<store::error>> all(const operation_id& id) {
+  std::map<std::string, std::optional<store::error>> all(operation_id id) {
     std::map<std::string, std::optional<store::error>> said;
     const auto note = [&said](const char* name, const auto& came) {
       CAPTURE(name);
@@ -53,62 +45,21 @@ public:
       CHECK_FALSE(came.conflicted());
       said[name] = came.refused() ? std::optional(came.error()) : std::nullopt;
     };
-    auto call = [next = id]() mutable -> store::call_options {
-      if (next) ++next.session.low;
-      return {.id = next};
+    const auto next = [&id]() -> operation_id {
+      if (id) ++id.session.high;
+      return id;
     };
-    using object = postgres::client::object;
-    const auto now = c_.cell_load(other_, {});  // a standby tells nobody
-    const store::cell_check<object> checks[] = {{&other_, now ? now->version : 0}};
-    const store::cell_write<object> cells[] = {{&other_, "x"}};
-    note("counter.add", c_.counter_add(hits_, 1, call()));
-    note("counter.exchange", c_.counter_exchange(hits_, 1, call()));
-    note("bounded_counter.add", c_.bounded_add(stock_, -1, call()));
-    note("versioned.store", c_.cell_put(cell_, {}, "x", call()));
-    note("versioned.commit", c_.cells_commit(checks, cells, call()));
-    note("mutex.lock", c_.lease_acquire(free_, me_, 1min, call()));
-    note("mutex.renew", c_.lease_renew(mutex_, me_, grant_, 1min, call()));
-    note("fenced.write", c_.fenced_write(fenced_, grant_, me_, "x", call()));
-    note("idempotency_store.claim",
-         c_.idempotency_claim(keys_, "new", fingerprint{1}, me_, 1min, call()));
-    note("idempotency_store.heartbeat",
-         c_.idempotency_heartbeat(keys_, "claimed", me_, claim_, 1min, call()));
-    note("idempotency_store.complete",
-         c_.idempotency_complete(keys_, "claimed", me_, claim_, "x", 1min, call()));
-    note("serial_queue.push", c_.queue_push(queue_, "k", "p", call()));
-    note("serial_queue.take", c_.queue_take(queue_, me_, 1min, 9, call()));
-    note("serial_queue.heartbeat", c_.queue_heartbeat(queue_, "taken", me_, item_, 1min, call()));
-    note("serial_queue.finish", c_.queue_finish(queue_, "taken", me_, item_, call()));
-    note("mirror_target.put", c_.mirror_put(mirror_, "k", {1, 1}, "x", call()));
-    note("mutex.unlock", c_.lease_release(mutex_, me_, grant_, call()));
+    note("counter.exchange", client.counter_exchange(hits, 1, {.id = next()}));
+    ask(id, note);
     note("transaction",
-         postgres::atomically(c_,
+         postgres::atomically(client,
                               [&](postgres::transaction& t) {
-                                t.add(postgres::counter(c_, "hits"), 1);
-                                t.write(postgres::versioned<int>(c_, "number"), 1);
+                                t.add(postgres::counter(client, "hits"), 1);
+                                t.write(postgres::versioned<int>(client, "number"), 1);
                               },
-                              {.id = call().id}));
+                              {.id = next()}));
     return said;
   }
-
-private:
-  [[nodiscard]] postgres::client::object named(object_kind kind, const char* name) const {
-    return c_.object_named(kind, name);
-  }
-
-  postgres::client c_;
-  const postgres::client::object hits_ = named(object_kind::counter, "hits"),
-                                 stock_ = named(object_kind::bounded_counter, "stock"),
-                                 cell_ = named(object_kind::cell, "cell"),
-                                 other_ = named(object_kind::cell, "other"),
-                                 mutex_ = named(object_kind::mutex, "mutex"),
-                                 free_ = named(object_kind::mutex, "free"),
-                                 fenced_ = named(object_kind::fenced, "fenced"),
-                                 keys_ = named(object_kind::idempotency, "keys"),
-                                 queue_ = named(object_kind::queue, "queue"),
-                                 mirror_ = named(object_kind::mirror, "mirror");
-  const unique_id me_ = unique_id::fresh();
-  std::uint64_t grant_ = 0, claim_ = 0, item_ = 0;
 };
 
 // Checks that each was refused since the server may not write, and that it says what to do.

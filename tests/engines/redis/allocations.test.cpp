@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "support/catch.hpp"
-#include "support/scarce_memory.hpp"
+#include "support/allocations.hpp"
 #include "support/servers.hpp"
 #include "support/threads.hpp"
 

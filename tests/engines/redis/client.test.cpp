@@ -18,6 +18,8 @@
 #include <thread>
 #include <vector>
 
+#include "engines/support/every_write.hpp"
+
 #include "support/catch.hpp"
 #include "support/eventually.hpp"
 #include "support/servers.hpp"
@@ -55,25 +57,16 @@ errc code_of(const std::string& url, store::client_options options = {}) {
   return why->code;
 }
 
-// One of each kind of operation, on objects that are as each needs them.
-class every_kind {
+// One of each kind of operation.
+class every_kind : every_write<redis::client> {
 public:
-  explicit every_kind(const redis::client& of) : c_(of) {
-    REQUIRE(c_.bounded_open(stock_, {5, 0, 10}, {}).applied());
-    grant_ = c_.lease_acquire(mutex_, me_, 1min, {})->fence;
-    REQUIRE(c_.fenced_open(fenced_, grant_, me_, {}).applied());
-    const interlock::fingerprint print{1};
-    claim_ = c_.idempotency_claim(keys_, "claimed", print, me_, 1min, {})->attempt;
-    REQUIRE(c_.queue_push(queue_, "taken", "p", {}).applied());
-    item_ = c_.queue_take(queue_, me_, 1min, 9, {})->attempt;
-    REQUIRE(c_.queue_push(queue_, "waits", "p", {}).applied());
-  }
+  using every_write::every_write;
 
   void check_refused(const operation_id& id) {
     writes(id, [](const char* name, const auto& came) { refused(name, came); });
     reads([](const char* name, const auto& came) { refused(name, came); });
-    redis::batch many(c_);
-    const redis::counter count(c_, "count");
+    redis::batch many(client);
+    const redis::counter count(client, "hits");
     const auto added = many.add(count, 1, id);
     const auto loaded = many.load(count);
     many.run();
@@ -90,11 +83,11 @@ public:
     reads(applied);
   }
   void check_unchanged() {
-    CHECK(c_.counter_load(count_, {}).value() == 0);
-    CHECK(c_.bounded_load(stock_, {}).value().value == 5);
-    CHECK(c_.cell_load(cell_, {}).value().version == 0);
-    CHECK_FALSE(c_.mirror_get(mirror_, "k", {}).value().version);
-    CHECK(c_.queue_depth(queue_, {}).value().waiting == 2);
+    CHECK(client.counter_load(hits, {}).value() == 0);
+    CHECK(client.bounded_load(stock, {}).value().value == 5);
+    CHECK(client.cell_load(cell, {}).value().version == 0);
+    CHECK_FALSE(client.mirror_get(mirror, "k", {}).value().version);
+    CHECK(client.queue_depth(queue, {}).value().waiting == 2);
   }
 
 private:
@@ -112,57 +105,19 @@ private:
   }
   template <class Note>
   void writes(const operation_id& id, Note note) {
-    std::uint64_t step = 0;  // an id of its own for each
-    const auto call = [&] {
-      return store::call_options{id ? operation_id{id.session, ++step} : id, {}};
-    };
-    const store::cell_check<redis::client::object> checks[] = {{&other_, 0}};
-    const store::cell_write<redis::client::object> cells[] = {{&other_, "x"}};
-    note("add", c_.counter_add(count_, 1, call()));
-    note("bounded open", c_.bounded_open(stock_, {5, 0, 10}, {}));
-    note("bounded add", c_.bounded_add(stock_, -1, call()));
-    note("put", c_.cell_put(cell_, {}, "x", call()));
-    note("commit", c_.cells_commit(checks, cells, call()));
-    note("lock", c_.lease_acquire(free_, me_, 1min, call()));
-    note("renew", c_.lease_renew(mutex_, me_, grant_, 1min, call()));
-    note("fenced open", c_.fenced_open(fenced_, grant_, me_, call()));
-    note("fenced write", c_.fenced_write(fenced_, grant_, me_, "x", call()));
-    note("claim", c_.idempotency_claim(keys_, "new", interlock::fingerprint{1}, me_, 1min, call()));
-    note("heartbeat", c_.idempotency_heartbeat(keys_, "claimed", me_, claim_, 1min, call()));
-    note("complete", c_.idempotency_complete(keys_, "claimed", me_, claim_, "x", 1min, call()));
-    note("push", c_.queue_push(queue_, "k", "p", call()));
-    note("take", c_.queue_take(queue_, me_, 1min, 9, call()));
-    note("queue heartbeat", c_.queue_heartbeat(queue_, "taken", me_, item_, 1min, call()));
-    note("finish", c_.queue_finish(queue_, "taken", me_, item_, call()));
-    note("mirror put", c_.mirror_put(mirror_, "k", {1, 1}, "x", call()));
-    note("unlock", c_.lease_release(mutex_, me_, grant_, call()));
+    note("bounded_counter.open", client.bounded_open(stock, {5, 0, 10}, {}));
+    note("fenced.open", client.fenced_open(fenced, grant(), me, {}));
+    ask(id, note);
   }
   template <class Note>
   void reads(Note note) {
-    note("load", c_.counter_load(count_, {}));
-    note("bounded load", c_.bounded_load(stock_, {}));
-    note("cell load", c_.cell_load(cell_, {}));
-    note("aside", c_.queue_set_aside(queue_, 9, {}));
-    note("depth", c_.queue_depth(queue_, {}));
-    note("mirror get", c_.mirror_get(mirror_, "k", {}));
+    note("load", client.counter_load(hits, {}));
+    note("bounded load", client.bounded_load(stock, {}));
+    note("cell load", client.cell_load(cell, {}));
+    note("aside", client.queue_set_aside(queue, 9, {}));
+    note("depth", client.queue_depth(queue, {}));
+    note("mirror get", client.mirror_get(mirror, "k", {}));
   }
-  [[nodiscard]] redis::client::object named(object_kind kind, const char* name) const {
-    return c_.object_named(kind, name);
-  }
-
-  redis::client c_;
-  const redis::client::object count_ = named(object_kind::counter, "count"),
-                              stock_ = named(object_kind::bounded_counter, "stock"),
-                              cell_ = named(object_kind::cell, "cell"),
-                              other_ = named(object_kind::cell, "other"),
-                              mutex_ = named(object_kind::mutex, "mutex"),
-                              free_ = named(object_kind::mutex, "free"),
-                              fenced_ = named(object_kind::fenced, "fenced"),
-                              keys_ = named(object_kind::idempotency, "keys"),
-                              queue_ = named(object_kind::queue, "queue"),
-                              mirror_ = named(object_kind::mirror, "mirror");
-  const store::unique_id me_ = store::unique_id::fresh();
-  std::uint64_t grant_ = 0, claim_ = 0, item_ = 0;
 };
 
 }  // namespace
