@@ -49,7 +49,7 @@ public:
       if (id) ++id.session.high;
       return id;
     };
-    note("counter.exchange", client.counter_exchange(hits, 1, {.id = next()}));
+    note("counter.exchange", client.counter_exchange(count, 1, {.id = next()}));
     ask(id, note);
     note("transaction",
          postgres::atomically(client,

@@ -66,9 +66,9 @@ public:
     writes(id, [](const char* name, const auto& came) { refused(name, came); });
     reads([](const char* name, const auto& came) { refused(name, came); });
     redis::batch many(client);
-    const redis::counter count(client, "hits");
-    const auto added = many.add(count, 1, id);
-    const auto loaded = many.load(count);
+    const redis::counter counted(client, "count");
+    const auto added = many.add(counted, 1, id);
+    const auto loaded = many.load(counted);
     many.run();
     refused("batch: add", many[added]);
     refused("batch: load", many[loaded]);
@@ -83,7 +83,7 @@ public:
     reads(applied);
   }
   void check_unchanged() {
-    CHECK(client.counter_load(hits, {}).value() == 0);
+    CHECK(client.counter_load(count, {}).value() == 0);
     CHECK(client.bounded_load(stock, {}).value().value == 5);
     CHECK(client.cell_load(cell, {}).value().version == 0);
     CHECK_FALSE(client.mirror_get(mirror, "k", {}).value().version);
@@ -111,7 +111,7 @@ private:
   }
   template <class Note>
   void reads(Note note) {
-    note("load", client.counter_load(hits, {}));
+    note("load", client.counter_load(count, {}));
     note("bounded load", client.bounded_load(stock, {}));
     note("cell load", client.cell_load(cell, {}));
     note("aside", client.queue_set_aside(queue, 9, {}));

@@ -38,7 +38,7 @@ public:
     const auto now = client.cell_load(other, {});  // not every server tells it
     const interlock::store::cell_check<object> checks[] = {{&other, now ? now->version : 0}};
     const interlock::store::cell_write<object> cells[] = {{&other, "x"}};
-    note("counter.add", client.counter_add(hits, 1, call()));
+    note("counter.add", client.counter_add(count, 1, call()));
     note("bounded_counter.add", client.bounded_add(stock, -1, call()));
     note("versioned.store", client.cell_put(cell, {}, "x", call()));
     note("versioned.commit", client.cells_commit(checks, cells, call()));
@@ -63,7 +63,7 @@ public:
   [[nodiscard]] std::uint64_t grant() const noexcept { return grant_; }
 
   Client client;
-  const object hits = named(object_kind::counter, "hits"),
+  const object count = named(object_kind::counter, "count"),
                stock = named(object_kind::bounded_counter, "stock"),
                cell = named(object_kind::cell, "cell"), other = named(object_kind::cell, "other"),
                mutex = named(object_kind::mutex, "mutex"), free = named(object_kind::mutex, "free"),
